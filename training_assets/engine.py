@@ -1,0 +1,337 @@
+"""The session behind every transform: Sail in this process, Apache Spark, or Spark Connect.
+
+| engine   | what it is                                     | needs            |
+|----------|------------------------------------------------|------------------|
+| sail     | embedded Rust engine, the default              | nothing          |
+| spark    | Spark in local mode or on a standalone cluster | Java 17 or newer |
+| remote   | any Spark Connect endpoint, ``sc://host:port`` | a running server |
+
+Transforms see a ``SparkSession`` and nothing else, so they run unchanged on all three.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+from urllib.parse import urlsplit
+
+import dagster as dg
+from dagster_pyspark import LazyPySparkResource
+from dagster_pyspark.resources import spark_session_from_config
+from pydantic import Field, PrivateAttr
+from pyspark.sql import SparkSession
+
+from training_assets.errors import EngineError
+
+Engine = Literal["sail", "spark", "remote"]
+ENGINES: Final = ("sail", "spark", "remote")
+
+# The contract is in UTC, and both engines must write the same physical types.
+_COMMON_CONF: Final = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.compression.codec": "zstd",
+}
+# Padded rows are written by many day-writers at once instead of being sorted by day again, and
+# listing a year of day folders is not worth a Spark job.
+_SPARK_CONF: Final = {
+    "spark.sql.maxConcurrentOutputFileWriters": "64",
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "2000",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.ui.showConsoleProgress": "false",
+}
+_MIN_JAVA: Final = 17
+
+
+@contextmanager
+def spark_session(
+    engine: Engine = "sail",
+    *,
+    master: str = "local[*]",
+    remote: str = "",
+    memory: str = "4g",
+    conf: Mapping[str, str] | None = None,
+    connect_timeout_seconds: float = 10.0,
+) -> Iterator[SparkSession]:
+    """A session that is stopped, with its engine, when the block ends.
+
+    ``master`` and ``memory`` (driver heap) apply to ``engine="spark"``, ``remote`` to
+    ``engine="remote"``; ``conf`` takes any further Spark setting.
+
+    Raises ``EngineError``: unknown engine, no Java 17+, a version that is refused, or an endpoint
+    that does not answer within ``connect_timeout_seconds``.
+    """
+    session, stop = open_session(
+        engine,
+        master=master,
+        remote=remote,
+        memory=memory,
+        conf=conf,
+        connect_timeout_seconds=connect_timeout_seconds,
+    )
+    try:
+        yield session
+    finally:
+        stop()
+
+
+def open_session(
+    engine: str,
+    *,
+    master: str,
+    remote: str,
+    memory: str,
+    conf: Mapping[str, str] | None,
+    connect_timeout_seconds: float,
+) -> tuple[SparkSession, Callable[[], None]]:
+    """A session and the function that stops it; see ``spark_session``."""
+    if engine not in ENGINES:
+        raise EngineError(
+            f"engine: {engine!r} is unknown; expected one of {', '.join(ENGINES)}. "
+            "Set TRAINING_ASSETS_ENGINE."
+        )
+    # Python workers must run this interpreter; Spark reads the variable, not only the setting.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    extra = dict(conf or {})
+    with _pyspark_mode(is_connect=engine != "spark") as release:
+        if engine == "sail":
+            session, stop = _open_sail(extra)
+        elif engine == "spark":
+            session, stop = _open_spark(master, memory, extra)
+        else:
+            session, stop = _open_remote(remote, extra, connect_timeout_seconds)
+
+    def stop_once() -> None:
+        try:
+            stop()
+        finally:
+            release()
+
+    return session, stop_once
+
+
+_open_modes: list[bool] = []
+
+
+@contextmanager
+def _pyspark_mode(*, is_connect: bool) -> Iterator[Callable[[], None]]:
+    """Reserve pyspark's one mode per process; what is yielded gives it back.
+
+    pyspark.sql.functions makes classic or Connect columns by an environment variable, so one
+    process can use both after one another, but never at once.
+    """
+    if (not is_connect) in _open_modes:
+        raise EngineError(
+            "engine: a session of the other kind is open in this process; pyspark can hold either "
+            "classic Spark or Connect (sail, remote). Close that session first."
+        )
+    if not is_connect:
+        for name in ("SPARK_CONNECT_MODE_ENABLED", "SPARK_REMOTE", "SPARK_LOCAL_REMOTE"):
+            os.environ.pop(name, None)
+    _open_modes.append(is_connect)
+
+    def release() -> None:
+        if is_connect in _open_modes:
+            _open_modes.remove(is_connect)
+
+    try:
+        yield release
+    except BaseException:
+        release()
+        raise
+
+
+def _open_sail(conf: Mapping[str, str]) -> tuple[SparkSession, Callable[[], None]]:
+    os.environ.setdefault("RUST_LOG", "error")
+    try:
+        from pysail.spark import SparkConnectServer
+    except ImportError as error:
+        raise EngineError(
+            f"engine sail: pysail cannot be imported ({error}); expected pysail 0.7. "
+            "Install it with 'pip install \"pysail>=0.7.2,<0.8\"'."
+        ) from error
+    server = SparkConnectServer("127.0.0.1", 0)
+    server.start(background=True)
+    address = server.listening_address
+    if address is None:
+        raise EngineError("engine sail: the server has no address; expected a loopback port.")
+    session = _connect(f"sc://127.0.0.1:{address[1]}", conf, "engine sail")
+
+    # The closure also keeps the server alive: it stops as soon as it is garbage collected.
+    def stop() -> None:
+        session.stop()
+        server.stop()
+
+    return session, stop
+
+
+def _open_spark(
+    master: str, memory: str, conf: Mapping[str, str]
+) -> tuple[SparkSession, Callable[[], None]]:
+    require_java()
+    settings = {**_COMMON_CONF, **_SPARK_CONF, "spark.master": master}
+    settings["spark.driver.memory"] = memory
+    settings["spark.app.name"] = "training_assets"
+    if master.startswith("local"):
+        settings["spark.driver.host"] = "127.0.0.1"
+        settings["spark.driver.bindAddress"] = "127.0.0.1"
+    try:
+        session = spark_session_from_config({**settings, **conf})
+    except Exception as error:
+        raise EngineError(
+            f"engine spark: no session at {master} ({_first_line(error)}); expected a master that "
+            "answers. Check that it runs, and TRAINING_ASSETS_MASTER."
+        ) from error
+    session.sparkContext.setLogLevel("ERROR")
+    return session, session.stop
+
+
+def _open_remote(
+    remote: str, conf: Mapping[str, str], timeout_seconds: float
+) -> tuple[SparkSession, Callable[[], None]]:
+    parts = urlsplit(remote)
+    if parts.scheme != "sc" or not parts.hostname:
+        raise EngineError(
+            "engine remote: the endpoint is not of the form sc://host:port. "
+            "Set TRAINING_ASSETS_REMOTE."
+        )
+    # Parameters after the port may hold a token, so no message repeats them.
+    where = f"engine remote: sc://{parts.hostname}:{parts.port or 15002}"
+    try:
+        socket.create_connection((parts.hostname, parts.port or 15002), timeout_seconds).close()
+    except OSError as error:
+        raise EngineError(
+            f"{where} does not answer ({error}); expected a Spark Connect server. "
+            "Start it, or correct TRAINING_ASSETS_REMOTE."
+        ) from error
+    session = _within(timeout_seconds, lambda: _connect(remote, conf, where), where)
+    return session, session.stop
+
+
+def _connect(endpoint: str, conf: Mapping[str, str], where: str) -> SparkSession:
+    try:
+        session = cast(Any, SparkSession.builder).remote(endpoint).create()
+        for key, value in {**_COMMON_CONF, **conf}.items():
+            session.conf.set(key, value)
+        _ = session.version
+    except Exception as error:
+        raise EngineError(
+            f"{where}: the session was refused ({_first_line(error)}); expected a server that "
+            "speaks the protocol of pyspark 4.2. Use matching versions."
+        ) from error
+    return cast(SparkSession, session)
+
+
+def _within(timeout_seconds: float, call: Callable[[], SparkSession], where: str) -> SparkSession:
+    """The call's result; a client that retries for minutes is left behind in its thread."""
+    outcome: list[SparkSession | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(call())
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(timeout_seconds)
+    if not outcome:
+        raise EngineError(
+            f"{where} accepts connections but gave no session within {timeout_seconds:g} s; "
+            "expected a Spark Connect server. Check what listens there."
+        )
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def java_version() -> int | None:
+    """Major version of the Java that Spark would start, or None where there is none."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    if not java or not Path(java).exists():
+        return None
+    try:
+        answer = subprocess.run(
+            [java, "-version"], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r'version "(\d+)(?:\.(\d+))?', answer.stderr + answer.stdout)
+    if not found:
+        return None
+    major = int(found.group(1))
+    # Java 8 calls itself 1.8.
+    return int(found.group(2) or 0) if major == 1 else major
+
+
+def require_java() -> None:
+    """Raise ``EngineError`` unless Spark can be started."""
+    version = java_version()
+    if version is None or version < _MIN_JAVA:
+        found = "none was found" if version is None else f"Java {version} was found"
+        raise EngineError(
+            f"engine spark: Apache Spark needs Java {_MIN_JAVA} or newer, and {found}. "
+            "Install a JRE and set JAVA_HOME, or use the default engine, sail, which needs none."
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
+
+
+class SparkResource(LazyPySparkResource):
+    """dagster-pyspark's lazy resource, able to start each of the three engines and to stop it.
+
+    All fields are typed and top-level, so each takes a ``dg.EnvVar``. ``spark_config`` holds any
+    further Spark settings.
+    """
+
+    spark_config: dict[str, Any] = Field(default={}, description="Any further Spark settings.")
+    engine: str = Field(default="sail", description="sail, spark or remote.")
+    master: str = Field(default="local[*]", description="Spark master: local[N] or spark://…")
+    remote: str = Field(default="", description="Spark Connect endpoint sc://host:port.")
+    memory: str = Field(default="4g", description="Driver heap of Spark, for example 4g.")
+    connect_timeout_seconds: float = Field(
+        default=10.0, description="How long an endpoint may take to answer."
+    )
+
+    _stop: Callable[[], None] | None = PrivateAttr(default=None)
+
+    def _init_session(self) -> None:
+        if self._spark_session is None:
+            self._spark_session, self._stop = open_session(
+                self.engine,
+                master=self.master,
+                remote=self.remote,
+                memory=self.memory,
+                conf={key: str(value) for key, value in self.spark_config.items()},
+                connect_timeout_seconds=self.connect_timeout_seconds,
+            )
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        if self._stop is not None:
+            self._stop()
+        self._spark_session = self._stop = None
+
+    @classmethod
+    def from_env(cls) -> "SparkResource":
+        """TRAINING_ASSETS_ENGINE, _MASTER, _REMOTE and _MEMORY; defaults where unset."""
+
+        def value(name: str, default: str) -> str:
+            return os.environ.get(f"TRAINING_ASSETS_{name}", "").strip() or default
+
+        return cls(
+            engine=value("ENGINE", "sail"),
+            master=value("MASTER", "local[*]"),
+            remote=value("REMOTE", ""),
+            memory=value("MEMORY", "4g"),
+        )

@@ -1,0 +1,45 @@
+"""Every error that the platform raises on purpose.
+
+TrainingAssetsError
+├── SettingsError        a knob has a value that cannot work
+├── EngineError          no session: missing Java, refused version, dead endpoint
+├── SchemaError          a table has a wrong or missing column
+├── RawDataError         raw files of a day are missing or unreadable
+├── DayNotPublishedError a day was asked for that the lake does not hold
+├── PublishError         a day could not be published; it stands as it was
+└── ValidationError      a staged day broke a blocking check; it stands as it was
+
+Messages read ``where: what is wrong with the value; what was expected. What to do.``
+"""
+
+
+class TrainingAssetsError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class SettingsError(TrainingAssetsError, ValueError):
+    """A setting has a value that cannot work."""
+
+
+class EngineError(TrainingAssetsError):
+    """No engine session could be had."""
+
+
+class SchemaError(TrainingAssetsError, ValueError):
+    """A table has a wrong or missing column; names table, column, expected and found."""
+
+
+class RawDataError(TrainingAssetsError):
+    """Raw files of a day are missing, unreadable, or vanished while they were read."""
+
+
+class DayNotPublishedError(TrainingAssetsError, LookupError):
+    """A day was asked for that the lake does not hold."""
+
+
+class PublishError(TrainingAssetsError):
+    """A staged day could not be made visible; the day stands as it was before."""
+
+
+class ValidationError(TrainingAssetsError):
+    """A staged day broke a blocking check; the day stands as it was before."""

@@ -1,0 +1,268 @@
+"""Day-partitioned Parquet tables under one root: read days, stage them, publish each one whole.
+
+    <root>/raw/<table>/dt=YYYY-MM-DD/…            what came in; never written here
+    <root>/<table>/dt=YYYY-MM-DD/part-00000.parquet, _day.json
+    <root>/_staging/<run>/<table>/dt=…            a run's work, invisible to readers
+
+A day is published exactly when its folder exists; it appears, and is replaced, by one rename.
+``_day.json`` in the folder says what is in it and how it was made, and is ignored by every
+Parquet reader, as all names are that begin with ``_``.
+"""
+
+import ctypes
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from training_assets.errors import DayNotPublishedError, PublishError
+from training_assets.schemas import Table
+
+MANIFEST: Final = "_day.json"
+SCHEMA_VERSION: Final = 1
+_DAY_PREFIX: Final = "dt="
+_STAGING: Final = "_staging"
+_RETIRED: Final = "_retired"
+
+
+@dataclass(frozen=True)
+class Lake:
+    """One root of day-partitioned tables; see the module for the layout."""
+
+    root: Path
+
+    def table_path(self, table: str) -> Path:
+        return self.root / table
+
+    def day_path(self, table: str, day: date) -> Path:
+        return self.table_path(table) / f"{_DAY_PREFIX}{day.isoformat()}"
+
+    def days(self, table: str) -> list[date]:
+        """Published days, oldest first."""
+        return sorted(_days_in(self.table_path(table)))
+
+    def manifest(self, table: str, day: date) -> dict[str, Any]:
+        """What ``_day.json`` says; raises ``DayNotPublishedError``."""
+        path = self.day_path(table, day) / MANIFEST
+        try:
+            content = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise DayNotPublishedError(
+                f"{table}: day {day} is not published under {self.table_path(table)}. "
+                f"Materialize {table} for it."
+            ) from None
+        if not isinstance(content, dict):
+            raise DayNotPublishedError(f"{path}: expected a JSON object. Materialize the day anew.")
+        return content
+
+    def read(self, spark: SparkSession, table: Table, days: Iterable[date]) -> DataFrame:
+        """The published ones among ``days``, with the declared schema; others are left out."""
+        published = set(self.days(table.name))
+        return read_days(spark, table, self.table_path(table.name), set(days) & published)
+
+    def staging(self) -> "Staging":
+        """A fresh, private area for one run; leave it to remove what was not published."""
+        self._restore_retired()
+        path = self.root / _STAGING / uuid.uuid4().hex[:12]
+        path.mkdir(parents=True)
+        return Staging(self, path)
+
+    def publish(self, staged: Path, table: str, day: date) -> bool:
+        """Make a staged day folder the published one, in one rename.
+
+        Returns False, and touches nothing, where the published day already has the same bytes.
+        Raises ``PublishError``; the day then stands as it was.
+        """
+        target = self.day_path(table, day)
+        if _same_files(staged, target):
+            shutil.rmtree(staged)
+            return False
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                os.rename(staged, target)
+            elif _exchange(staged, target):
+                shutil.rmtree(staged)
+            else:
+                self._replace(staged, target, table, day)
+        except OSError as error:
+            raise PublishError(
+                f"{table}: day {day} could not be published ({error}); it stands as it was. "
+                "Check space and permissions, then run the day again."
+            ) from error
+        return True
+
+    def withdraw(self, table: str, day: date) -> None:
+        """Remove a published day, if there is one, so that no reader sees a part of it."""
+        target = self.day_path(table, day)
+        if target.exists():
+            grave = self.root / _STAGING / f"withdrawn-{uuid.uuid4().hex[:12]}"
+            grave.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(target, grave)
+            shutil.rmtree(grave)
+
+    def _replace(self, staged: Path, target: Path, table: str, day: date) -> None:
+        # Two renames, for file systems that cannot exchange: a kill between them leaves the old
+        # day under _retired, from where the next run puts it back.
+        retired = self.root / _RETIRED / table / target.name
+        retired.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(retired, ignore_errors=True)
+        os.rename(target, retired)
+        os.rename(staged, target)
+        shutil.rmtree(retired)
+
+    def _restore_retired(self) -> None:
+        base = self.root / _RETIRED
+        for retired in sorted(base.glob(f"**/{_DAY_PREFIX}*")):
+            target = self.root / retired.relative_to(base)
+            if target.exists():
+                shutil.rmtree(retired)
+            else:
+                os.rename(retired, target)
+
+
+@dataclass(frozen=True)
+class Staging:
+    """A run's private area; a context manager that removes itself."""
+
+    lake: Lake
+    path: Path
+
+    def __enter__(self) -> "Staging":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def table_path(self, table: str) -> Path:
+        return self.path / table
+
+    def day_path(self, table: str, day: date) -> Path:
+        return self.table_path(table) / f"{_DAY_PREFIX}{day.isoformat()}"
+
+    def write(self, frame: DataFrame, table: Table, days: Sequence[date], name: str = "") -> None:
+        """Write the frame's rows, day by day, in the order in which each partition holds them.
+
+        ``name`` is the folder, the table's own name by default. Each of ``days`` gets a folder
+        with at least one file, also when it has no rows.
+        """
+        base = self.table_path(name or table.name)
+        frame.write.partitionBy("dt").option("compression", "zstd").parquet(str(base))
+        for day in days:
+            _tidy(base / f"{_DAY_PREFIX}{day.isoformat()}", table)
+
+    def read(self, spark: SparkSession, table: Table, days: Iterable[date]) -> DataFrame:
+        """Staged days, with the declared schema."""
+        return read_days(spark, table, self.table_path(table.name), set(days))
+
+    def rows(self, name: str, day: date) -> int:
+        return sum(pq.read_metadata(file).num_rows for file in data_files(self.day_path(name, day)))
+
+    def publish(self, table: str, day: date, manifest: Mapping[str, Any]) -> bool:
+        """Seal the staged day with its manifest and make it visible; see ``Lake.publish``."""
+        folder = self.day_path(table, day)
+        files = data_files(folder)
+        content = {
+            "table": table,
+            "dt": day.isoformat(),
+            "schema_version": SCHEMA_VERSION,
+            "rows": self.rows(table, day),
+            "files": len(files),
+            "bytes": sum(file.stat().st_size for file in files),
+            **manifest,
+        }
+        (folder / MANIFEST).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+        return self.lake.publish(folder, table, day)
+
+
+def read_days(spark: SparkSession, table: Table, path: Path, days: set[date]) -> DataFrame:
+    """Those day folders of ``path``, pruned by partition; an empty frame where there is none."""
+    if not days:
+        return spark.createDataFrame([], schema=table.ddl)
+    frame = spark.read.schema(table.ddl).parquet(str(path))
+    first, last = min(days), max(days)
+    is_text = {column.name: column.type for column in table.columns}["dt"] == "string"
+    literals = [str(day) if is_text else day for day in sorted(days)]
+    if len(days) == (last - first).days + 1:
+        return frame.where(F.col("dt").between(F.lit(literals[0]), F.lit(literals[-1])))
+    return frame.where(F.col("dt").isin(literals))
+
+
+def day_range(first: date, last: date) -> list[date]:
+    """All days from ``first`` to ``last``, both included."""
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def data_files(folder: Path) -> list[Path]:
+    """The Parquet files of a day folder, in name order."""
+    return sorted(f for f in folder.glob("*.parquet") if not f.name.startswith(("_", ".")))
+
+
+def _days_in(folder: Path) -> Iterable[date]:
+    for entry in folder.glob(f"{_DAY_PREFIX}*"):
+        try:
+            yield date.fromisoformat(entry.name.removeprefix(_DAY_PREFIX))
+        except ValueError:
+            continue
+
+
+def _tidy(folder: Path, table: Table) -> None:
+    """Give the files of a staged day stable names, and an empty file to a day without rows."""
+    folder.mkdir(exist_ok=True)
+    for entry in folder.iterdir():
+        if entry.suffix != ".parquet" or entry.name.startswith((".", "_")):
+            entry.unlink()
+    files = [f for f in data_files(folder) if pq.read_metadata(f).num_rows]
+    for file in set(data_files(folder)) - set(files):
+        file.unlink()
+    for number, file in enumerate(files):
+        os.rename(file, folder / f"part-{number:05d}.parquet")
+    if not files:
+        empty = table.arrow_schema.empty_table()
+        pq.write_table(empty, folder / "part-00000.parquet", compression="zstd")
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    if not other.is_dir():
+        return False
+    names = sorted(f.name for f in one.iterdir())
+    if names != sorted(f.name for f in other.iterdir()):
+        return False
+    return all(
+        (one / name).stat().st_size == (other / name).stat().st_size
+        and (one / name).read_bytes() == (other / name).read_bytes()
+        for name in names
+    )
+
+
+@cache
+def _renameat2() -> Any:
+    try:
+        return ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return None
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step; False where the system or the file system cannot."""
+    call = _renameat2()
+    at_cwd, exchange = -100, 2
+    if call is None:
+        return False
+    if call(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), exchange) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(other))

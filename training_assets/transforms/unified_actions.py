@@ -1,0 +1,67 @@
+"""Clicks, add-to-carts and orders as one table of actions; see ``schemas.UNIFIED_ACTIONS``."""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from training_assets.schemas import (
+    ADD_TO_CART,
+    ADD_TO_CARTS,
+    CLICK,
+    CLICKS,
+    MAX_ITEM_ID,
+    MIN_ITEM_ID,
+    ORDER,
+    PREVIOUS_ORDERS,
+    UNIFIED_ACTIONS,
+)
+from training_assets.transforms.columns import day_of, midnight, require_columns
+
+
+def build_unified_actions(
+    clicks: DataFrame, add_to_carts: DataFrame, previous_orders: DataFrame
+) -> DataFrame:
+    """All valid actions, typed as ``unified_actions``; rows that break rule 9 are left out.
+
+    The day of an action is its ``dt`` (``order_date`` of orders), never the date of its event
+    time; a null or absent event time becomes the day at 00:00:00 UTC.
+
+    Raises ``SchemaError`` for a wrong or missing column.
+    """
+    require_columns(clicks, CLICKS)
+    require_columns(add_to_carts, ADD_TO_CARTS)
+    require_columns(previous_orders, PREVIOUS_ORDERS)
+    return (
+        _actions(clicks, "dt", "item_id", CLICK, "click_time")
+        .unionByName(_actions(add_to_carts, "dt", "config_id", ADD_TO_CART, "occurred_at"))
+        .unionByName(_actions(previous_orders, "order_date", "config_id", ORDER, "occurred_at"))
+    )
+
+
+def _actions(frame: DataFrame, day: str, item: str, action_type: int, event_time: str) -> DataFrame:
+    at = F.col(event_time).cast("timestamp") if event_time in frame.columns else F.lit(None)
+    return (
+        frame.select(
+            day_of(day).alias("dt"),
+            F.col("customer_id").cast("long").alias("customer_id"),
+            F.col(item).cast("long").alias("item_id"),
+            at.cast("timestamp").alias("occurred_at"),
+        )
+        .where(is_valid_action())
+        .select(
+            "dt",
+            "customer_id",
+            F.col("item_id").cast("int").alias("item_id"),
+            F.lit(action_type).cast("tinyint").alias("action_type"),
+            F.coalesce("occurred_at", midnight("dt")).alias("occurred_at"),
+        )
+        .select(*UNIFIED_ACTIONS.column_names)
+    )
+
+
+def is_valid_action() -> Column:
+    """Rule 9 on ``dt``, ``customer_id`` and a wide ``item_id``."""
+    return (
+        F.col("dt").isNotNull()
+        & F.col("customer_id").isNotNull()
+        & F.coalesce(F.col("item_id").between(MIN_ITEM_ID, MAX_ITEM_ID), F.lit(False))
+    )
