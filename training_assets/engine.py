@@ -317,10 +317,21 @@ class SparkResource(LazyPySparkResource):
                 connect_timeout_seconds=self.connect_timeout_seconds,
             )
 
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+    @contextmanager
+    def session(self) -> Iterator[SparkSession]:
+        """A session outside of a Dagster run; see ``spark_session``."""
+        try:
+            yield self.spark_session
+        finally:
+            self._close()
+
+    def _close(self) -> None:
         if self._stop is not None:
             self._stop()
         self._spark_session = self._stop = None
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        self._close()
 
     @classmethod
     def from_env(cls) -> "SparkResource":

@@ -27,7 +27,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training_assets.errors import DayNotPublishedError, PublishError
-from training_assets.schemas import Table
+from training_assets.schemas import QUARANTINE, Table
 
 MANIFEST: Final = "_day.json"
 SCHEMA_VERSION: Final = 1
@@ -151,16 +151,40 @@ class Staging:
     def day_path(self, table: str, day: date) -> Path:
         return self.table_path(table) / f"{_DAY_PREFIX}{day.isoformat()}"
 
-    def write(self, frame: DataFrame, table: Table, days: Sequence[date], name: str = "") -> None:
+    def write(self, frame: DataFrame, table: Table, days: Sequence[date]) -> None:
         """Write the frame's rows, day by day, in the order in which each partition holds them.
 
-        ``name`` is the folder, the table's own name by default. Each of ``days`` gets a folder
-        with at least one file, also when it has no rows.
+        Each of ``days`` gets a folder with at least one file, also when it has no rows.
         """
-        base = self.table_path(name or table.name)
-        frame.write.partitionBy("dt").option("compression", "zstd").parquet(str(base))
+        fresh = self._write(frame, "dt")
         for day in days:
-            _tidy(base / f"{_DAY_PREFIX}{day.isoformat()}", table)
+            target = self.day_path(table.name, day)
+            _tidy(fresh / target.name, table)
+            self._move(fresh / target.name, target)
+        shutil.rmtree(fresh)
+
+    def write_quarantine(self, faults: DataFrame, sources: Sequence[Table]) -> None:
+        """Write faults, which have a ``source`` besides the columns of the quarantine table."""
+        fresh = self._write(faults, "source", "dt")
+        for source in sources:
+            name = quarantine_name(source.name)
+            for folder in sorted((fresh / Path(name).name).glob(f"{_DAY_PREFIX}*")):
+                _tidy(folder, QUARANTINE)
+                self._move(folder, self.table_path(name) / folder.name)
+        shutil.rmtree(fresh)
+
+    def _write(self, frame: DataFrame, *partitions: str) -> Path:
+        fresh = self.path / f"write-{uuid.uuid4().hex[:8]}"
+        frame.write.partitionBy(*partitions).option("compression", "zstd").parquet(str(fresh))
+        # An engine makes no folder for a frame without rows.
+        fresh.mkdir(exist_ok=True)
+        return fresh
+
+    def _move(self, folder: Path, target: Path) -> None:
+        # A folder may be left there by a pass over the range that failed later on.
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(folder, target)
 
     def read(self, spark: SparkSession, table: Table, days: Iterable[date]) -> DataFrame:
         """Staged days, with the declared schema."""
@@ -199,6 +223,11 @@ def read_days(spark: SparkSession, table: Table, path: Path, days: set[date]) ->
     return frame.where(F.col("dt").isin(literals))
 
 
+def quarantine_name(raw_table: str) -> str:
+    """Folder of a raw table's quarantine: one Hive table with partitions source and dt."""
+    return f"quarantine/source={raw_table}"
+
+
 def day_range(first: date, last: date) -> list[date]:
     """All days from ``first`` to ``last``, both included."""
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
@@ -219,7 +248,7 @@ def _days_in(folder: Path) -> Iterable[date]:
 
 def _tidy(folder: Path, table: Table) -> None:
     """Give the files of a staged day stable names, and an empty file to a day without rows."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.iterdir():
         if entry.suffix != ".parquet" or entry.name.startswith((".", "_")):
             entry.unlink()

@@ -71,6 +71,28 @@ class RawDays:
         """What ``read_valid`` leaves out, as rows of the quarantine table."""
         return self._read(spark, QUARANTINE.ddl, wants_faults=True)
 
+    def count_rows(self) -> dict[date, int]:
+        """Rows in the files by day, good or bad; of impressions, rankings."""
+        counts = dict.fromkeys(self.days, 0)
+        with ThreadPoolExecutor(8) as pool:
+            parts = pool.map(
+                lambda task: raw_files.count_rows(task, self.table.name, self.days), self.tasks
+            )
+            for part in parts:
+                for day, rows in part.items():
+                    counts[day] += rows
+        return counts
+
+    def of_day(self, day: date) -> "RawDays":
+        """The same for one of the days."""
+        tasks = tuple(task for task in self.tasks if task.day in (day, None))
+        return RawDays(self.table, (day,), tasks)
+
+    def fingerprint(self, day: date) -> list[tuple[str, int, int]]:
+        """(name, bytes, modification time in ns) of each file that the day is read from."""
+        paths = {task.name: Path(task.path) for task in self.of_day(day).tasks}
+        return [(n, p.stat().st_size, p.stat().st_mtime_ns) for n, p in sorted(paths.items())]
+
     def _read(self, spark: SparkSession, ddl: str, *, wants_faults: bool) -> DataFrame:
         if not self.tasks:
             return spark.createDataFrame([], schema=ddl)

@@ -68,6 +68,27 @@ def parse(
                 yield from rows.to_batches()
 
 
+def count_rows(task: Task, table_name: str, days: Sequence[date]) -> dict[date, int]:
+    """Rows of the task by day, good or bad, counted without looking at their content.
+
+    Only flat files must be parsed for it, because their days stand in their rows.
+    """
+    if task.day is None:
+        counts: dict[date, int] = {}
+        table = RAW_TABLES[table_name]
+        for wide in _wide_tables(task, table):
+            judged = _judge(wide, table, task, days)
+            for entry in pc.value_counts(judged.column(table.day_column)).to_pylist():
+                counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
+        return counts
+    if task.format == "parquet":
+        groups = range(task.start, task.stop)
+        metadata = pq.read_metadata(task.path)
+        return {task.day: sum(metadata.row_group(n).num_rows for n in groups)}
+    lines = sum(1 for line, _ in _lines(task) if line.strip())
+    return {task.day: max(lines - 1, 0) if task.format == "csv" else lines}
+
+
 def is_readable(found: pa.DataType, expected: str) -> bool:
     """Whether a Parquet column of type ``found`` can be read as the declared Spark type."""
     if pa.types.is_null(found):

@@ -205,3 +205,11 @@ QUARANTINE: Final = Table(
 
 RAW_TABLES: Final = {t.name: t for t in (IMPRESSIONS, CLICKS, ADD_TO_CARTS, PREVIOUS_ORDERS)}
 TABLES: Final = {t.name: t for t in (UNIFIED_ACTIONS, CUSTOMER_HISTORY, TRAINING_INPUT)}
+
+ACTION_SOURCES: Final = (CLICKS, ADD_TO_CARTS, PREVIOUS_ORDERS)
+# The raw tables whose faults are set aside when a day of the table is built.
+QUARANTINED_BY: Final = {
+    UNIFIED_ACTIONS.name: ACTION_SOURCES,
+    CUSTOMER_HISTORY.name: (),
+    TRAINING_INPUT.name: (IMPRESSIONS,),
+}

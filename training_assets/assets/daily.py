@@ -1,0 +1,126 @@
+"""The step that builds, or only checks, the three tables for a range of days."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import date
+
+import dagster as dg
+
+from training_assets.assets.metadata import check_metadata, day_metadata
+from training_assets.assets.tables import check_specs, table_specs
+from training_assets.checks import CheckResult
+from training_assets.engine import SparkResource
+from training_assets.lake import Lake
+from training_assets.pipeline import DayReport, build_days, check_days
+from training_assets.schemas import TABLES
+from training_assets.settings import Settings
+
+Event = dg.AssetCheckEvaluation | dg.AssetMaterialization | dg.MaterializeResult | dg.Output[None]
+
+
+def daily_tables(
+    settings: Settings, partitions: dg.DailyPartitionsDefinition
+) -> dg.AssetsDefinition:
+    """All three tables and their checks as one step that can do any part of it."""
+
+    @dg.multi_asset(
+        name="daily_tables",
+        specs=table_specs(settings),
+        check_specs=check_specs(partitions),
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
+    )
+    def _daily_tables(context: dg.AssetExecutionContext, spark: SparkResource) -> Iterator[Event]:
+        """Builds the selected tables; where only checks are selected, runs those."""
+        days = [date.fromisoformat(key) for key in context.partition_keys]
+        lake = Lake(settings.lake)
+        wanted = {key.to_user_string() for key in context.selected_asset_keys}
+        tables = [table for name, table in TABLES.items() if name in wanted]
+        problems: list[str] = []
+        if tables:
+            reports = build_days(
+                spark.spark_session, lake, settings, tables, days, context.log.info
+            )
+            yield from _build_events(context, settings, lake, reports, len(days), problems)
+        else:
+            yield from _check_events(context, spark, settings, lake, days, problems)
+        if problems:
+            raise dg.Failure(
+                f"{len(problems)} of the days' tables failed and stand as they were:\n"
+                + "\n".join(problems),
+                allow_retries=False,
+            )
+        # The evaluations above name their day; these only close the outputs of the checks.
+        for key in context.selected_asset_check_keys:
+            yield dg.Output(None, f"{key.asset_key.to_python_identifier()}_{key.name}")
+
+    return _daily_tables
+
+
+def _build_events(
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    lake: Lake,
+    reports: Iterable[DayReport],
+    num_days: int,
+    problems: list[str],
+) -> Iterator[Event]:
+    published: dict[str, list[DayReport]] = defaultdict(list)
+    for report in reports:
+        for result in report.checks:
+            yield _evaluation(result)
+        if report.problem:
+            context.log.error(report.problem)
+            problems.append(f"{report.table} {report.day}: {report.problem}")
+        else:
+            published[report.table].append(report)
+    for table, done in published.items():
+        for report in done:
+            path = lake.day_path(table, report.day)
+            metadata = day_metadata(report, settings, path, num_days)
+            if len(done) == num_days:
+                context.add_asset_metadata(metadata, table, str(report.day))
+            else:
+                # An output would claim every day of the range, also the one that failed.
+                yield dg.AssetMaterialization(table, partition=str(report.day), metadata=metadata)
+        if len(done) == num_days:
+            yield dg.MaterializeResult(asset_key=table)
+
+
+def _check_events(
+    context: dg.AssetExecutionContext,
+    spark: SparkResource,
+    settings: Settings,
+    lake: Lake,
+    days: list[date],
+    problems: list[str],
+) -> Iterator[Event]:
+    selected = {
+        (key.asset_key.to_user_string(), key.name) for key in context.selected_asset_check_keys
+    }
+    names = {table for table, _ in selected}
+    tables = [table for name, table in TABLES.items() if name in names]
+    for result in check_days(spark.spark_session, lake, settings, tables, days):
+        if (result.check.table, result.check.name) not in selected:
+            continue
+        yield _evaluation(result)
+        if not result.passed and result.check.severity == "error":
+            problems.append(f"{result.check.table} {result.day}: {result.message}")
+
+
+def _evaluation(result: CheckResult) -> dg.AssetCheckEvaluation:
+    """By day, also in a range run, where an AssetCheckResult would lose its partition."""
+    severity = dg.AssetCheckSeverity.ERROR
+    if result.check.severity == "warn":
+        severity = dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(result.check.table),
+        check_name=result.check.name,
+        partition=str(result.day),
+        passed=result.passed,
+        severity=severity,
+        blocking=result.check.severity == "error",
+        description=result.message or None,
+        metadata=check_metadata(result.figures, result.message),
+    )

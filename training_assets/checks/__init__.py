@@ -1,0 +1,117 @@
+"""What must hold of each table, and the one place that runs it.
+
+Each check compares files on disk, staged or published, with something that the build did not make.
+The error-level ones are run on every staged day, and keep it from being published; all can be run
+over published days at any time.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from typing import Final, Literal
+
+from training_assets.checks import counts, history, rows, structure
+from training_assets.checks.evidence import Check, CheckResult, Evidence, Figure, Verdict
+from training_assets.errors import TrainingAssetsError
+from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, UNIFIED_ACTIONS
+
+__all__ = ["CHECKS", "Check", "CheckResult", "Evidence", "Figure", "Verdict", "run_checks"]
+
+_REBUILD = "Materialize the day again; if it fails again, the code that builds it is at fault."
+
+_DESCRIPTIONS: Final = {
+    "schema": "The files hold exactly the declared columns, in order, with the declared types. A "
+    f"failure means that readers will break or misread. {_REBUILD}",
+    "sequence_length": "Both arrays of every row have the declared length. A failure means batches "
+    f"cannot be stacked. {_REBUILD}",
+    "padding": "Zeros stand only at the old end, in both arrays alike, and every action before "
+    "them has an item and a known type. A failure means a model would attend to padding or miss "
+    f"actions. {_REBUILD}",
+    "leakage": "Every history is exactly the newest eligible actions from days strictly before the "
+    "impression's, found independently from unified_actions. A failure means a model would train "
+    f"on the future, or on another customer; do not train on the day. {_REBUILD}",
+    "order_and_ties": "Actions stand newest first, ties by item id and then type. A failure means "
+    f"recency is wrong and truncation is not reproducible. {_REBUILD}",
+    "row_counts": "Nothing is lost or added: every row that came in is in the table, or in the "
+    "quarantine with its reason. A failure means examples are missing or counted twice, or that "
+    "raw files changed since the day was built. Materialize the day again.",
+    "history_window": "All days of the look-back window are materialized in unified_actions. A "
+    "warning means histories lack the listed days; materialize those, then this day again.",
+    "volume": "Each source has at least 80 % of its median of the 7 days before. A warning means "
+    "a delivery may be incomplete; look at the raw files of the day.",
+}
+
+_Evaluate = Callable[[Evidence], Mapping[date, Verdict]]
+
+
+def _check(name: str, table: str, evaluate: _Evaluate) -> Check:
+    severity: Literal["error", "warn"] = "warn" if name in ("history_window", "volume") else "error"
+    return Check(name, table, severity, _DESCRIPTIONS[name], evaluate)
+
+
+def _checks(table: str, evaluations: Mapping[str, _Evaluate]) -> tuple[Check, ...]:
+    return tuple(_check(name, table, evaluate) for name, evaluate in evaluations.items())
+
+
+CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
+    UNIFIED_ACTIONS.name: _checks(
+        UNIFIED_ACTIONS.name,
+        {
+            "schema": structure.check_schema,
+            "row_counts": counts.check_action_counts,
+            "volume": counts.check_volume,
+        },
+    ),
+    CUSTOMER_HISTORY.name: _checks(
+        CUSTOMER_HISTORY.name,
+        {
+            "schema": structure.check_schema,
+            "sequence_length": structure.check_sequence_length,
+            "padding": structure.check_padding,
+            "leakage": history.check_leakage,
+            "order_and_ties": history.check_order_and_ties,
+            "row_counts": counts.check_customer_counts,
+            "history_window": counts.check_history_window,
+        },
+    ),
+    TRAINING_INPUT.name: _checks(
+        TRAINING_INPUT.name,
+        {
+            "schema": structure.check_schema,
+            "sequence_length": rows.check_sequence_length,
+            "padding": rows.check_padding,
+            "leakage": rows.check_leakage,
+            "order_and_ties": rows.check_order_and_ties,
+            "row_counts": counts.check_impression_counts,
+        },
+    ),
+}
+
+
+def run_checks(evidence: Evidence, names: set[str] | None = None) -> Iterator[CheckResult]:
+    """All checks of the evidence's table on its days, or those of ``names``.
+
+    A day whose schema is wrong cannot be read as declared, so only that check speaks of it.
+    """
+    readable = evidence
+    for check in CHECKS[evidence.table.name]:
+        verdicts = _evaluate(check, readable)
+        if names is None or check.name in names:
+            for day, verdict in sorted(verdicts.items()):
+                yield CheckResult(check, day, verdict.passed, verdict.figures, verdict.message)
+        if check.name == "schema":
+            good = [day for day, verdict in verdicts.items() if verdict.passed]
+            if not good:
+                return
+            if len(good) < len(evidence.days):
+                readable = evidence.of_days(good)
+
+
+def _evaluate(check: Check, evidence: Evidence) -> Mapping[date, Verdict]:
+    """The check's verdicts; one that cannot be reached for a day is a failure of that day."""
+    try:
+        return check.evaluate(evidence)
+    except TrainingAssetsError as error:
+        if len(evidence.days) == 1:
+            return {evidence.days[0]: Verdict(False, {}, str(error))}
+        alone = [_evaluate(check, evidence.of_days([day])) for day in evidence.days]
+        return {day: verdict for verdicts in alone for day, verdict in verdicts.items()}

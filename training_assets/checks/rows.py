@@ -1,0 +1,158 @@
+"""The rows of training_input against customer_history, which has checks of its own.
+
+Each history is padded here once per customer and day, and judged by its shape. A row whose arrays
+hash to the same value is right in length, padding, content and order. Only rows that do not are
+looked at one by one, and charged to the first check that they break.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from training_assets.checks.evidence import Evidence, Verdict
+from training_assets.checks.history import examples_of
+from training_assets.checks.structure import (
+    has_wrong_length,
+    has_wrong_padding,
+    num_actions,
+    verdicts_on_rows,
+)
+from training_assets.schemas import CUSTOMER_HISTORY, PADDING, TRAINING_INPUT
+
+LENGTH: Final = "length"
+HOLES: Final = "holes"
+WRONG: Final = "wrong"
+MISORDERED: Final = "misordered"
+
+
+def check_sequence_length(evidence: Evidence) -> Mapping[date, Verdict]:
+    """Rows whose arrays are not exactly ``history_length`` long."""
+    limit = evidence.settings.history_length
+    return _verdicts(evidence, LENGTH, f"arrays that are not exactly {limit} long")
+
+
+def check_padding(evidence: Evidence) -> Mapping[date, Verdict]:
+    """Rows with zeros, nulls or unknown types before the padding, or anything else in it."""
+    problem = "a zero, a null or an unknown type before the padding, or something else in it"
+    return _verdicts(evidence, HOLES, problem)
+
+
+def check_leakage(evidence: Evidence) -> Mapping[date, Verdict]:
+    """Rows that carry other actions than the history of their customer and day."""
+    return _verdicts(evidence, WRONG, "other actions than the history of their customer and day")
+
+
+def check_order_and_ties(evidence: Evidence) -> Mapping[date, Verdict]:
+    """Rows that carry the right actions in another order."""
+    return _verdicts(evidence, MISORDERED, "the right actions in the wrong order")
+
+
+@dataclass
+class _Finding:
+    rows: int = 0
+    broken: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+
+
+def _verdicts(evidence: Evidence, kind: str, problem: str) -> dict[date, Verdict]:
+    found = _findings(evidence)
+    counts = {day: (f.rows, f.broken.get(kind, 0)) for day, f in found.items()}
+    verdicts = verdicts_on_rows(evidence, counts, problem)
+    for day, verdict in verdicts.items():
+        if not verdict.passed:
+            text = f"{verdict.message[:-1]}, for example of customers {found[day].examples[kind]}."
+            verdicts[day] = Verdict(False, verdict.figures, text)
+    return verdicts
+
+
+def _findings(evidence: Evidence) -> dict[date, _Finding]:
+    """All four checks speak of one comparison, made once."""
+    if "rows" not in evidence.memo:
+        evidence.memo["rows"] = _compare(evidence)
+    found: dict[date, _Finding] = evidence.memo["rows"]
+    return found
+
+
+def _compare(evidence: Evidence) -> dict[date, _Finding]:
+    day = F.to_date("dt").alias("dt")
+    rows = evidence.frame(TRAINING_INPUT.name)
+    hashed = rows.select(day, "customer_id", _hash().alias("hash"))
+    is_other = ~F.coalesce(F.col("hash") == F.col("true_hash"), F.lit(False))
+    compared = hashed.join(_true_hashes(evidence), on=["dt", "customer_id"], how="left")
+    counted = (
+        compared.groupBy("dt")
+        .agg(F.count(F.lit(1)).alias("rows"), F.count_if(is_other).alias("others"))
+        .collect()
+    )
+    found = {row["dt"]: _Finding(row["rows"]) for row in counted}
+    if any(row["others"] for row in counted):
+        _look_closely(evidence, rows.withColumn("dt", day), found)
+    return found
+
+
+def _hash() -> Column:
+    return F.xxhash64("action_items", "action_types")
+
+
+def _true_hashes(evidence: Evidence) -> DataFrame:
+    """(dt, customer_id, true_hash) of each history, padded; null where its shape is wrong."""
+    limit = evidence.settings.history_length
+
+    def padded(name: str) -> Column:
+        zeros = F.array_repeat(F.lit(PADDING), limit)
+        return F.slice(F.concat(F.col(name).cast("array<int>"), zeros), 1, limit).alias(name)
+
+    history = evidence.lake.read(evidence.spark, CUSTOMER_HISTORY, evidence.days).select(
+        "dt", "customer_id", padded("action_items"), padded("action_types")
+    )
+    broken = has_wrong_length(TRAINING_INPUT, limit) | has_wrong_padding(TRAINING_INPUT, limit)
+    return history.select("dt", "customer_id", F.when(~broken, _hash()).alias("true_hash"))
+
+
+def _look_closely(evidence: Evidence, rows: DataFrame, found: dict[date, _Finding]) -> None:
+    """Say of each row in which way it differs, and add it up in ``found``."""
+    limit = evidence.settings.history_length
+    n = num_actions()
+    history = evidence.lake.read(evidence.spark, CUSTOMER_HISTORY, evidence.days).select(
+        "dt",
+        "customer_id",
+        F.col("action_items").alias("true_items"),
+        F.col("action_types").cast("array<int>").alias("true_types"),
+    )
+    apart = rows.select(
+        "dt",
+        "customer_id",
+        has_wrong_length(TRAINING_INPUT, limit).alias("length"),
+        has_wrong_padding(TRAINING_INPUT, limit).alias("holes"),
+        F.slice("action_items", F.lit(1), n).alias("items"),
+        F.slice("action_types", F.lit(1), n).alias("types"),
+    )
+    is_same = (F.col("items") == F.col("true_items")) & (F.col("types") == F.col("true_types"))
+    has_same_actions = _bag("items", "types") == _bag("true_items", "true_types")
+    kind = (
+        F.when(F.col("length"), LENGTH)
+        .when(F.coalesce(F.col("holes"), F.lit(True)), HOLES)
+        .when(F.coalesce(is_same, F.lit(False)), "right")
+        .when(F.coalesce(has_same_actions, F.lit(False)), MISORDERED)
+        .otherwise(WRONG)
+    )
+    kinds = (
+        apart.join(history, on=["dt", "customer_id"], how="left")
+        .select("dt", "customer_id", kind.alias("kind"))
+        .groupBy("dt", "kind")
+        .agg(F.count(F.lit(1)).alias("rows"), examples_of(F.lit(True)))
+        .collect()
+    )
+    for row in kinds:
+        finding = found[row["dt"]]
+        finding.broken[row["kind"]] = row["rows"]
+        finding.examples[row["kind"]] = ", ".join(str(customer) for customer in row["examples"])
+
+
+def _bag(items: str, types: str) -> Column:
+    pairs = F.arrays_zip(items, types).cast("array<struct<item_id:int,action_type:int>>")
+    return F.sort_array(pairs)

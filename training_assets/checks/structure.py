@@ -1,0 +1,156 @@
+"""What can be seen in a table alone: the shape of its arrays, and its schema on disk.
+
+A row is charged to the first check that it breaks, in the order length, padding, leakage, order,
+so that one fault is one failed check.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from training_assets.checks.evidence import Evidence, Verdict
+from training_assets.lake import data_files
+from training_assets.schemas import (
+    ACTION_TYPES,
+    CUSTOMER_HISTORY,
+    MAX_ITEM_ID,
+    MIN_ITEM_ID,
+    PADDING,
+    TRAINING_INPUT,
+    Table,
+)
+
+_LAST_TYPE: Final = max(ACTION_TYPES)
+
+
+def check_sequence_length(evidence: Evidence) -> Mapping[date, Verdict]:
+    """Histories whose arrays differ in length, or are longer than ``history_length``."""
+    limit = evidence.settings.history_length
+    counts = {d: (rows, long) for d, (rows, long, _) in _broken_histories(evidence).items()}
+    return verdicts_on_rows(evidence, counts, f"arrays that are not equal and within 0..{limit}")
+
+
+def check_padding(evidence: Evidence) -> Mapping[date, Verdict]:
+    """Histories with a zero, a null or an unknown type in them."""
+    counts = {d: (rows, holes) for d, (rows, _, holes) in _broken_histories(evidence).items()}
+    return verdicts_on_rows(evidence, counts, "a zero, a null or an unknown type in their arrays")
+
+
+def has_wrong_length(table: Table, history_length: int) -> Column:
+    items, types = F.size("action_items"), F.size("action_types")
+    if table is TRAINING_INPUT:
+        right = (items == history_length) & (types == history_length)
+    else:
+        days = F.size("action_days_ago")
+        right = (items == types) & (items == days) & items.between(0, history_length)
+    # The size of a null array is null or -1, by engine and setting.
+    return ~F.coalesce(right, F.lit(False))
+
+
+def num_actions() -> Column:
+    """Actions before the first zero of a padded ``action_items``."""
+    first_zero = F.array_position("action_items", PADDING)
+    return F.when(first_zero == 0, F.size("action_items")).otherwise(first_zero - 1).cast("int")
+
+
+def has_wrong_padding(table: Table, history_length: int) -> Column:
+    # By smallest and largest value, not by lambdas: Sail cannot push those into a scan.
+    if table is not TRAINING_INPUT:
+        right = _are_actions(F.col("action_items"), F.col("action_types"))
+    else:
+        n = num_actions()
+        rest = F.lit(history_length) - n
+        right = _are_actions(
+            F.slice("action_items", F.lit(1), n), F.slice("action_types", F.lit(1), n)
+        )
+        right &= _within(F.slice("action_items", n + 1, rest), PADDING, PADDING)
+        right &= _within(F.slice("action_types", n + 1, rest), PADDING, PADDING)
+    return ~(right & _has_no_null("action_items") & _has_no_null("action_types"))
+
+
+def _are_actions(items: Column, types: Column) -> Column:
+    return _within(items, MIN_ITEM_ID, MAX_ITEM_ID) & _within(types, 1, _LAST_TYPE)
+
+
+def _within(values: Column, low: int, high: int) -> Column:
+    """All values that are not null lie in low..high; true of an empty array."""
+    inside = (F.array_min(values) >= low) & (F.array_max(values) <= high)
+    return F.coalesce(inside, F.lit(True))
+
+
+def _has_no_null(name: str) -> Column:
+    return F.size(F.array_compact(name)) == F.size(name)
+
+
+def _broken_histories(evidence: Evidence) -> dict[date, tuple[int, int, int]]:
+    """By day: rows, rows of a wrong length, rows with holes; read once for both checks."""
+    if "structure" not in evidence.memo:
+        limit = evidence.settings.history_length
+        long = has_wrong_length(CUSTOMER_HISTORY, limit)
+        holes = ~long & has_wrong_padding(CUSTOMER_HISTORY, limit)
+        found = (
+            evidence.frame(CUSTOMER_HISTORY.name)
+            .groupBy("dt")
+            .agg(
+                F.count(F.lit(1)).alias("rows"),
+                F.count_if(long).alias("long"),
+                F.count_if(holes).alias("holes"),
+            )
+            .collect()
+        )
+        evidence.memo["structure"] = {r["dt"]: (r["rows"], r["long"], r["holes"]) for r in found}
+    counts: dict[date, tuple[int, int, int]] = evidence.memo["structure"]
+    return counts
+
+
+def verdicts_on_rows(
+    evidence: Evidence, counts: Mapping[date, tuple[int, int]], problem: str
+) -> dict[date, Verdict]:
+    """Verdicts from (rows, broken rows) by day; ``problem`` completes "N of M rows have …"."""
+    verdicts = {}
+    for day in evidence.days:
+        rows, broken = counts.get(day, (0, 0))
+        text = f"{broken} of {rows} rows on {day} have {problem}." if broken else ""
+        verdicts[day] = Verdict(not broken, {"rows": rows, "broken_rows": broken}, text)
+    return verdicts
+
+
+def check_schema(evidence: Evidence) -> Mapping[date, Verdict]:
+    """Columns in the day's files against ``schemas.py``: names, order and types."""
+    return {day: _schema_verdict(evidence, day) for day in evidence.days}
+
+
+def _schema_verdict(evidence: Evidence, day: date) -> Verdict:
+    files = data_files(evidence.folder(day))
+    problems = [] if files else ["there is no Parquet file"]
+    for file in files:
+        try:
+            found = pq.read_schema(file)
+        except (OSError, pa.ArrowInvalid) as error:
+            problems.append(f"{file.name} cannot be read ({str(error).splitlines()[0]})")
+            continue
+        problems += [f"{file.name}: {difference}" for difference in _differences(evidence, found)]
+    figures = {"files": len(files), "differences": len(problems)}
+    text = f"On {day}: {'; '.join(problems[:5])}." if problems else ""
+    return Verdict(not problems, figures, text)
+
+
+def _differences(evidence: Evidence, found: pa.Schema) -> list[str]:
+    expected = evidence.table.arrow_schema
+    if found.names != expected.names:
+        return [f"found columns {', '.join(found.names)}; expected {', '.join(expected.names)}"]
+    return [
+        f"{name} is {found.field(name).type}; expected {expected.field(name).type}"
+        for name in expected.names
+        if _plain(found.field(name).type) != _plain(expected.field(name).type)
+    ]
+
+
+def _plain(type_: pa.DataType) -> str:
+    # Engines name the elements of lists differently, and nobody reads those names.
+    return f"list<{type_.value_type}>" if pa.types.is_list(type_) else str(type_)

@@ -1,0 +1,98 @@
+"""The whole system on one page: assets, checks, jobs, schedule, engine.
+
+    raw/* (external) ──> unified_actions ──> customer_history ──> training_input
+
+Every table is partitioned by day. Settings and engine come from environment variables; see
+``settings.py`` and ``engine.py``.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from training_assets.assets.daily import daily_tables
+from training_assets.assets.raw import raw_specs
+from training_assets.engine import SparkResource
+from training_assets.raw import raw_days
+from training_assets.schemas import RAW_TABLES, TABLES
+from training_assets.settings import Settings
+
+DAILY_JOB = "daily_training_input"
+BACKFILL_JOB = "backfill_training_input"
+CHECK_JOB = "check_training_input"
+
+# Dagster uses its own verbose console unless a run's configuration names another.
+RUN_CONFIG: Mapping[str, Any] = {"loggers": {"console": {"config": {}}}}
+
+
+def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definitions:
+    """All definitions over one lake and one engine."""
+    partitions = dg.DailyPartitionsDefinition(start_date=str(first_partition(settings)))
+    tables = dg.AssetSelection.assets(*TABLES)
+    daily = dg.define_asset_job(
+        DAILY_JOB,
+        selection=tables,
+        config=RUN_CONFIG,
+        description="One day of all three tables, checked.",
+    )
+    return dg.Definitions(
+        assets=[*raw_specs(settings), daily_tables(settings, partitions)],
+        jobs=[
+            daily,
+            dg.define_asset_job(
+                BACKFILL_JOB,
+                selection=tables,
+                config=RUN_CONFIG,
+                description="Any range of days of all three tables, in one run and one pass.",
+            ),
+            dg.define_asset_job(
+                CHECK_JOB,
+                selection=dg.AssetSelection.checks_for_assets(*TABLES),
+                config=RUN_CONFIG,
+                description="All checks over what is published; builds nothing.",
+            ),
+        ],
+        schedules=[
+            dg.build_schedule_from_partitioned_job(
+                daily, hour_of_day=3, description="Yesterday's partition, at 03:00 UTC."
+            )
+        ],
+        resources={"spark": spark},
+        executor=dg.in_process_executor,
+        loggers={"console": console_logger},
+    )
+
+
+def first_partition(settings: Settings) -> str:
+    """The configured start date, or an earlier first day of the raw data."""
+    days = [days[0] for table in RAW_TABLES.values() if (days := raw_days(settings.lake, table))]
+    return str(min([settings.start_date, *days]))
+
+
+@dg.logger(
+    {"log_level": dg.Field(str, is_required=False, default_value="INFO")},
+    description="What a run does, one plain line each; Dagster's own events are in the UI.",
+)
+def console_logger(context: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.Logger("training_assets", level=context.logger_config["log_level"])
+    handler = logging.StreamHandler()
+    handler.addFilter(_is_own_message)
+    handler.setFormatter(_PlainFormatter())
+    logger.addHandler(handler)
+    return logger
+
+
+def _is_own_message(record: logging.LogRecord) -> bool:
+    meta = getattr(record, "dagster_meta", {})
+    return not meta.get("dagster_event") or record.levelno >= logging.ERROR
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        meta = getattr(record, "dagster_meta", {})
+        return f"{self.formatTime(record, '%H:%M:%S')} {meta.get('orig_message', record.msg)}"
+
+
+defs = build_definitions(Settings.from_env(), SparkResource.from_env())
