@@ -7,7 +7,7 @@ TrainingAssetsError
 ├── RawDataError         raw files of a day are missing or unreadable
 ├── DayNotPublishedError a day was asked for that the lake does not hold
 ├── PublishError         a day could not be published; it stands as it was
-└── ValidationError      a staged day broke a blocking check; it stands as it was
+└── ValidationError      the tables of a published day do not fit together
 
 Messages read ``where: what is wrong with the value; what was expected. What to do.``
 """
@@ -42,4 +42,4 @@ class PublishError(TrainingAssetsError):
 
 
 class ValidationError(TrainingAssetsError):
-    """A staged day broke a blocking check; the day stands as it was before."""
+    """The tables of a published day do not fit together; it was changed by other hands."""

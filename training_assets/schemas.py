@@ -10,6 +10,9 @@ from typing import Final
 
 import pyarrow as pa
 
+# Raised whenever tables are written in another way; recorded with each published day.
+SCHEMA_VERSION: Final = 1
+
 CLICK: Final = 1
 ADD_TO_CART: Final = 2
 ORDER: Final = 3
