@@ -5,7 +5,6 @@ process, so that one command costs one engine start.
 """
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +36,7 @@ from training_assets.schemas import (
 from training_assets.settings import Settings
 
 _DEFAULT_DAYS: Final = 14
-_INSTANCE_YAML: Final = "telemetry:\n  enabled: false\n"
+_INSTANCE_YAML: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 _day = click.DateTime(["%Y-%m-%d"])
 _console = Console(highlight=False)
@@ -200,8 +199,10 @@ def ui(port: int) -> None:
     """Serve the Dagster UI on the same instance, with its daemon for backfills and schedules."""
     with _instance_home():
         dagster = Path(sys.executable).with_name("dagster")
-        command = [str(dagster), "dev", "-w", "workspace.yaml", "-p", str(port)]
-        sys.exit(subprocess.run(command, check=False).returncode)
+        has_workspace = Path("workspace.yaml").exists()
+        where = ["-w", "workspace.yaml"] if has_workspace else ["-m", "training_assets.definitions"]
+        # Replaces this process, so that Ctrl-C and signals reach the server itself.
+        os.execv(dagster, [str(dagster), "dev", *where, "-p", str(port)])
 
 
 def _as_text(cell: Any) -> str:
@@ -345,3 +346,7 @@ def _build_seconds() -> dict[str, float]:
             for day, value in latest.items():
                 totals[day] = totals.get(day, 0.0) + value
     return totals
+
+
+if __name__ == "__main__":
+    main()

@@ -12,10 +12,8 @@ Transforms see a ``SparkSession`` and nothing else, so they run unchanged on all
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +21,12 @@ from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 import dagster as dg
+import grpc
 from dagster_pyspark import LazyPySparkResource
 from dagster_pyspark.resources import spark_session_from_config
 from pydantic import Field, PrivateAttr
 from pyspark.sql import SparkSession
+from pyspark.sql.connect.client import DefaultChannelBuilder
 
 from training_assets.errors import EngineError
 
@@ -48,6 +48,7 @@ _SPARK_CONF: Final = {
     "spark.ui.showConsoleProgress": "false",
 }
 _MIN_JAVA: Final = 17
+_CONNECT_PORT: Final = 15002
 
 
 @contextmanager
@@ -97,6 +98,9 @@ def open_session(
             f"engine: {engine!r} is unknown; expected one of {', '.join(ENGINES)}. "
             "Set TRAINING_ASSETS_ENGINE."
         )
+    if engine == "spark":
+        require_java()
+    where = _probe(remote, connect_timeout_seconds) if engine == "remote" else ""
     # Python workers must run this interpreter; Spark reads the variable, not only the setting.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     extra = dict(conf or {})
@@ -106,7 +110,7 @@ def open_session(
         elif engine == "spark":
             session, stop = _open_spark(master, memory, extra)
         else:
-            session, stop = _open_remote(remote, extra, connect_timeout_seconds)
+            session, stop = _open_remote(remote, extra, where)
 
     def stop_once() -> None:
         try:
@@ -175,7 +179,6 @@ def _open_sail(conf: Mapping[str, str]) -> tuple[SparkSession, Callable[[], None
 def _open_spark(
     master: str, memory: str, conf: Mapping[str, str]
 ) -> tuple[SparkSession, Callable[[], None]]:
-    require_java()
     settings = {**_COMMON_CONF, **_SPARK_CONF, "spark.master": master}
     settings["spark.driver.memory"] = memory
     settings["spark.app.name"] = "training_assets"
@@ -194,8 +197,17 @@ def _open_spark(
 
 
 def _open_remote(
-    remote: str, conf: Mapping[str, str], timeout_seconds: float
+    remote: str, conf: Mapping[str, str], where: str
 ) -> tuple[SparkSession, Callable[[], None]]:
+    session = _connect(remote, conf, where)
+    return session, session.stop
+
+
+def _probe(remote: str, timeout_seconds: float) -> str:
+    """How messages name the endpoint; raises ``EngineError`` unless it speaks gRPC in time.
+
+    Asked before there is a client, because a client retries for minutes, also at exit.
+    """
     parts = urlsplit(remote)
     if parts.scheme != "sc" or not parts.hostname:
         raise EngineError(
@@ -203,16 +215,18 @@ def _open_remote(
             "Set TRAINING_ASSETS_REMOTE."
         )
     # Parameters after the port may hold a token, so no message repeats them.
-    where = f"engine remote: sc://{parts.hostname}:{parts.port or 15002}"
+    where = f"engine remote: sc://{parts.hostname}:{parts.port or _CONNECT_PORT}"
+    channel = DefaultChannelBuilder(remote).toChannel()
     try:
-        socket.create_connection((parts.hostname, parts.port or 15002), timeout_seconds).close()
-    except OSError as error:
+        grpc.channel_ready_future(channel).result(timeout_seconds)
+    except grpc.FutureTimeoutError:
         raise EngineError(
-            f"{where} does not answer ({error}); expected a Spark Connect server. "
-            "Start it, or correct TRAINING_ASSETS_REMOTE."
-        ) from error
-    session = _within(timeout_seconds, lambda: _connect(remote, conf, where), where)
-    return session, session.stop
+            f"{where} does not answer within {timeout_seconds:g} s; expected a Spark Connect "
+            "server. Start it, or correct TRAINING_ASSETS_REMOTE."
+        ) from None
+    finally:
+        channel.close()
+    return where
 
 
 def _connect(endpoint: str, conf: Mapping[str, str], where: str) -> SparkSession:
@@ -227,29 +241,6 @@ def _connect(endpoint: str, conf: Mapping[str, str], where: str) -> SparkSession
             "speaks the protocol of pyspark 4.2. Use matching versions."
         ) from error
     return cast(SparkSession, session)
-
-
-def _within(timeout_seconds: float, call: Callable[[], SparkSession], where: str) -> SparkSession:
-    """The call's result; a client that retries for minutes is left behind in its thread."""
-    outcome: list[SparkSession | BaseException] = []
-
-    def work() -> None:
-        try:
-            outcome.append(call())
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(timeout_seconds)
-    if not outcome:
-        raise EngineError(
-            f"{where} accepts connections but gave no session within {timeout_seconds:g} s; "
-            "expected a Spark Connect server. Check what listens there."
-        )
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
-    return outcome[0]
 
 
 def java_version() -> int | None:

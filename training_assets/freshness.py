@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from training_assets.errors import TrainingAssetsError
-from training_assets.lake import SCHEMA_VERSION, Lake, data_files
+from training_assets.lake import Lake, data_files
 from training_assets.raw import find_raw_days
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
     IMPRESSIONS,
+    SCHEMA_VERSION,
     TRAINING_INPUT,
     UNIFIED_ACTIONS,
     Table,

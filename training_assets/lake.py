@@ -12,6 +12,7 @@ Parquet reader, as all names are that begin with ``_``.
 import ctypes
 import errno
 import json
+import math
 import os
 import shutil
 import uuid
@@ -23,17 +24,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from training_assets.errors import DayNotPublishedError, PublishError
-from training_assets.schemas import QUARANTINE, Table
+from training_assets.schemas import QUARANTINE, SCHEMA_VERSION, Table
 
 MANIFEST: Final = "_day.json"
-SCHEMA_VERSION: Final = 1
 _DAY_PREFIX: Final = "dt="
 _STAGING: Final = "_staging"
 _RETIRED: Final = "_retired"
+_PART: Final = "part"
+_NUMBER: Final = "_number"
+_TIDIED: Final = "_tidied-"
+_MAX_TASKS: Final = 1000
+_TASKS_PER_FILE: Final = 50
 
 
 @dataclass(frozen=True)
@@ -151,12 +156,14 @@ class Staging:
     def day_path(self, table: str, day: date) -> Path:
         return self.table_path(table) / f"{_DAY_PREFIX}{day.isoformat()}"
 
-    def write(self, frame: DataFrame, table: Table, days: Sequence[date]) -> None:
-        """Write the frame's rows, day by day, in the order in which each partition holds them.
+    def write(self, frame: DataFrame, table: Table, days: Sequence[date], layout: "Layout") -> None:
+        """Write the rows of a frame that ``arrange`` has put in order.
 
         Each of ``days`` gets a folder with at least one file, also when it has no rows.
         """
-        fresh = self._write(frame, "dt")
+        # A folder of its own for each file-to-be: some engines send all rows of a folder through
+        # one writer, where those of several partitions would mix and lose their order.
+        fresh = self._write(frame.withColumn(_PART, _part(layout)), "dt", _PART)
         for day in days:
             target = self.day_path(table.name, day)
             _tidy(fresh / target.name, table)
@@ -210,6 +217,37 @@ class Staging:
         return self.lake.publish(folder, table, day)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How a range of days is spread over tasks while it is computed, and over files at rest."""
+
+    files_per_day: int
+    num_tasks: int
+
+    @classmethod
+    def of(cls, rows_by_day: Mapping[date, int], *, rows_per_file: int) -> "Layout":
+        """Files of about ``rows_per_file`` rows in the largest day, and tasks of a 50th of it."""
+        files = max(1, round(max(rows_by_day.values()) / rows_per_file))
+        tasks = math.ceil(sum(rows_by_day.values()) / rows_per_file * _TASKS_PER_FILE)
+        return cls(files, min(max(1, tasks), len(rows_by_day) * files, _MAX_TASKS))
+
+
+def arrange(frame: DataFrame, layout: Layout, *order: str) -> DataFrame:
+    """Rows spread over tasks by day and part of the customers, and ordered within each.
+
+    To be done before rows get wide, and in any case before ``Staging.write``.
+    """
+    part = _part(layout)
+    spread = frame.repartition(layout.num_tasks, "dt", part)
+    # Numbered, because an optimizer may drop a sort that nothing above it asks for.
+    numbered = F.row_number().over(Window.partitionBy("dt", part).orderBy("customer_id", *order))
+    return spread.withColumn(_NUMBER, numbered).where(F.col(_NUMBER) > 0).drop(_NUMBER)
+
+
+def _part(layout: Layout) -> Column:
+    return F.pmod(F.xxhash64("customer_id"), F.lit(layout.files_per_day)).cast("int")
+
+
 def read_days(spark: SparkSession, table: Table, path: Path, days: set[date]) -> DataFrame:
     """Those day folders of ``path``, pruned by partition; an empty frame where there is none."""
     if not days:
@@ -248,18 +286,24 @@ def _days_in(folder: Path) -> Iterable[date]:
 
 def _tidy(folder: Path, table: Table) -> None:
     """Give the files of a staged day stable names, and an empty file to a day without rows."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for entry in folder.iterdir():
-        if entry.suffix != ".parquet" or entry.name.startswith((".", "_")):
-            entry.unlink()
-    files = [f for f in data_files(folder) if pq.read_metadata(f).num_rows]
-    for file in set(data_files(folder)) - set(files):
-        file.unlink()
-    for number, file in enumerate(files):
-        os.rename(file, folder / f"part-{number:05d}.parquet")
-    if not files:
+    written = sorted(
+        (file for file in folder.rglob("*.parquet") if not file.name.startswith(("_", "."))),
+        key=lambda file: (_part_number(file.parent.name), file.name),
+    )
+    tidied = folder.with_name(f"{_TIDIED}{folder.name}")
+    tidied.mkdir(parents=True)
+    for file in written:
+        if pq.read_metadata(file).num_rows:
+            os.rename(file, tidied / f"part-{sum(1 for _ in tidied.iterdir()):05d}.parquet")
+    if not data_files(tidied):
         empty = table.arrow_schema.empty_table()
-        pq.write_table(empty, folder / "part-00000.parquet", compression="zstd")
+        pq.write_table(empty, tidied / "part-00000.parquet", compression="zstd")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(tidied, folder)
+
+
+def _part_number(folder: str) -> int:
+    return int(folder.removeprefix(f"{_PART}=")) if folder.startswith(f"{_PART}=") else 0
 
 
 def _same_files(one: Path, other: Path) -> bool:

@@ -7,6 +7,7 @@ other days of the range go on, through all tables. Nothing here knows Dagster.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,7 +22,7 @@ from training_assets.checks import CHECKS, CheckResult, Evidence, run_checks
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError
 from training_assets.figures import describe_days
 from training_assets.freshness import Freshness, content_hash, window_days
-from training_assets.lake import Lake, Staging, quarantine_name
+from training_assets.lake import Lake, Layout, Staging, arrange, quarantine_name
 from training_assets.raw import RawDays, find_raw_days
 from training_assets.schemas import (
     ACTION_SOURCES,
@@ -35,13 +36,17 @@ from training_assets.schemas import (
 )
 from training_assets.settings import Settings
 from training_assets.transforms.customer_history import build_customer_history
-from training_assets.transforms.training_input import customer_days_of, pad_and_explode
+from training_assets.transforms.training_input import (
+    customer_days_of,
+    pad_and_explode,
+    with_history,
+)
 from training_assets.transforms.unified_actions import build_unified_actions
 
 Progress = Callable[[str], None]
 
-_ROWS_PER_FILE: Final = 4_000_000
-_MAX_TASKS: Final = 400
+_ACTIONS_PER_FILE: Final = 4_000_000
+_RANKINGS_PER_FILE: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Build:
     staging: Staging
     progress: Progress
     freshness: Freshness
+    inputs: dict[tuple[str, date], str] = field(default_factory=dict)
 
     def raw(self, table: Table, days: Sequence[date]) -> RawDays:
         allow = self.settings.missing_raw == "empty"
@@ -121,7 +127,7 @@ def check_days(
                 yield CheckResult(check, day, False, {}, message)
 
 
-def _build_table(build: Build, table: Table, days: Sequence[date]) -> Iterator[DayReport]:
+def _build_table(build: Build, table: Table, days: Sequence[date]) -> list[DayReport]:
     seconds: dict[str, float] = {}
     started = time.monotonic()
 
@@ -132,7 +138,7 @@ def _build_table(build: Build, table: Table, days: Sequence[date]) -> Iterator[D
 
     staged, problems = _stage(build, table, list(days))
     lap("stage")
-    results: dict[date, list[CheckResult]] = {day: [] for day in staged}
+    results: dict[date, list[CheckResult]] = defaultdict(list)
     figures: dict[date, dict[str, Any]] = {}
     if staged:
         evidence = Evidence(
@@ -141,23 +147,28 @@ def _build_table(build: Build, table: Table, days: Sequence[date]) -> Iterator[D
         for result in run_checks(evidence):
             results[result.day].append(result)
         lap("checks")
-        figures = describe_days(evidence)
+        problems |= {day: found for day in staged if (found := _blocking_problem(results[day]))}
+        if good := [day for day in staged if day not in problems]:
+            figures = describe_days(evidence.of_days(good))
         lap("figures")
+    reports = []
     for day in days:
-        checks = tuple(results.get(day, ()))
-        problem = problems.get(day) or _blocking_problem(checks)
-        if problem:
-            yield DayReport(table.name, day, problem, checks=checks, seconds=seconds)
-            continue
-        changed = _publish(build, table, day, figures[day])
-        manifest = build.lake.manifest(table.name, day)
-        yield DayReport(table.name, day, None, changed, manifest, checks, seconds)
+        checks, changed, manifest = tuple(results[day]), False, {}
+        if day not in problems:
+            try:
+                changed = _publish(build, table, day, figures[day])
+                manifest = build.lake.manifest(table.name, day)
+            except TrainingAssetsError as error:
+                problems[day] = str(error)
+        reports.append(
+            DayReport(table.name, day, problems.get(day), changed, manifest, checks, seconds)
+        )
     lap("publish")
-    failed = len(days) - len(staged) + sum(1 for r in results.values() if _blocking_problem(r))
     build.progress(
-        f"{table.name}: {len(days) - failed} of {len(days)} days published "
+        f"{table.name}: {len(days) - len(problems)} of {len(days)} days published "
         f"({', '.join(f'{stage} {value:.1f} s' for stage, value in seconds.items())})"
     )
+    return reports
 
 
 def _blocking_problem(results: Sequence[CheckResult]) -> str | None:
@@ -172,6 +183,8 @@ def _stage(build: Build, table: Table, days: list[date]) -> tuple[list[date], di
     for day in days:
         try:
             _require_inputs(build, table, day)
+            # Before anything is read: what changes from now on makes the day out of date.
+            build.inputs[table.name, day] = build.freshness.inputs(table, day)
         except TrainingAssetsError as error:
             problems[day] = str(error)
         else:
@@ -217,15 +230,10 @@ def _require_inputs(build: Build, table: Table, day: date) -> None:
 def _stage_unified_actions(build: Build, days: list[date]) -> None:
     sources = [build.raw(table, days) for table in ACTION_SOURCES]
     actions = build_unified_actions(*(source.read_valid(build.spark) for source in sources))
-    # By customer and newest first, so that equal ids and near times compress.
-    rows = sum(sum(source.count_rows().values()) for source in sources)
-    files_per_day = max(1, round(rows / len(days) / _ROWS_PER_FILE))
-    bucket = F.pmod(F.xxhash64("customer_id"), F.lit(files_per_day))
-    spread = actions.repartition(min(len(days) * files_per_day, _MAX_TASKS), "dt", bucket)
-    ordered = spread.sortWithinPartitions(
-        "dt", "customer_id", "occurred_at", "item_id", "action_type"
-    )
-    build.staging.write(ordered, UNIFIED_ACTIONS, days)
+    layout = _layout(sources, days, _ACTIONS_PER_FILE)
+    # Equal ids and near times next to each other compress.
+    ordered = arrange(actions, layout, "occurred_at", "item_id", "action_type")
+    build.staging.write(ordered, UNIFIED_ACTIONS, days, layout)
     _stage_quarantine(build, sources)
 
 
@@ -233,25 +241,34 @@ def _stage_customer_history(build: Build, days: list[date]) -> None:
     settings, spark = build.settings, build.spark
     published = build.lake.days(UNIFIED_ACTIONS.name)
     window = {d for day in days for d in window_days(settings, published, day)}
+    impressions = build.raw(IMPRESSIONS, days)
     history = build_customer_history(
         build.lake.read(spark, UNIFIED_ACTIONS, window),
-        customer_days_of(build.raw(IMPRESSIONS, days).read_valid(spark)),
+        customer_days_of(impressions.read_valid(spark)),
         history_length=settings.history_length,
         lookback_days=settings.lookback_days,
     )
-    ordered = history.sortWithinPartitions("dt", "customer_id")
-    build.staging.write(ordered, CUSTOMER_HISTORY, days)
+    layout = _layout([impressions], days, _RANKINGS_PER_FILE)
+    ordered = arrange(history, layout)
+    build.staging.write(ordered, CUSTOMER_HISTORY, days, layout)
 
 
 def _stage_training_input(build: Build, days: list[date]) -> None:
     impressions = build.raw(IMPRESSIONS, days)
-    rows = pad_and_explode(
-        impressions.read_valid(build.spark),
-        build.lake.read(build.spark, CUSTOMER_HISTORY, days),
-        history_length=build.settings.history_length,
-    )
-    build.staging.write(rows, TRAINING_INPUT, days)
+    history = build.lake.read(build.spark, CUSTOMER_HISTORY, days)
+    rankings = with_history(impressions.read_valid(build.spark), history)
+    layout = _layout([impressions], days, _RANKINGS_PER_FILE)
+    # In order before the rows get wide: each history then stands ten times and more in a row.
+    ordered = arrange(rankings, layout, "ranking_id", "impressions")
+    rows = pad_and_explode(ordered, history_length=build.settings.history_length)
+    build.staging.write(rows, TRAINING_INPUT, days, layout)
     _stage_quarantine(build, [impressions])
+
+
+def _layout(sources: Sequence[RawDays], days: Sequence[date], rows_per_file: int) -> Layout:
+    counts = [source.count_rows() for source in sources]
+    rows = {day: sum(count[day] for count in counts) for day in days}
+    return Layout.of(rows, rows_per_file=rows_per_file)
 
 
 _STAGES: Final[dict[str, Callable[[Build, list[date]], None]]] = {
@@ -280,7 +297,7 @@ def _publish(build: Build, table: Table, day: date, figures: dict[str, Any]) -> 
         else:
             build.lake.withdraw(name, day)
     manifest = {
-        "inputs": build.freshness.inputs(table, day),
+        "inputs": build.inputs[table.name, day],
         "content": content_hash(build.staging.day_path(table.name, day)),
         "settings": {
             "history_length": settings.history_length,

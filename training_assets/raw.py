@@ -8,27 +8,27 @@ workers by one reader (``raw_files.py``) that is the same on every engine. A row
 is never in ``read_valid`` and always in ``read_faults``.
 """
 
-import gzip
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark import cloudpickle
 from pyspark.sql import DataFrame, SparkSession
 
-from training_assets import errors, raw_files, schemas
+from training_assets import errors, raw_columns, raw_files, raw_parquet, raw_text, schemas
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.raw_files import Task
+from training_assets.raw_columns import IGNORED_COLUMNS, READ_ERRORS, Task
+from training_assets.raw_files import unreadable
+from training_assets.raw_parquet import is_readable, open_parquet
+from training_assets.raw_text import json_parser, read_header, read_lines
 from training_assets.schemas import PREVIOUS_ORDERS, QUARANTINE, Column, Table
 
 # Workers of a cluster have pyarrow but need not have this package.
-for _module in (raw_files, schemas, errors):
+for _module in (raw_files, raw_text, raw_parquet, raw_columns, schemas, errors):
     cloudpickle.register_pickle_by_value(_module)
 
 _FORMATS: Final = {
@@ -42,7 +42,10 @@ _TASK_DDL: Final = (
     "task int, path string, name string, format string, day date, start int, stop int"
 )
 _ROWS_PER_TASK: Final = 2_000_000
-_PEEK_LINES: Final = 100
+_BYTES_PER_PARTITION: Final = 8 * 2**20
+_MIN_PARTITIONS: Final = 4
+_MAX_PARTITIONS: Final = 1000
+_MAX_NAMES: Final = 20
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,20 @@ class RawDays:
     def fingerprint(self, day: date) -> list[tuple[str, int, int]]:
         """(name, bytes, modification time in ns) of each file that the day is read from."""
         paths = {task.name: Path(task.path) for task in self.of_day(day).tasks}
-        return [(n, p.stat().st_size, p.stat().st_mtime_ns) for n, p in sorted(paths.items())]
+        try:
+            stats = {name: path.stat() for name, path in sorted(paths.items())}
+        except OSError as error:
+            raise RawDataError(
+                f"{self.table.name}: a raw file of {day} vanished while it was read ({error}). "
+                "Deliver it again, or run the day again without it."
+            ) from error
+        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()]
+
+    def _num_partitions(self) -> int:
+        """Few for small files: each is a task of its own, with a Python worker, on Spark."""
+        paths = {Path(task.path) for task in self.tasks}
+        size = sum(path.stat().st_size for path in paths if path.exists())
+        return min(_MIN_PARTITIONS + size // _BYTES_PER_PARTITION, _MAX_PARTITIONS)
 
     def _read(self, spark: SparkSession, ddl: str, *, wants_faults: bool) -> DataFrame:
         if not self.tasks:
@@ -103,7 +119,7 @@ class RawDays:
             return raw_files.parse(batches, table, days, wants_faults=wants_faults)
 
         # By key: without one, all tasks are a single batch and so a single partition on Sail.
-        spread = tasks.repartition(min(len(self.tasks), 64), "task")
+        spread = tasks.repartition(min(len(self.tasks), self._num_partitions()), "task")
         return spread.mapInArrow(parse, ddl)
 
 
@@ -131,9 +147,12 @@ def raw_days(root: Path, table: Table) -> list[date]:
     for prefix in _prefixes(table):
         for entry in folder.glob(f"{prefix}*"):
             try:
-                found.add(date.fromisoformat(entry.name.removeprefix(prefix)))
+                day = date.fromisoformat(entry.name.removeprefix(prefix))
             except ValueError:
                 continue
+            # Other ISO forms are not the folder that the day is read from.
+            if entry.name == f"{prefix}{day.isoformat()}" and entry.is_dir():
+                found.add(day)
     return sorted(found)
 
 
@@ -172,14 +191,20 @@ def _is_hidden(path: Path) -> bool:
 
 def _raw_file(root: Path, path: Path, day: date | None) -> RawFile:
     name = path.relative_to(root).as_posix()
-    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    if name != _printable(name):
+        raise RawDataError(f"{_printable(name)}: the file name is not UTF-8. Rename the file.")
+    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     kind = _FORMATS.get(plain.suffix.lower())
-    if kind is None or (kind == "parquet" and path.suffix == ".gz"):
+    if kind is None or (kind == "parquet" and plain != path):
         raise RawDataError(
             f"{name}: the format is not known by its ending; expected one of "
             f"{', '.join(_FORMATS)}, text also with .gz. Rename or remove the file."
         )
     return RawFile(path, name, kind, day)
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _tasks(file: RawFile, table: Table) -> list[Task]:
@@ -188,15 +213,11 @@ def _tasks(file: RawFile, table: Table) -> list[Task]:
         if file.format != "parquet":
             _check_text_columns(file, table)
             return [_task(file)]
-        with pq.ParquetFile(file.path) as parquet:
+        with open_parquet(str(file.path)) as parquet:
             _check_columns(file, table, parquet.schema_arrow)
             rows = [parquet.metadata.row_group(n).num_rows for n in range(parquet.num_row_groups)]
-    except (OSError, EOFError, pa.ArrowInvalid) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RawDataError(
-            f"{file.name}: the file cannot be read as {file.format} ({reason}). "
-            "Deliver it again, whole."
-        ) from error
+    except READ_ERRORS as error:
+        raise unreadable(file.name, file.format, error) from error
     parts, start, size = [], 0, 0
     for number, count in enumerate(rows):
         if size and size + count > _ROWS_PER_TASK:
@@ -221,45 +242,51 @@ def _needed(table: Table, day: date | None) -> list[Column]:
 
 def _check_columns(file: RawFile, table: Table, schema: pa.Schema) -> None:
     found = {field.name: field.type for field in schema}
-    _check_present(file, table, list(found))
+    _check_names(file, table, schema.names)
     for column in table.columns:
-        if column.name in found and not raw_files.is_readable(found[column.name], column.type):
+        if column.name not in found or column.name in IGNORED_COLUMNS:
+            continue
+        if not is_readable(found[column.name], column.type):
             raise SchemaError(
                 f"{table.name}.{column.name}: found {found[column.name]} in {file.name}; expected "
                 f"{column.type}. Deliver the column with that type."
             )
 
 
-def _check_present(file: RawFile, table: Table, found: list[str]) -> None:
+def _check_names(file: RawFile, table: Table, found: list[str]) -> None:
     for column in _needed(table, file.day):
         if column.name not in found:
+            names = ", ".join(sorted(found)[:_MAX_NAMES]) or "no columns"
             raise SchemaError(
                 f"{table.name}.{column.name}: the column is missing in {file.name}; expected "
-                f"{column.type}, found only {', '.join(sorted(found)) or 'no columns'}. "
-                "Deliver it under that name."
+                f"{column.type}, found only {_printable(names)}. Deliver it under that name."
+            )
+    for column in table.columns:
+        if found.count(column.name) > 1:
+            raise SchemaError(
+                f"{table.name}.{column.name}: the column stands {found.count(column.name)} times "
+                f"in {file.name}; expected it once. Remove or rename the others."
             )
 
 
 def _check_text_columns(file: RawFile, table: Table) -> None:
-    with open_text(file.path) as lines:
-        if file.format == "csv":
-            header = lines.readline()
-            if header.strip():
-                _check_present(file, table, raw_files.csv_header(header))
-            return
-        keys: set[str] = set()
-        objects = 0
-        for _, line in zip(range(_PEEK_LINES), lines, strict=False):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                keys |= row.keys()
-                objects += 1
-        if objects:
-            _check_present(file, table, sorted(keys))
-
-
-def open_text(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    lines = read_lines(str(file.path))
+    if file.format == "csv":
+        if header := read_header(lines):
+            _check_names(file, table, header)
+        return
+    parse = json_parser()
+    needed = {column.name for column in _needed(table, file.day)}
+    found: set[str] | None = None
+    for line in lines:
+        try:
+            row = parse(line.decode())
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            found = row.keys() | (found or set())
+            if needed <= found:
+                return
+    # A writer may leave out what is null: only a name that no row has is missing.
+    if found is not None:
+        _check_names(file, table, sorted(found))

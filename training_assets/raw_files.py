@@ -1,53 +1,49 @@
 """Parse raw files into valid rows and faults, on the workers, the same on every engine.
 
-Needs pyarrow and NumPy only. Each row of a file ends in exactly one of two places: among the valid
-rows, typed as ``schemas.py`` says, or among the faults, with the first rule that it broke and its
-content. In impressions each item is judged by itself.
+Each row of a file ends in exactly one of two places: among the valid rows, typed as ``schemas.py``
+says, or among the faults, with the first rule that it broke and its content. A ranking is judged as
+a row and then item by item: every item that breaks a rule is a fault, the others are the ranking,
+and a ranking of which no item is left gives no row.
+
+Needs pyarrow and NumPy only, as ``raw_columns.py``, ``raw_parquet.py`` and ``raw_text.py`` do.
 """
 
-import csv
-import gzip
-import io
 import json
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from training_assets.errors import RawDataError
+from training_assets.raw_columns import (
+    IGNORED_COLUMNS,
+    ITEMS,
+    OUTSIDE,
+    READ_ERRORS,
+    WIDE,
+    Chunk,
+    Task,
+    first_fault,
+    lists_of,
+    no_faults,
+)
+from training_assets.raw_parquet import open_parquet, parquet_chunks
+from training_assets.raw_text import read_lines, text_chunks
 from training_assets.schemas import MAX_ITEM_ID, MIN_ITEM_ID, QUARANTINE, RAW_TABLES, Table
 
-_BATCH_ROWS: Final = 65_536
-_FAULT: Final = "_fault"
-_CONTENT: Final = "_content"
-_ITEMS_TYPE: Final = pa.list_(pa.struct([("item_id", pa.int64()), ("is_order", pa.bool_())]))
-
-# What the parser hands on before the rules are applied: ids wide enough to be judged.
-_WIDE: Final = {
-    "long": pa.int64(),
-    "int": pa.int64(),
-    "string": pa.string(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "array<struct<item_id:int,is_order:boolean>>": _ITEMS_TYPE,
-}
+_ITEM_COLUMNS: Final = ("item_id", "config_id")
+_Fault = tuple[date, str, str]  # day, reason, content
 
 
-class Task(NamedTuple):
-    """A part of a raw file: row groups ``start`` to ``stop`` of Parquet, or a whole text file."""
+class _Judged(NamedTuple):
+    """A chunk, the day of each row, and the first fault of each, null where it is valid."""
 
-    task: int
-    path: str
-    name: str
-    format: str
-    day: date | None
-    start: int
-    stop: int
+    chunk: Chunk
+    days: pa.Array
+    faults: pa.Array
 
 
 def parse(
@@ -59,13 +55,14 @@ def parse(
     in their file.
     """
     table = RAW_TABLES[table_name]
+    give = _fault_rows if wants_faults else _valid_rows
     for batch in batches:
         for row in batch.to_pylist():
             task = Task(**row)
-            for wide in _wide_tables(task, table):
-                judged = _judge(wide, table, task, days)
-                rows = _faults(judged, table, task) if wants_faults else _valid(judged, table)
-                yield from rows.to_batches()
+            for judged in _judge_all(task, table, table.column_names):
+                rows = give(judged, table, task, days)
+                if len(rows):
+                    yield rows
 
 
 def count_rows(task: Task, table_name: str, days: Sequence[date]) -> dict[date, int]:
@@ -73,464 +70,212 @@ def count_rows(task: Task, table_name: str, days: Sequence[date]) -> dict[date, 
 
     Only flat files must be parsed for it, because their days stand in their rows.
     """
+    table = RAW_TABLES[table_name]
     if task.day is None:
-        counts: dict[date, int] = {}
-        table = RAW_TABLES[table_name]
-        for wide in _wide_tables(task, table):
-            judged = _judge(wide, table, task, days)
-            for entry in pc.value_counts(judged.column(table.day_column)).to_pylist():
-                counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
+        counts = dict.fromkeys(days, 0)
+        for judged in _judge_all(task, table, [table.day_column]):
+            for entry in pc.value_counts(judged.days).to_pylist():
+                if entry["values"] in counts:
+                    counts[entry["values"]] += entry["counts"]
         return counts
-    if task.format == "parquet":
-        groups = range(task.start, task.stop)
-        metadata = pq.read_metadata(task.path)
-        return {task.day: sum(metadata.row_group(n).num_rows for n in groups)}
-    lines = sum(1 for line, _ in _lines(task) if line.strip())
+    try:
+        if task.format == "parquet":
+            with open_parquet(task.path) as file:
+                groups = range(task.start, task.stop)
+                return {task.day: sum(file.metadata.row_group(n).num_rows for n in groups)}
+        lines = sum(1 for _ in read_lines(task.path))
+    except READ_ERRORS as error:
+        raise unreadable(task.name, task.format, error) from error
     return {task.day: max(lines - 1, 0) if task.format == "csv" else lines}
 
 
-def is_readable(found: pa.DataType, expected: str) -> bool:
-    """Whether a Parquet column of type ``found`` can be read as the declared Spark type."""
-    if pa.types.is_null(found):
-        return True
-    if pa.types.is_dictionary(found):
-        return is_readable(found.value_type, expected)
-    if expected in ("long", "int"):
-        return pa.types.is_integer(found)
-    if expected == "string":
-        return _is_string(found)
-    if expected == "date":
-        return pa.types.is_date(found) or _is_string(found)
-    if expected == "timestamp":
-        return pa.types.is_timestamp(found)
-    return _is_items(found)
-
-
-def csv_header(line: bytes) -> list[str]:
-    text = line.decode("utf-8-sig", errors="replace").strip("\r\n")
-    return [name.strip() for name in next(csv.reader([text]), [])]
-
-
-def _is_string(found: pa.DataType) -> bool:
-    return pa.types.is_string(found) or pa.types.is_large_string(found) or found == pa.string_view()
-
-
-def _is_items(found: pa.DataType) -> bool:
-    if not (pa.types.is_list(found) or pa.types.is_large_list(found)):
-        return False
-    item = found.value_type
-    if pa.types.is_null(item):
-        return True
-    if not pa.types.is_struct(item):
-        return False
-    fields = {item.field(n).name: item.field(n).type for n in range(item.num_fields)}
-    label = fields.get("is_order")
-    return (
-        "item_id" in fields
-        and pa.types.is_integer(fields["item_id"])
-        and label is not None
-        and (pa.types.is_boolean(label) or pa.types.is_null(label))
+def unreadable(name: str, format_: str, error: BaseException) -> RawDataError:
+    reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+    return RawDataError(
+        f"{name}: the file cannot be read as {format_} ({reason}). Deliver it again, whole."
     )
 
 
-# --- reading: a file becomes tables of wide columns, with the faults that parsing found -----------
-
-
-def _wide_tables(task: Task, table: Table) -> Iterator[pa.Table]:
+def _chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chunk]:
+    read = parquet_chunks if task.format == "parquet" else text_chunks
     try:
-        if task.format == "parquet":
-            yield from _wide_parquet(task, table)
-        else:
-            yield from _wide_text(task, table)
-    except (OSError, EOFError, pa.ArrowInvalid) as error:
-        raise RawDataError(
-            f"{task.name}: the file cannot be read as {task.format} ({error}). "
-            "Deliver it again, whole."
-        ) from error
+        yield from read(task, table, names)
+    except READ_ERRORS as error:
+        raise unreadable(task.name, task.format, error) from error
 
 
-def _wide_parquet(task: Task, table: Table) -> Iterator[pa.Table]:
-    with pq.ParquetFile(task.path) as file:
-        wanted = [c.name for c in table.columns if c.name in file.schema_arrow.names]
-        groups = list(range(task.start, task.stop))
-        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=wanted):
-            rows = pa.Table.from_batches([batch])
-            faults = pa.nulls(len(rows), pa.string())
-            columns = {}
-            for column in table.columns:
-                if column.name in wanted:
-                    values = rows.column(column.name).combine_chunks()
-                    columns[column.name], faults = _widen(values, column.name, column.type, faults)
-            yield pa.table({**columns, _FAULT: faults, _CONTENT: pa.nulls(len(rows), pa.string())})
+# --- the rules of the contract --------------------------------------------------------------------
 
 
-def _widen(
-    values: pa.Array, name: str, type_name: str, faults: pa.Array
-) -> tuple[pa.Array, pa.Array]:
-    """The column in its wide type; values that do not fit it become null, with a fault."""
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    target = _WIDE[type_name]
-    if target == _ITEMS_TYPE:
-        return _wide_items(values), faults
-    if _is_string(values.type) and type_name == "date":
-        parsed = pa.array([_day_or_none(text) for text in values.to_pylist()], pa.date32())
-        return parsed, _first_fault(faults, _lost(values, parsed), f"{name} is not a date")
-    if pa.types.is_timestamp(values.type) and values.type.unit == "ns":
-        return _floor_nanos(values).cast(target), faults
-    try:
-        return values.cast(target), faults
-    except pa.ArrowInvalid:
-        # Only a value beyond 64 bits gets here: one by one, to keep the others.
-        parsed = pa.array([_cast_one(value, target) for value in values], target)
-        return parsed, _first_fault(faults, _lost(values, parsed), f"{name} is out of range")
+def _judge_all(task: Task, table: Table, names: Sequence[str]) -> Iterator[_Judged]:
+    first = None
+    needed = [c.name for c in table.columns if c.name in names and not c.is_optional]
+    for chunk in _chunks(task, table, names):
+        lost = [n for n in needed if n not in chunk.columns and n != table.day_column]
+        if lost:
+            raise RawDataError(
+                f"{task.name}: the column {lost[0]} was there when the file was listed, and is "
+                "gone; expected files that do not change. Run the day again."
+            )
+        days, faults = _place(chunk, task, table)
+        if days.null_count:
+            first = first or _first_day(task, table)
+            days = pc.fill_null(days, pa.scalar(first, pa.date32()))
+        yield _Judged(chunk, days, _judge(chunk, faults))
 
 
-def _floor_nanos(values: pa.Array) -> pa.Array:
-    """Microseconds; floored, as Spark does with what is finer than its clock."""
-    nanos = np.asarray(values.cast(pa.int64()).fill_null(0))
-    mask = np.asarray(values.is_null())
-    return pa.array(np.floor_divide(nanos, 1000), pa.int64(), mask=mask)
-
-
-def _cast_one(value: pa.Scalar, target: pa.DataType) -> pa.Scalar:
-    try:
-        return value.cast(target)
-    except pa.ArrowInvalid:
-        return pa.scalar(None, target)
-
-
-def _lost(before: pa.Array, after: pa.Array) -> pa.Array:
-    return pc.and_(pc.is_valid(before), pc.is_null(after))
-
-
-def _wide_items(values: pa.Array) -> pa.Array:
-    if pa.types.is_large_list(values.type):
-        values = values.cast(pa.list_(values.type.value_type))
-    if pa.types.is_null(values.type) or pa.types.is_null(values.type.value_type):
-        return values.cast(_ITEMS_TYPE)
-    lists = pa.array(values, values.type)
-    items = lists.flatten()
-    ids = pc.struct_field(items, "item_id")
-    wide = pa.StructArray.from_arrays(
-        [_cast_ids(ids), pc.struct_field(items, "is_order").cast(pa.bool_())],
-        fields=list(_ITEMS_TYPE.value_type),
-        mask=items.is_null(),
-    )
-    lengths = pc.fill_null(pc.list_value_length(lists), 0)
-    return _lists(np.asarray(lengths), wide, _ITEMS_TYPE)
-
-
-def _cast_ids(ids: pa.Array) -> pa.Array:
-    if ids.type == pa.uint64():
-        # Beyond int64 is beyond any valid item id: 0 is judged the same, as out of range.
-        beyond = pc.greater(ids, pa.scalar(2**63 - 1, pa.uint64()))
-        ids = pc.if_else(beyond, pa.scalar(0, pa.uint64()), ids)
-    return ids.cast(pa.int64())
-
-
-def _lists(lengths: np.ndarray, values: pa.Array, type_: pa.DataType) -> pa.Array:
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), values, type=type_)
-
-
-def _wide_text(task: Task, table: Table) -> Iterator[pa.Table]:
-    rows = _json_rows(task) if task.format == "json" else _csv_rows(task)
-    while chunk := list(islice(rows, _BATCH_ROWS)):
-        faults: list[str | None] = [fault for _, fault, _ in chunk]
-        columns = {}
-        for column in table.columns:
-            if column.name == table.day_column and task.day is not None:
-                present = any(column.name in row for row, _, _ in chunk)
-                if not present:
-                    continue
-            convert = _CONVERT[column.type]
-            values = []
-            for n, (row, _, _) in enumerate(chunk):
-                try:
-                    values.append(convert(row.get(column.name)))
-                except (ValueError, TypeError, OverflowError) as error:
-                    values.append(None)
-                    faults[n] = faults[n] or f"{column.name} {error}"
-            columns[column.name] = pa.array(values, _WIDE[column.type])
-        content = pa.array([text for _, _, text in chunk], pa.string())
-        yield pa.table({**columns, _FAULT: pa.array(faults, pa.string()), _CONTENT: content})
-
-
-_TextRow = tuple[dict[str, Any], str | None, str]
-
-
-def _lines(task: Task) -> Iterator[tuple[str, str | None]]:
-    """The lines, with a fault for those that are not UTF-8."""
-    opener: Callable[[str], Any] = gzip.open if task.path.endswith(".gz") else _open_binary
-    with opener(task.path) as file:
-        for number, line in enumerate(file):
-            bare = line.rstrip(b"\r\n")
-            try:
-                yield bare.decode("utf-8-sig" if number == 0 else "utf-8"), None
-            except UnicodeDecodeError:
-                yield bare.decode("utf-8", errors="backslashreplace"), "row is not UTF-8"
-
-
-def _open_binary(path: str) -> Any:
-    return open(path, "rb")
-
-
-def _json_rows(task: Task) -> Iterator[_TextRow]:
-    for line, fault in _lines(task):
-        if line.strip():
-            yield ({}, fault, line) if fault else (*_parse_json(line), line)
-
-
-def _parse_json(line: str) -> tuple[dict[str, Any], str | None]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}, "row is not JSON"
-    return (row, None) if isinstance(row, dict) else ({}, "row is not a JSON object")
-
-
-def _csv_rows(task: Task) -> Iterator[_TextRow]:
-    lines = _lines(task)
-    header = csv_header(next(lines, ("", None))[0].encode())
-    for line, fault in lines:
-        if line.strip():
-            yield ({}, fault, line) if fault else (*_parse_csv(line, header), line)
-
-
-def _parse_csv(line: str, header: list[str]) -> tuple[dict[str, Any], str | None]:
-    try:
-        # Line by line: one broken quote must not swallow the rows that follow it.
-        cells = next(csv.reader(io.StringIO(line), strict=True))
-    except csv.Error:
-        return {}, "row is not CSV"
-    if len(cells) != len(header):
-        return {}, f"row has {len(cells)} cells, the header {len(header)}"
-    return {k: _Cell(v) for k, v in zip(header, cells, strict=True) if v.strip()}, None
-
-
-class _Cell(str):
-    """A CSV cell: text that may stand for any type, unlike a JSON string."""
-
-
-def _as_int(value: Any) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, _Cell):
-        text = value.strip()
-        if not text.lstrip("+-").isdecimal():
-            raise ValueError("is not an integer")
-        value = int(text) if len(text) < 30 else 2**64
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("is not an integer")
-    if not -(2**63) <= value < 2**63:
-        raise ValueError("is beyond 64 bits")
-    return value
-
-
-def _as_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return None if value is None else str(value)
-    raise ValueError("is not a string")
-
-
-def _as_date(value: Any) -> date | None:
-    if value is None:
-        return None
-    try:
-        return date.fromisoformat(value.strip())
-    except (ValueError, AttributeError):
-        raise ValueError("is not a date") from None
-
-
-def _day_or_none(value: Any) -> date | None:
-    try:
-        return _as_date(value)
-    except ValueError:
-        return None
-
-
-def _as_timestamp(value: Any) -> datetime | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise ValueError("is not a timestamp")
-    try:
-        parsed = datetime.fromisoformat(value.strip())
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("is not a timestamp") from None
-
-
-def _as_items(value: Any) -> list[dict[str, Any] | None] | None:
-    if isinstance(value, _Cell):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError("is not JSON") from None
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        raise ValueError("is not an array")
-    return [_as_item(item) for item in value]
-
-
-def _as_item(item: Any) -> dict[str, Any] | None:
-    if item is None:
-        return None
-    if not isinstance(item, dict):
-        raise ValueError("has an item that is not an object")
-    label = item.get("is_order")
-    if label is not None and not isinstance(label, bool):
-        raise ValueError("has an is_order that is not true or false")
-    try:
-        return {"item_id": _as_int(item.get("item_id")), "is_order": label}
-    except ValueError as error:
-        raise ValueError(f"has an item_id that {error}") from None
-
-
-_CONVERT: Final[dict[str, Callable[[Any], Any]]] = {
-    "long": _as_int,
-    "int": _as_int,
-    "string": _as_text,
-    "date": _as_date,
-    "timestamp": _as_timestamp,
-    "array<struct<item_id:int,is_order:boolean>>": _as_items,
-}
-
-
-# --- judging: the rules of the contract -----------------------------------------------------------
-
-
-def _judge(wide: pa.Table, table: Table, task: Task, days: Sequence[date]) -> pa.Table:
-    """The rows with all columns, their day in ``dt`` and, in ``_fault``, the first broken rule."""
-    size = len(wide)
-    faults = wide.column(_FAULT).combine_chunks()
-    columns: dict[str, pa.Array] = {}
-    for column in table.columns:
-        if column.name in wide.column_names:
-            columns[column.name] = wide.column(column.name).combine_chunks()
-        else:
-            columns[column.name] = pa.nulls(size, _WIDE[column.type])
-    day_name = table.day_column
-    stated = columns[day_name]
-    if task.day is not None:
-        folder_day = pa.array([task.day], pa.date32()).take(pa.array(np.zeros(size, np.int32)))
-        if day_name in wide.column_names:
-            faults = _first_fault(faults, pc.is_null(stated), f"{day_name} is null")
-            other = pc.not_equal(stated, folder_day)
-            faults = _first_fault(faults, other, f"{day_name} contradicts the folder")
-        columns[day_name] = folder_day
-    else:
-        faults = _first_fault(faults, pc.is_null(stated), f"{day_name} is null")
-        first = _first_day(task, days)
-        columns[day_name] = pc.fill_null(stated, pa.scalar(first, pa.date32()))
-    faults = _first_fault(faults, pc.is_null(columns["customer_id"]), "customer_id is null")
-    for name in ("item_id", "config_id"):
-        if name in columns:
-            faults = _first_fault(faults, pc.is_null(columns[name]), f"{name} is null")
-            outside = pc.invert(_in_item_range(columns[name]))
-            faults = _first_fault(faults, outside, f"{name} outside {MIN_ITEM_ID}..{MAX_ITEM_ID}")
-    rows = pa.table({**columns, _FAULT: faults, _CONTENT: wide.column(_CONTENT)})
+def _place(chunk: Chunk, task: Task, table: Table) -> tuple[pa.Array, pa.Array]:
+    """The day of each row, null where a flat file does not say; faults with those of the day."""
+    name, faults = table.day_column, chunk.faults
+    stated = chunk.columns.get(name)
+    if stated is not None:
+        faults = first_fault(faults, pc.is_null(stated), f"{name} is null")
     if task.day is None:
-        rows = rows.filter(pc.is_in(rows.column(day_name), pa.array(days, pa.date32())))
-    return rows
+        return pa.nulls(len(faults), pa.date32()) if stated is None else stated, faults
+    folder = pa.repeat(pa.scalar(task.day, pa.date32()), len(faults))
+    if stated is not None:
+        faults = first_fault(faults, pc.not_equal(stated, folder), f"{name} contradicts the folder")
+    return folder, faults
 
 
-def _first_day(task: Task, days: Sequence[date]) -> date:
-    """Where rows without a day are counted: the first day of their flat file, if it tells."""
-    if task.format == "parquet":
-        column = pq.read_table(task.path, columns=["order_date"]).column(0)
-        if _is_string(column.type):
-            column = pa.chunked_array([[_day_or_none(text) for text in column.to_pylist()]])
-        first = pc.min(column.cast(pa.date32())).as_py()
-    else:
-        rows = _json_rows(task) if task.format == "json" else _csv_rows(task)
-        stated = (_day_or_none(row.get("order_date")) for row, _, _ in rows)
-        first = min((day for day in stated if day is not None), default=None)
-    return first or min(days)
+def _first_day(task: Task, table: Table) -> date:
+    """Where rows without a day are counted: the first day of their flat file."""
+    found = [
+        pc.min(chunk.columns[table.day_column]).as_py()
+        for chunk in _chunks(task._replace(start=0, stop=-1), table, [table.day_column])
+        if table.day_column in chunk.columns
+    ]
+    days = [day for day in found if day is not None]
+    if not days:
+        raise RawDataError(
+            f"{task.name}: no row has a day in {table.day_column}; expected YYYY-MM-DD. "
+            "Correct the column, or deliver the file in the folder of its day."
+        )
+    return min(days)
 
 
-def _first_fault(faults: pa.Array, broken: pa.Array, reason: str) -> pa.Array:
-    hit = pc.and_(pc.fill_null(broken, False), pc.is_null(faults))
-    return pc.if_else(hit, pa.scalar(reason, pa.string()), faults)
+def _judge(chunk: Chunk, faults: pa.Array) -> pa.Array:
+    for name, values in chunk.columns.items():
+        if name == "customer_id" or name in _ITEM_COLUMNS:
+            faults = first_fault(faults, pc.is_null(values), f"{name} is null")
+        if name in _ITEM_COLUMNS:
+            outside = pc.invert(_is_item_id(values))
+            faults = first_fault(faults, outside, f"{name} {OUTSIDE['int']}")
+    return faults
 
 
-def _in_item_range(ids: pa.Array) -> pa.Array:
+def _is_item_id(ids: pa.Array) -> pa.Array:
     return pc.and_(pc.greater_equal(ids, MIN_ITEM_ID), pc.less_equal(ids, MAX_ITEM_ID))
 
 
-def _valid_items(lists: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """The flattened items and which of them are valid."""
+def _judge_items(items: pa.Array) -> pa.Array:
+    ids, labels = pc.struct_field(items, "item_id"), pc.struct_field(items, "is_order")
+    faults = first_fault(no_faults(len(items)), pc.is_null(items), "item is null")
+    faults = pc.coalesce(faults, pc.struct_field(items, "fault"))
+    faults = first_fault(faults, pc.is_null(ids), "item_id is null")
+    faults = first_fault(faults, pc.is_null(labels), "is_order is null")
+    return first_fault(faults, pc.invert(_is_item_id(ids)), f"item_id {OUTSIDE['int']}")
+
+
+# --- what is given --------------------------------------------------------------------------------
+
+
+def _valid_rows(judged: _Judged, table: Table, task: Task, days: Sequence[date]) -> pa.RecordBatch:
+    is_valid = pc.and_(pc.is_null(judged.faults), _is_wanted(judged, days))
+    wide = {**judged.chunk.columns, table.day_column: judged.days}
+    for column in table.columns:
+        if column.name not in wide:
+            wide[column.name] = pa.nulls(len(is_valid), WIDE[column.type])
+    good = pa.record_batch(wide).filter(is_valid)
+    narrow = {}
+    has_items = None
+    for column in table.columns:
+        values = good.column(column.name)
+        if column.type == ITEMS:
+            values, has_items = _valid_items(values, column.arrow)
+        elif column.name in IGNORED_COLUMNS:
+            narrowed = values.cast(column.arrow, safe=False)
+            fits = pc.equal(values, narrowed.cast(values.type))
+            values = pc.if_else(fits, values, pa.scalar(None, values.type))
+        narrow[column.name] = values.cast(column.arrow)
+    rows = pa.record_batch(narrow)
+    return rows if has_items is None else rows.filter(has_items)
+
+
+def _is_wanted(judged: _Judged, days: Sequence[date]) -> pa.Array:
+    return pc.is_in(judged.days, pa.array(days, pa.date32()))
+
+
+def _valid_items(lists: pa.Array, type_: pa.DataType) -> tuple[pa.Array, pa.Array]:
+    """The rankings with their valid items only, and which of them have any."""
     items = lists.flatten()
-    ids = pc.struct_field(items, "item_id")
-    has_label = pc.is_valid(pc.struct_field(items, "is_order"))
-    inside = pc.fill_null(_in_item_range(ids), False)
-    return items, pc.and_(pc.and_(pc.is_valid(items), has_label), inside)
+    is_valid = pc.is_null(_judge_items(items))
+    owners = np.asarray(pc.list_parent_indices(lists))[np.asarray(is_valid)]
+    lengths = np.bincount(owners.astype(np.int64), minlength=len(lists))
+    kept = items.filter(is_valid)
+    names = [field.name for field in type_.value_type]
+    bare = pa.StructArray.from_arrays([pc.struct_field(kept, n) for n in names], names=names)
+    return lists_of(lengths, bare).cast(type_), pa.array(lengths > 0)
 
 
-def _valid(rows: pa.Table, table: Table) -> pa.Table:
-    good = rows.filter(pc.is_null(rows.column(_FAULT)))
-    if "impressions" in table.column_names:
-        lists = good.column("impressions").combine_chunks()
-        items, valid = _valid_items(lists)
-        parents = pc.list_parent_indices(lists)
-        kept = np.asarray(parents)[np.asarray(valid)]
-        lengths = np.bincount(kept.astype(np.int64), minlength=len(good))
-        narrow = _lists(lengths, items.filter(valid), _ITEMS_TYPE)
-        place = good.column_names.index("impressions")
-        good = good.set_column(place, "impressions", narrow).filter(pa.array(lengths > 0))
-    schema = pa.schema([(c.name, c.arrow) for c in table.columns])
-    return good.select(table.column_names).cast(schema)
-
-
-def _faults(rows: pa.Table, table: Table, task: Task) -> pa.Table:
-    bad = rows.filter(pc.is_valid(rows.column(_FAULT)))
-    found = [
-        (row[table.day_column], row[_FAULT], task.name, row[_CONTENT] or _content(row, table))
-        for row in bad.to_pylist()
+def _fault_rows(judged: _Judged, table: Table, task: Task, days: Sequence[date]) -> pa.RecordBatch:
+    is_wanted = _is_wanted(judged, days)
+    found = _row_faults(judged, is_wanted)
+    for column in table.columns:
+        if column.type == ITEMS and column.name in judged.chunk.columns:
+            found += _item_faults(judged, is_wanted, column.name)
+    rows = [
+        {"dt": day, "reason": reason, "source_file": task.name, "content": content}
+        for day, reason, content in found
     ]
-    if "impressions" in table.column_names:
-        found += _item_faults(rows.filter(pc.is_null(rows.column(_FAULT))), table, task)
     schema = pa.schema([(c.name, c.arrow) for c in QUARANTINE.columns])
-    return pa.Table.from_pylist([dict(zip(schema.names, f, strict=True)) for f in found], schema)
+    return pa.RecordBatch.from_pylist(rows, schema)
 
 
-def _item_faults(rows: pa.Table, table: Table, task: Task) -> list[tuple[date, str, str, str]]:
-    lists = rows.column("impressions").combine_chunks()
-    _, valid = _valid_items(lists)
-    if pc.all(valid).as_py() is not False:
+def _row_faults(judged: _Judged, is_wanted: pa.Array) -> list[_Fault]:
+    chunk = judged.chunk
+    places = _true(pc.and_(pc.is_valid(judged.faults), is_wanted))
+    if not len(places):
         return []
-    parents = np.asarray(pc.list_parent_indices(lists))
-    owners = np.unique(parents[~np.asarray(valid)])
+    days, reasons = judged.days.take(places).to_pylist(), judged.faults.take(places).to_pylist()
+    if chunk.lines is not None:
+        contents = [chunk.lines[n] for n in places]
+    else:
+        contents = [_as_json(row) for row in chunk.originals(places.tolist())]
+    return list(zip(days, reasons, contents, strict=True))
+
+
+def _item_faults(judged: _Judged, is_wanted: pa.Array, name: str) -> list[_Fault]:
+    """A fault for each invalid item of a valid ranking: the ranking with that item only."""
+    chunk = judged.chunk
+    rankings = _true(pc.and_(pc.is_null(judged.faults), is_wanted))
+    lists = chunk.columns[name].take(pa.array(rankings))
+    reasons = _judge_items(lists.flatten())
+    places = _true(pc.is_valid(reasons))
+    if not len(places):
+        return []
+    ends = np.cumsum(np.asarray(pc.list_value_length(lists)))
+    rows, which = np.unique(np.searchsorted(ends, places, side="right"), return_inverse=True)
+    originals = chunk.originals(rankings[rows].tolist())
+    starts = np.concatenate([[0], ends])[rows]
     found = []
-    for row in rows.take(pa.array(owners)).to_pylist():
-        for position, item in enumerate(row["impressions"]):
-            if reason := _item_reason(item):
-                content = _content({**row, "position": position, "impressions": [item]}, table)
-                found.append((row[table.day_column], reason, task.name, content))
+    for place, n in zip(places.tolist(), which.tolist(), strict=True):
+        original, row, position = originals[n], int(rankings[rows[n]]), place - int(starts[n])
+        shown = {**original, name: [original[name][position]], "position": position}
+        try:
+            content = _as_json(shown)
+        except RecursionError:
+            # What could just be read may be nested too deeply to be written.
+            content = chunk.lines[row] if chunk.lines is not None else str(position)
+        found.append((judged.days[row].as_py(), reasons[place].as_py(), content))
     return found
 
 
-def _item_reason(item: dict[str, Any] | None) -> str | None:
-    if item is None:
-        return "item is null"
-    if item["item_id"] is None:
-        return "item_id is null"
-    if item["is_order"] is None:
-        return "is_order is null"
-    if not MIN_ITEM_ID <= item["item_id"] <= MAX_ITEM_ID:
-        return f"item_id outside {MIN_ITEM_ID}..{MAX_ITEM_ID}"
-    return None
+def _true(mask: pa.Array) -> np.ndarray:
+    return np.flatnonzero(np.asarray(mask))
 
 
-def _content(row: dict[str, Any], table: Table) -> str:
-    """The row as JSON; of an impressions item, with its position in the ranking."""
-    names = [*table.column_names, "position"]
-    return json.dumps({n: row[n] for n in names if n in row}, default=_iso, ensure_ascii=False)
-
-
-def _iso(value: date | datetime) -> str:
-    return value.isoformat()
+def _as_json(row: dict[str, Any]) -> str:
+    text = json.dumps(row, ensure_ascii=False, default=str)
+    # Half a surrogate pair, which JSON can name and UTF-8 cannot, is named again.
+    return text.encode(errors="backslashreplace").decode()

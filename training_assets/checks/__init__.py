@@ -90,7 +90,8 @@ CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
 def run_checks(evidence: Evidence, names: set[str] | None = None) -> Iterator[CheckResult]:
     """All checks of the evidence's table on its days, or those of ``names``.
 
-    A day whose schema is wrong cannot be read as declared, so only that check speaks of it.
+    A day whose schema is wrong cannot be read as declared, so only that check speaks of it. A
+    check that cannot be made on a day, whatever the engine says, has failed there.
     """
     readable = evidence
     for check in CHECKS[evidence.table.name]:
@@ -110,8 +111,18 @@ def _evaluate(check: Check, evidence: Evidence) -> Mapping[date, Verdict]:
     """The check's verdicts; one that cannot be reached for a day is a failure of that day."""
     try:
         return check.evaluate(evidence)
-    except TrainingAssetsError as error:
-        if len(evidence.days) == 1:
-            return {evidence.days[0]: Verdict(False, {}, str(error))}
-        alone = [_evaluate(check, evidence.of_days([day])) for day in evidence.days]
+    except Exception as error:
+        if evidence.is_apart and len(evidence.days) == 1:
+            day = evidence.days[0]
+            return {day: Verdict(False, {}, f"{day} cannot be checked: {_reason(error)}")}
+        # One bad file fails a pass over many days: only then, day by day, to clear the others.
+        alone = [_evaluate(check, evidence.apart((day,))) for day in evidence.days]
         return {day: verdict for verdicts in alone for day, verdict in verdicts.items()}
+
+
+def _reason(error: Exception) -> str:
+    """The whole of a message of ours; of an engine's the first line, without its stack trace."""
+    text = str(error).strip()
+    if isinstance(error, TrainingAssetsError) or not text:
+        return text or type(error).__name__
+    return text.splitlines()[0][:500]

@@ -43,6 +43,10 @@ def check_action_counts(evidence: Evidence) -> Mapping[date, Verdict]:
             }
             if rows[day] != good + bad:
                 problems.append(f"{source.name}: {rows[day]} in, {good} valid + {bad} quarantined")
+        unknown = sum(rows for code, rows in valid[day].items() if code not in ACTION_TYPES)
+        figures["unknown_type"] = unknown
+        if unknown:
+            problems.append(f"{unknown} of a type other than {', '.join(map(str, ACTION_TYPES))}")
         text = f"Rows were lost or added on {day}: {'; '.join(problems)}." if problems else ""
         verdicts[day] = Verdict(not problems, figures, text)
     return verdicts

@@ -1,14 +1,18 @@
 """What a check is given, and what it gives back."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
+from training_assets.errors import SchemaError
 from training_assets.lake import Lake, Staging, data_files, quarantine_name
 from training_assets.raw import RawDays, find_raw_days
 from training_assets.schemas import QUARANTINED_BY, TABLES, Table
@@ -53,7 +57,8 @@ class CheckResult:
 class Evidence:
     """The days under check: staged ones of ``table`` where there is staging, else published ones.
 
-    All other tables are read as published. ``memo`` is for what several checks share.
+    All other tables are read as published. ``memo`` is for what several checks share. Where
+    ``is_apart``, files of other days may be broken.
     """
 
     spark: SparkSession
@@ -64,21 +69,58 @@ class Evidence:
     staging: Staging | None = None
     _raw: dict[str, RawDays] = field(default_factory=dict)
     memo: dict[str, Any] = field(default_factory=dict)
+    is_apart: bool = False
+    _parts: "dict[tuple[date, ...], Evidence]" = field(default_factory=dict)
 
     def frame(self, table: str) -> DataFrame:
         """The days of a table; of another than the subject's, as far as they are published."""
-        if self.staging is not None and table == self.table.name:
-            return self.staging.read(self.spark, TABLES[table], self.days)
-        return self.lake.read(self.spark, TABLES[table], self.days)
+        return self.read(TABLES[table], self.days)
+
+    def read(self, table: Table, days: Iterable[date]) -> DataFrame:
+        """Days of a table, staged or published as in ``frame``.
+
+        Where ``is_apart``, raises ``SchemaError`` for a day that is not as declared.
+        """
+        place = self.staging if self.staging and table == self.table else self.lake
+        if not self.is_apart:
+            return place.read(self.spark, table, days)
+        folders = sorted(place.table_path(table.name).glob("dt=*"))
+        broken = {f: found for f in folders if (found := schema_problems(table, f))}
+        if not broken:
+            return place.read(self.spark, table, days)
+        wanted = {place.day_path(table.name, day): day for day in sorted(days)}
+        for folder in wanted.keys() & broken.keys():
+            raise SchemaError(
+                f"{table.name}: day {wanted[folder]} is not as declared: "
+                f"{'; '.join(broken[folder][:5])}. Materialize it again."
+            )
+        parts = [self._read_day(table, wanted[f], f) for f in folders if f in wanted]
+        return _union(parts) if parts else self.spark.createDataFrame([], schema=table.ddl)
+
+    def _read_day(self, table: Table, day: date, folder: Path) -> DataFrame:
+        stored = ", ".join(f"`{column.name}` {column.type}" for column in table.stored_columns)
+        rows = self.spark.read.schema(stored).parquet(str(folder))
+        dt = next(column for column in table.columns if column.name == "dt")
+        return rows.withColumn("dt", F.lit(day).cast(dt.type)).select(*table.column_names)
 
     def folder(self, day: date) -> Path:
         """Where the day's files of the subject lie."""
         place = self.staging or self.lake
         return place.day_path(self.table.name, day)
 
-    def of_days(self, days: Sequence[date]) -> "Evidence":
-        """The same for some of the days."""
-        return Evidence(self.spark, self.lake, self.settings, self.table, tuple(days), self.staging)
+    def of_days(self, days: Iterable[date]) -> "Evidence":
+        """The same for some of the days, whatever is wrong with the others."""
+        some = tuple(days)
+        return self if some == self.days else self.apart(some)
+
+    def apart(self, days: tuple[date, ...]) -> "Evidence":
+        """The same for some of the days, as if there were no others.
+
+        Not so by itself: Sail looks into every file of a table, whichever days are asked for.
+        """
+        if days not in self._parts:
+            self._parts[days] = replace(self, days=days, is_apart=True, _raw={}, memo={}, _parts={})
+        return self._parts[days]
 
     def raw(self, table: Table) -> RawDays:
         if table.name not in self._raw:
@@ -96,3 +138,42 @@ class Evidence:
 
     def quarantined(self, day: date) -> dict[str, int]:
         return {s.name: self.quarantined_rows(s, day) for s in QUARANTINED_BY[self.table.name]}
+
+
+def _union(frames: list[DataFrame]) -> DataFrame:
+    # In pairs: plans that nest as deep as there are days are refused.
+    while len(frames) > 1:
+        frames = [
+            reduce(DataFrame.unionByName, frames[n : n + 2]) for n in range(0, len(frames), 2)
+        ]
+    return frames[0]
+
+
+def schema_problems(table: Table, folder: Path) -> list[str]:
+    """How the files of a day folder differ from ``schemas.py``: names, order and types."""
+    files = data_files(folder)
+    problems = [] if files else ["there is no Parquet file"]
+    for file in files:
+        try:
+            found = pq.read_schema(file)
+        except (OSError, pa.ArrowInvalid) as error:
+            problems.append(f"{file.name} cannot be read ({str(error).splitlines()[0]})")
+            continue
+        problems += [f"{file.name}: {difference}" for difference in _differences(table, found)]
+    return problems
+
+
+def _differences(table: Table, found: pa.Schema) -> list[str]:
+    expected = table.arrow_schema
+    if found.names != expected.names:
+        return [f"found columns {', '.join(found.names)}; expected {', '.join(expected.names)}"]
+    return [
+        f"{name} is {_plain(found.field(name).type)}; expected {_plain(expected.field(name).type)}"
+        for name in expected.names
+        if _plain(found.field(name).type) != _plain(expected.field(name).type)
+    ]
+
+
+def _plain(type_: pa.DataType) -> str:
+    # Engines name the elements of lists differently, and nobody reads those names.
+    return f"list<{type_.value_type}>" if pa.types.is_list(type_) else str(type_)

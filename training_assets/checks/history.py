@@ -7,10 +7,10 @@ not depend on the order (leakage) and one that does (order_and_ties). Nothing is
 ``action_days_ago`` on trust: it is part of what is compared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, Row, Window
@@ -42,7 +42,7 @@ def check_order_and_ties(evidence: Evidence) -> Mapping[date, Verdict]:
         figures = {"histories_checked": found.checked, "misordered": found.misordered}
         text = (
             f"{found.misordered} of {found.checked} histories on {day} hold the right actions in "
-            f"the wrong order, for example of customers {found.examples}."
+            f"the wrong order, for example of customers {found.misordered_examples}."
         )
         verdicts[day] = Verdict(not found.misordered, figures, text if found.misordered else "")
     return verdicts
@@ -58,7 +58,8 @@ class Finding:
     misordered: int = 0
     not_before: int = 0
     too_old: int = 0
-    examples: str = ""
+    wrong_examples: str = ""
+    misordered_examples: str = ""
 
 
 def _leakage_verdict(evidence: Evidence, day: date, finding: Finding | None) -> Verdict:
@@ -74,7 +75,7 @@ def _leakage_verdict(evidence: Evidence, day: date, finding: Finding | None) -> 
     text = (
         f"{found.wrong} of {found.checked} histories on {day} are not the newest eligible actions "
         f"of their customer ({found.not_before} actions not before the day, {found.too_old} "
-        f"histories beyond the look-back), for example of customers {found.examples}."
+        f"histories beyond the look-back), for example of customers {found.wrong_examples}."
     )
     return Verdict(not found.wrong, figures, text if found.wrong else "")
 
@@ -97,43 +98,47 @@ def _is_sound(evidence: Evidence) -> Column:
 
 def _compare_histories(evidence: Evidence) -> dict[date, Finding]:
     totals = {day: _num_rows(evidence, day) for day in evidence.days}
-    largest = max(totals.values())
-    if not largest:
+    if not any(totals.values()):
         return {}
-    share = min(1.0, evidence.settings.check_customers / largest)
     sample = evidence.frame(CUSTOMER_HISTORY.name).where(_is_sound(evidence))
-    if share < 1.0:
-        bucket = F.pmod(F.xxhash64("customer_id"), F.lit(_BUCKETS))
-        sample = sample.where(bucket < max(1, round(share * _BUCKETS)))
+    sample = sample.where(_is_sampled(totals, evidence.settings.check_customers))
     keys = ["dt", "customer_id"]
+    # A customer who has two rows is the matter of row_counts: here both must be right.
+    customers = sample.groupBy(*keys).agg(F.count(F.lit(1)).alias("copies"))
     actual = _actual_checksums(sample)
-    expected = _expected_checksums(evidence, sample.select(*keys))
-    compared = (
-        sample.select(*keys).join(actual, on=keys, how="left").join(expected, on=keys, how="left")
-    )
-    same_bag = _equal("bag", "expected_bag") & _equal("num", "expected_num")
-    same_order = _equal("sequence", "expected_sequence")
-    wrong = ~same_bag
-    misordered = same_bag & ~same_order
+    expected = _expected_checksums(evidence, customers.select(*keys))
+    compared = customers.join(actual, on=keys, how="left").join(expected, on=keys, how="left")
+    same_bag = _equal("bag") & _equal("num")
     lookback = evidence.settings.lookback_days
     rows = (
-        compared.withColumn("wrong", wrong)
-        .withColumn("misordered", misordered)
+        compared.withColumn("wrong", ~same_bag)
+        .withColumn("misordered", same_bag & ~_equal("sequence"))
         .groupBy("dt")
         .agg(
-            F.count(F.lit(1)).alias("checked"),
+            F.sum("copies").alias("checked"),
             F.count_if("wrong").alias("wrong"),
             F.count_if("misordered").alias("misordered"),
             F.sum(F.coalesce("not_before", F.lit(0))).alias("not_before"),
-            F.max("oldest").alias("oldest"),
-            F.sum(F.when(F.col("oldest") > F.lit(lookback), 1).otherwise(0)).alias("too_old")
-            if lookback is not None
-            else F.lit(0).alias("too_old"),
-            examples_of(F.col("wrong") | F.col("misordered")),
+            F.count_if(
+                F.lit(lookback is not None) & (F.col("oldest") > F.lit(lookback or 0))
+            ).alias("too_old"),
+            examples_of(F.col("wrong")).alias("wrong_examples"),
+            examples_of(F.col("misordered")).alias("misordered_examples"),
         )
         .collect()
     )
     return {row["dt"]: _finding(row, totals[row["dt"]]) for row in rows}
+
+
+def _is_sampled(totals: Mapping[date, int], limit: int) -> Column:
+    """All customers of a day up to the limit; above, a share of them, others on another day."""
+    chosen = F.when(F.lit(False), F.lit(False))
+    bucket = F.pmod(F.xxhash64(F.unix_date("dt"), "customer_id"), F.lit(_BUCKETS))
+    for day, total in totals.items():
+        if total > limit:
+            share = max(1, round(limit / total * _BUCKETS))
+            chosen = chosen.when(F.col("dt") == F.lit(day), bucket < share)
+    return chosen.otherwise(F.lit(True))
 
 
 def _num_rows(evidence: Evidence, day: date) -> int:
@@ -165,9 +170,7 @@ def _expected_checksums(evidence: Evidence, keys: DataFrame) -> DataFrame:
     settings = evidence.settings
     published = evidence.lake.days(UNIFIED_ACTIONS.name)
     window = {d for day in evidence.days for d in window_days(settings, published, day)}
-    actions = evidence.lake.read(evidence.spark, UNIFIED_ACTIONS, window).withColumnRenamed(
-        "dt", "action_day"
-    )
+    actions = evidence.read(UNIFIED_ACTIONS, window).withColumnRenamed("dt", "action_day")
     days_ago = F.datediff("dt", "action_day")
     counts = days_ago > 0
     if settings.lookback_days is not None:
@@ -206,24 +209,29 @@ def _checksums(prefix: str) -> list[Column]:
     ]
 
 
-def _equal(one: str, other: str) -> Column:
-    return F.coalesce(F.col(one), F.lit(0)) == F.coalesce(F.col(other), F.lit(0))
+def _equal(checksum: str) -> Column:
+    expected = F.coalesce(f"expected_{checksum}", F.lit(0)) * F.col("copies")
+    return F.coalesce(checksum, F.lit(0)) == expected
 
 
 def examples_of(found: Column) -> Column:
     """Up to three of the customers for whom the condition holds, the smallest ids."""
     differing = F.when(found, F.col("customer_id"))
-    return F.slice(F.sort_array(F.collect_set(differing)), 1, _EXAMPLES).alias("examples")
+    return F.slice(F.sort_array(F.collect_set(differing)), 1, _EXAMPLES)
 
 
 def _finding(row: Row, total: int) -> Finding:
-    found: dict[str, Any] = row.asDict()
     return Finding(
-        checked=found["checked"],
+        checked=row["checked"],
         total=total,
-        wrong=found["wrong"],
-        misordered=found["misordered"],
-        not_before=found.get("not_before") or 0,
-        too_old=found.get("too_old") or 0,
-        examples=", ".join(str(customer) for customer in found["examples"]),
+        wrong=row["wrong"],
+        misordered=row["misordered"],
+        not_before=row["not_before"],
+        too_old=row["too_old"],
+        wrong_examples=listed(row["wrong_examples"]),
+        misordered_examples=listed(row["misordered_examples"]),
     )
+
+
+def listed(customers: Sequence[int]) -> str:
+    return ", ".join(str(customer) for customer in customers)

@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from training_assets.checks.evidence import Evidence, Verdict
-from training_assets.checks.history import examples_of
+from training_assets.checks.history import examples_of, listed
 from training_assets.checks.structure import (
     has_wrong_length,
     has_wrong_padding,
@@ -95,7 +95,9 @@ def _compare(evidence: Evidence) -> dict[date, _Finding]:
 
 
 def _hash() -> Column:
-    return F.xxhash64("action_items", "action_types")
+    # With the sizes: a hash goes on from one array into the next, and passes over nulls.
+    sizes = (F.size("action_items"), F.size("action_types"))
+    return F.xxhash64(*sizes, "action_items", "action_types")
 
 
 def _true_hashes(evidence: Evidence) -> DataFrame:
@@ -106,7 +108,7 @@ def _true_hashes(evidence: Evidence) -> DataFrame:
         zeros = F.array_repeat(F.lit(PADDING), limit)
         return F.slice(F.concat(F.col(name).cast("array<int>"), zeros), 1, limit).alias(name)
 
-    history = evidence.lake.read(evidence.spark, CUSTOMER_HISTORY, evidence.days).select(
+    history = evidence.frame(CUSTOMER_HISTORY.name).select(
         "dt", "customer_id", padded("action_items"), padded("action_types")
     )
     broken = has_wrong_length(TRAINING_INPUT, limit) | has_wrong_padding(TRAINING_INPUT, limit)
@@ -117,7 +119,7 @@ def _look_closely(evidence: Evidence, rows: DataFrame, found: dict[date, _Findin
     """Say of each row in which way it differs, and add it up in ``found``."""
     limit = evidence.settings.history_length
     n = num_actions()
-    history = evidence.lake.read(evidence.spark, CUSTOMER_HISTORY, evidence.days).select(
+    history = evidence.frame(CUSTOMER_HISTORY.name).select(
         "dt",
         "customer_id",
         F.col("action_items").alias("true_items"),
@@ -144,13 +146,13 @@ def _look_closely(evidence: Evidence, rows: DataFrame, found: dict[date, _Findin
         apart.join(history, on=["dt", "customer_id"], how="left")
         .select("dt", "customer_id", kind.alias("kind"))
         .groupBy("dt", "kind")
-        .agg(F.count(F.lit(1)).alias("rows"), examples_of(F.lit(True)))
+        .agg(F.count(F.lit(1)).alias("rows"), examples_of(F.lit(True)).alias("examples"))
         .collect()
     )
     for row in kinds:
         finding = found[row["dt"]]
         finding.broken[row["kind"]] = row["rows"]
-        finding.examples[row["kind"]] = ", ".join(str(customer) for customer in row["examples"])
+        finding.examples[row["kind"]] = listed(row["examples"])
 
 
 def _bag(items: str, types: str) -> Column:

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from training_assets.checks.evidence import Evidence, Verdict
+from training_assets.checks.evidence import Evidence, Verdict, schema_problems
 from training_assets.lake import data_files
 from training_assets.schemas import (
     ACTION_TYPES,
@@ -63,13 +61,12 @@ def has_wrong_padding(table: Table, history_length: int) -> Column:
     if table is not TRAINING_INPUT:
         right = _are_actions(F.col("action_items"), F.col("action_types"))
     else:
-        n = num_actions()
-        rest = F.lit(history_length) - n
+        n, limit = num_actions(), F.lit(history_length)
         right = _are_actions(
             F.slice("action_items", F.lit(1), n), F.slice("action_types", F.lit(1), n)
         )
-        right &= _within(F.slice("action_items", n + 1, rest), PADDING, PADDING)
-        right &= _within(F.slice("action_types", n + 1, rest), PADDING, PADDING)
+        right &= _within(F.slice("action_items", n + 1, limit), PADDING, PADDING)
+        right &= _within(F.slice("action_types", n + 1, limit), PADDING, PADDING)
     return ~(right & _has_no_null("action_items") & _has_no_null("action_types"))
 
 
@@ -126,31 +123,8 @@ def check_schema(evidence: Evidence) -> Mapping[date, Verdict]:
 
 
 def _schema_verdict(evidence: Evidence, day: date) -> Verdict:
-    files = data_files(evidence.folder(day))
-    problems = [] if files else ["there is no Parquet file"]
-    for file in files:
-        try:
-            found = pq.read_schema(file)
-        except (OSError, pa.ArrowInvalid) as error:
-            problems.append(f"{file.name} cannot be read ({str(error).splitlines()[0]})")
-            continue
-        problems += [f"{file.name}: {difference}" for difference in _differences(evidence, found)]
-    figures = {"files": len(files), "differences": len(problems)}
+    folder = evidence.folder(day)
+    problems = schema_problems(evidence.table, folder)
+    figures = {"files": len(data_files(folder)), "differences": len(problems)}
     text = f"On {day}: {'; '.join(problems[:5])}." if problems else ""
     return Verdict(not problems, figures, text)
-
-
-def _differences(evidence: Evidence, found: pa.Schema) -> list[str]:
-    expected = evidence.table.arrow_schema
-    if found.names != expected.names:
-        return [f"found columns {', '.join(found.names)}; expected {', '.join(expected.names)}"]
-    return [
-        f"{name} is {found.field(name).type}; expected {expected.field(name).type}"
-        for name in expected.names
-        if _plain(found.field(name).type) != _plain(expected.field(name).type)
-    ]
-
-
-def _plain(type_: pa.DataType) -> str:
-    # Engines name the elements of lists differently, and nobody reads those names.
-    return f"list<{type_.value_type}>" if pa.types.is_list(type_) else str(type_)

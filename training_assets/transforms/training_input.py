@@ -47,7 +47,7 @@ def build_training_input(
         history_length=history_length,
         lookback_days=lookback_days,
     )
-    return pad_and_explode(rankings, history, history_length=history_length)
+    return pad_and_explode(with_history(rankings, history), history_length=history_length)
 
 
 def only_valid_impressions(impressions: DataFrame) -> DataFrame:
@@ -80,11 +80,16 @@ def customer_days_of(rankings: DataFrame) -> DataFrame:
     return rankings.select("dt", "customer_id").distinct()
 
 
-def pad_and_explode(rankings: DataFrame, history: DataFrame, *, history_length: int) -> DataFrame:
-    """``training_input`` from valid rankings and the histories of their customers and days.
+def with_history(rankings: DataFrame, history: DataFrame) -> DataFrame:
+    """Rankings with the unpadded history of their customer and day, null where there is none."""
+    arrays = history.select("dt", "customer_id", "action_items", "action_types")
+    return rankings.join(arrays, on=["dt", "customer_id"], how="left")
 
-    A ranking without a row in ``history`` gets zeros. Arrays are padded once per ranking, before
-    the items are exploded.
+
+def pad_and_explode(rankings: DataFrame, *, history_length: int) -> DataFrame:
+    """``training_input`` from rankings with history, in their order; no history gives zeros.
+
+    Arrays are padded once per ranking, before the items are exploded.
     """
 
     def padded(name: str) -> Column:
@@ -93,9 +98,7 @@ def pad_and_explode(rankings: DataFrame, history: DataFrame, *, history_length: 
         return F.concat(values, zeros).alias(name)
 
     return (
-        rankings.join(history, on=["dt", "customer_id"], how="left")
-        .sortWithinPartitions("dt", "customer_id", "ranking_id", "impressions")
-        .select(
+        rankings.select(
             F.col("dt").cast("string").alias("dt"),
             "customer_id",
             "ranking_id",

@@ -1,0 +1,47 @@
+# Everything a newcomer needs; `make` without a target runs the main job.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := run
+.PHONY: run ui test test-fast lint format lock clean
+
+run: $(READY)  ## Sample data if the lake is empty, then the last 14 days
+	@$(BIN)/training-assets run
+
+ui: $(READY)  ## The Dagster UI on the same instance, http://127.0.0.1:3000
+	@$(BIN)/training-assets ui
+
+test: $(READY)/test lint  ## The whole suite, on both engines
+	@$(BIN)/python -m pytest
+
+test-fast: $(READY)/test lint  ## Without Apache Spark
+	@$(BIN)/python -m pytest -m "not spark"
+
+lint: $(READY)/test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY)/test
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(READY)/test  ## Pin what is installed now
+	@$(BIN)/pip freeze --exclude-editable --exclude training-assets | grep -v '@' > constraints.txt
+
+clean:
+	rm -rf $(VENV)
+
+# Two markers: what runs the platform, and what tests it besides.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=…")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@mkdir -p $(READY) && touch $(READY)
+
+$(READY)/test: $(READY)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,torch,completejourney]"
+	@touch $(READY) $(READY)/test
