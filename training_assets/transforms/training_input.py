@@ -51,7 +51,7 @@ def build_training_input(
 
 
 def only_valid_impressions(impressions: DataFrame) -> DataFrame:
-    """Rankings with a day, a customer and at least one valid item, reduced to their valid items.
+    """Rankings with a day and a customer, reduced to their valid items, which may be none.
 
     Raises ``SchemaError`` for a wrong or missing column.
     """
@@ -63,16 +63,13 @@ def only_valid_impressions(impressions: DataFrame) -> DataFrame:
 
     # The cast names the fields where an array of nothing but nulls has none.
     items = F.col("impressions").cast("array<struct<item_id:bigint,is_order:boolean>>")
-    return (
-        impressions.select(
-            day_of("dt").alias("dt"),
-            "ranking_id",
-            F.col("customer_id").cast("long").alias("customer_id"),
-            F.filter(items, is_valid).alias("impressions"),
-        )
-        .where(F.col("dt").isNotNull() & F.col("customer_id").isNotNull())
-        .where(F.size("impressions") > 0)
-    )
+    # No condition on the filtered items: Sail would push its lambda into a file scan, and fail.
+    return impressions.select(
+        day_of("dt").alias("dt"),
+        "ranking_id",
+        F.col("customer_id").cast("long").alias("customer_id"),
+        F.filter(items, is_valid).alias("impressions"),
+    ).where(F.col("dt").isNotNull() & F.col("customer_id").isNotNull())
 
 
 def customer_days_of(rankings: DataFrame) -> DataFrame:

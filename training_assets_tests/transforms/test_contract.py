@@ -330,6 +330,30 @@ def test_text_days_and_narrow_ids_are_read_as_well(spark: SparkSession) -> None:
     assert [tuple(r) for r in result.collect()] == [("2024-05-10", 1, "r", 9, 0, [5], [1])]
 
 
+def test_frames_may_be_files_with_the_day_in_their_path(spark: SparkSession, tmp_path) -> None:
+    frames = {
+        "impressions": [ranking(1, [9, None, (8, None)]), ranking(1, []), ranking(2, [7])],
+        "clicks": [click(1, 5, before(1)), click(1, 0, before(1)), click(None, 5, before(1))],
+        "add_to_carts": [cart(1, 6, before(2))],
+        "previous_orders": [order(2, 4, before(3))],
+    }
+    read = []
+    for name, rows in frames.items():
+        path = str(tmp_path / name)
+        if name == "previous_orders":
+            frame(spark, name, rows).write.parquet(path)
+        else:
+            frame(spark, name, rows).write.partitionBy("dt").parquet(path)
+        read.append(spark.read.parquet(path))
+    result = build_training_input(*read, history_length=2)
+    assert sorted(
+        (r.customer_id, r.impression_item_id, r.action_items) for r in result.collect()
+    ) == [
+        (1, 9, [5, 6]),
+        (2, 7, [4, 0]),
+    ]
+
+
 # Errors.
 
 
