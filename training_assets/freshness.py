@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from training_assets.errors import TrainingAssetsError
 from training_assets.lake import Lake, data_files
-from training_assets.raw import find_raw_days
+from training_assets.raw import RawDays, find_raw_days
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -55,7 +55,7 @@ class Freshness:
 
     lake: Lake
     settings: Settings
-    _raw: dict[tuple[str, date], list[Any]] = field(default_factory=dict)
+    _raw: dict[tuple[str, date], RawDays] = field(default_factory=dict)
     _content: dict[tuple[str, date], str] = field(default_factory=dict)
 
     def inputs(self, table: Table, day: date) -> str:
@@ -73,13 +73,17 @@ class Freshness:
         """Those of ``days`` that are not published or out of date."""
         return [day for day in days if not self.is_current(table, day)]
 
-    def raw(self, table: Table, day: date) -> list[Any]:
-        key = (table.name, day)
-        if key not in self._raw:
-            allow = self.settings.missing_raw == "empty"
-            found = find_raw_days(self.lake.root, table, [day], allow_missing=allow)
-            self._raw[key] = [list(entry) for entry in found.fingerprint(day)]
-        return self._raw[key]
+    def raw(self, table: Table, days: Sequence[date]) -> RawDays:
+        """The raw files of the days, each day listed and looked at once."""
+        for day in days:
+            if (table.name, day) not in self._raw:
+                allow = self.settings.missing_raw == "empty"
+                found = find_raw_days(self.lake.root, table, [day], allow_missing=allow)
+                self._raw[table.name, day] = found
+        return RawDays.of([self._raw[table.name, day] for day in days])
+
+    def fingerprint(self, table: Table, day: date) -> list[Any]:
+        return [list(entry) for entry in self.raw(table, [day]).fingerprint(day)]
 
     def content(self, table: Table, day: date) -> str:
         key = (table.name, day)
@@ -99,7 +103,7 @@ def window_days(settings: Settings, published: Sequence[date], day: date) -> lis
 
 
 def _unified_actions(freshness: Freshness, day: date) -> list[Any]:
-    return [freshness.raw(table, day) for table in ACTION_SOURCES]
+    return [freshness.fingerprint(table, day) for table in ACTION_SOURCES]
 
 
 def _customer_history(freshness: Freshness, day: date) -> list[Any]:
@@ -108,7 +112,7 @@ def _customer_history(freshness: Freshness, day: date) -> list[Any]:
     return [
         freshness.settings.history_length,
         freshness.settings.lookback_days,
-        freshness.raw(IMPRESSIONS, day),
+        freshness.fingerprint(IMPRESSIONS, day),
         [(d, freshness.content(UNIFIED_ACTIONS, d)) for d in window],
     ]
 
@@ -117,7 +121,7 @@ def _training_input(freshness: Freshness, day: date) -> list[Any]:
     return [
         freshness.settings.history_length,
         freshness.settings.lookback_days,
-        freshness.raw(IMPRESSIONS, day),
+        freshness.fingerprint(IMPRESSIONS, day),
         freshness.content(CUSTOMER_HISTORY, day),
     ]
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import reduce
+from functools import cache, reduce
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from training_assets.errors import DayNotPublishedError, TrainingAssetsError
 from training_assets.figures import describe_days
 from training_assets.freshness import Freshness, content_hash, window_days
 from training_assets.lake import Lake, Layout, Staging, arrange, quarantine_name
-from training_assets.raw import RawDays, find_raw_days
+from training_assets.raw import RawDays
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -79,8 +79,7 @@ class Build:
     inputs: dict[tuple[str, date], str] = field(default_factory=dict)
 
     def raw(self, table: Table, days: Sequence[date]) -> RawDays:
-        allow = self.settings.missing_raw == "empty"
-        return find_raw_days(self.lake.root, table, days, allow_missing=allow)
+        return self.freshness.raw(table, days)
 
 
 def build_days(
@@ -288,6 +287,11 @@ def _stage_quarantine(build: Build, sources: Sequence[RawDays]) -> None:
     build.staging.write_quarantine(ordered, [source.table for source in sources])
 
 
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("training-assets", "pyspark", "pysail")}
+
+
 def _publish(build: Build, table: Table, day: date, figures: dict[str, Any]) -> bool:
     settings = build.settings
     for source in QUARANTINED_BY[table.name]:
@@ -303,7 +307,7 @@ def _publish(build: Build, table: Table, day: date, figures: dict[str, Any]) -> 
             "history_length": settings.history_length,
             "lookback_days": settings.lookback_days,
         },
-        "versions": {name: version(name) for name in ("training-assets", "pyspark", "pysail")},
+        "versions": _versions(),
         "figures": figures,
     }
     changed = build.staging.publish(table.name, day, manifest)

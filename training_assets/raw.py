@@ -66,6 +66,13 @@ class RawDays:
     days: tuple[date, ...]
     tasks: tuple[Task, ...]
 
+    @classmethod
+    def of(cls, parts: Sequence["RawDays"]) -> "RawDays":
+        """Several days as one; a flat file that serves several of them is read once."""
+        tasks = dict.fromkeys(t._replace(task=0) for part in parts for t in part.tasks)
+        numbered = tuple(task._replace(task=n) for n, task in enumerate(tasks))
+        return cls(parts[0].table, tuple(d for part in parts for d in part.days), numbered)
+
     def read_valid(self, spark: SparkSession) -> DataFrame:
         """Valid rows with the table's own columns; of impressions, only the valid items."""
         return self._read(spark, self.table.ddl, wants_faults=False)
