@@ -308,6 +308,17 @@ class SparkResource(LazyPySparkResource):
                 connect_timeout_seconds=self.connect_timeout_seconds,
             )
 
+    def web_places(self) -> dict[str, str]:
+        """Where the engine shows its work: Spark's UI, and its event log if it keeps one."""
+        if self.engine != "spark":
+            return {}
+        context = self.spark_session.sparkContext
+        conf = context.getConf()
+        places = {"spark_ui": context.uiWebUrl}
+        if conf.get("spark.eventLog.enabled", "false") == "true":
+            places["spark_event_log"] = conf.get("spark.eventLog.dir")
+        return {name: place for name, place in places.items() if place}
+
     @contextmanager
     def session(self) -> Iterator[SparkSession]:
         """A session outside of a Dagster run; see ``spark_session``."""

@@ -14,7 +14,9 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
+import socket
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +81,8 @@ class Lake:
     def staging(self) -> "Staging":
         """A fresh, private area for one run; leave it to remove what was not published."""
         self._restore_retired()
-        path = self.root / _STAGING / uuid.uuid4().hex[:12]
+        self._remove_leftovers()
+        path = self.root / _STAGING / f"{_host()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
         path.mkdir(parents=True)
         return Staging(self, path)
 
@@ -126,6 +129,13 @@ class Lake:
         os.rename(target, retired)
         os.rename(staged, target)
         shutil.rmtree(retired)
+
+    def _remove_leftovers(self) -> None:
+        """Remove staging areas of runs on this host that were killed."""
+        for path in (self.root / _STAGING).glob(f"{_host()}.*.*"):
+            process = path.name.split(".")[1]
+            if process.isdigit() and not _is_alive(int(process)):
+                shutil.rmtree(path, ignore_errors=True)
 
     def _restore_retired(self) -> None:
         base = self.root / _RETIRED
@@ -300,6 +310,20 @@ def _tidy(folder: Path, table: Table) -> None:
         pq.write_table(empty, tidied / "part-00000.parquet", compression="zstd")
     shutil.rmtree(folder, ignore_errors=True)
     os.rename(tidied, folder)
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _part_number(folder: str) -> int:

@@ -7,7 +7,7 @@
 | TRAINING_ASSETS_HISTORY_LENGTH  | 1000      | actions per history                          |
 | TRAINING_ASSETS_LOOKBACK_DAYS   | 365       | days per history; "none" is unlimited        |
 | TRAINING_ASSETS_MISSING_RAW     | error     | "empty" takes an absent raw day as empty     |
-| TRAINING_ASSETS_CHECK_CUSTOMERS | 20000     | customers a day; above, leakage is sampled   |
+| TRAINING_ASSETS_CHECK_CUSTOMERS | 1000      | customers a day; above, leakage is sampled   |
 
 The engine has its own variables; see ``engine.py``.
 """
@@ -53,7 +53,7 @@ class Settings:
     history_length: int = DEFAULT_HISTORY_LENGTH
     lookback_days: int | None = DEFAULT_LOOKBACK_DAYS
     missing_raw: Literal["error", "empty"] = "error"
-    check_customers: int = 20_000
+    check_customers: int = 1_000
 
     def __post_init__(self) -> None:
         validate_window("settings", self.history_length, self.lookback_days)
@@ -85,7 +85,7 @@ class Settings:
             ),
             lookback_days=None if lookback == "none" else _parse_int("LOOKBACK_DAYS", lookback),
             missing_raw=cast(Literal["error", "empty"], text("MISSING_RAW", "error")),
-            check_customers=_parse_int("CHECK_CUSTOMERS", text("CHECK_CUSTOMERS", "20000")),
+            check_customers=_parse_int("CHECK_CUSTOMERS", text("CHECK_CUSTOMERS", "1000")),
         )
 
     def window_start(self, day: date) -> date | None:

@@ -103,6 +103,14 @@ def test_classic_and_connect_sessions_are_not_mixed(engine: str, spark: SparkSes
         pass
 
 
+def test_only_classic_spark_names_a_place_that_shows_its_work(engine: str) -> None:
+    resource = SparkResource(
+        engine=engine, spark_config={"spark.eventLog.enabled": "true"} if engine == "spark" else {}
+    )
+    # The shared session of the test run has neither UI nor event log.
+    assert resource.web_places() == {}
+
+
 def test_resource_takes_its_fields_from_the_environment(monkeypatch) -> None:
     monkeypatch.setenv("TRAINING_ASSETS_ENGINE", "remote")
     monkeypatch.setenv("TRAINING_ASSETS_REMOTE", "sc://example:1")

@@ -42,7 +42,7 @@ def daily_tables(
             reports = build_days(
                 spark.spark_session, lake, settings, tables, days, context.log.info
             )
-            yield from _build_events(context, settings, lake, reports, len(days), problems)
+            yield from _build_events(context, spark, settings, lake, reports, len(days), problems)
         else:
             yield from _check_events(context, spark, settings, lake, days, problems)
         if problems:
@@ -60,6 +60,7 @@ def daily_tables(
 
 def _build_events(
     context: dg.AssetExecutionContext,
+    spark: SparkResource,
     settings: Settings,
     lake: Lake,
     reports: Iterable[DayReport],
@@ -78,7 +79,7 @@ def _build_events(
     for table, done in published.items():
         for report in done:
             path = lake.day_path(table, report.day)
-            metadata = day_metadata(report, settings, path, num_days)
+            metadata = day_metadata(report, settings, path, num_days) | spark.web_places()
             if len(done) == num_days:
                 context.add_asset_metadata(metadata, table, str(report.day))
             else:
