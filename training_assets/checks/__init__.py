@@ -40,12 +40,20 @@ _DESCRIPTIONS: Final = {
     "a delivery may be incomplete; look at the raw files of the day.",
 }
 
+# Where a check means something else for one table than for the others.
+_OWN_DESCRIPTIONS: Final = {
+    (TRAINING_INPUT.name, "leakage"): "Every row carries exactly the history of its customer and "
+    "day from customer_history, which has a leakage check of its own against unified_actions. A "
+    f"failure means a model would train on other actions; do not train on the day. {_REBUILD}",
+}
+
 _Evaluate = Callable[[Evidence], Mapping[date, Verdict]]
 
 
 def _check(name: str, table: str, evaluate: _Evaluate) -> Check:
     severity: Literal["error", "warn"] = "warn" if name in ("history_window", "volume") else "error"
-    return Check(name, table, severity, _DESCRIPTIONS[name], evaluate)
+    description = _OWN_DESCRIPTIONS.get((table, name), _DESCRIPTIONS[name])
+    return Check(name, table, severity, description, evaluate)
 
 
 def _checks(table: str, evaluations: Mapping[str, _Evaluate]) -> tuple[Check, ...]:
