@@ -14,10 +14,10 @@ ui: $(READY)  ## The Dagster UI on the same instance, http://127.0.0.1:3000
 	@$(BIN)/training-assets ui
 
 test: $(READY)/test lint  ## The whole suite, on both engines
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-fast: $(READY)/test lint  ## Without Apache Spark
-	@$(BIN)/python -m pytest -m "not spark"
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not spark"
 
 lint: $(READY)/test
 	@$(BIN)/ruff check .

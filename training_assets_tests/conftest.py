@@ -47,6 +47,16 @@ def spark(engine: str) -> Iterator[SparkSession]:
         yield s
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, one has the engine's session and its lakes for all of its tests."""
+    for item in items:
+        chosen = getattr(item, "callspec", None)
+        engine = chosen.params.get("engine") if chosen else None
+        # Tests without an engine go file by file, to whichever worker is free.
+        item.add_marker(pytest.mark.xdist_group(engine or item.path.name))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not HAS_JAVA:
         terminalreporter.write_sep("!", NO_JAVA, red=True, bold=True)

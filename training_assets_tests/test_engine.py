@@ -10,6 +10,9 @@ from training_assets import spark_session
 from training_assets.engine import SparkResource
 from training_assets.errors import EngineError
 
+# pyspark holds one mode per process, classic or Connect, and Sail's is Connect.
+beside_sail = pytest.mark.parametrize("engine", ["sail"], indirect=True)
+
 
 def test_session_is_in_utc(spark: SparkSession) -> None:
     assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
@@ -71,9 +74,8 @@ def test_endpoint_that_never_answers_is_given_up() -> None:
             pass
 
 
+@beside_sail
 def test_remote_engine_uses_a_connect_server(engine: str) -> None:
-    if engine != "sail":
-        pytest.skip("pyspark holds one mode per process: Connect is tested beside Sail")
     from pysail.spark import SparkConnectServer
 
     server = SparkConnectServer("127.0.0.1", 0)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from training_assets import cli, pipeline
+from training_assets import cli, freshness
 from training_assets.lake import Lake
 from training_assets.pipeline import DayReport, build_days
 from training_assets.raw import RawDays, find_raw_days
@@ -215,13 +215,13 @@ def test_vanished_file_stops_its_day_only(
         finally:
             ghost.unlink()
 
-    monkeypatch.setattr(pipeline, "find_raw_days", list_and_lose)
+    monkeypatch.setattr(freshness, "find_raw_days", list_and_lose)
     reports = build(spark, tmp_path, [UNIFIED_ACTIONS], [EVE, DAY])
     problems = {report.day: report.problem for report in reports}
     assert problems[EVE] is None
-    name = f"raw/clicks/dt={DAY}/ghost.csv"
     assert problems[DAY] is not None
-    assert f"{name}: the file cannot be read as csv (" in problems[DAY]
+    assert f"clicks: a raw file of {DAY} vanished while it was read" in problems[DAY]
+    assert f"raw/clicks/dt={DAY}/ghost.csv" in problems[DAY]
     assert "Deliver it again" in problems[DAY]
     assert Lake(tmp_path).days("unified_actions") == [EVE]
     expected = [action for action in expected_actions(valid) if action[0] == str(EVE)]

@@ -1,0 +1,53 @@
+"""Raw days on disk, as a delivery would leave them."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training_assets.schemas import RAW_TABLES, Table
+
+Progress = Callable[[str], None]
+
+
+@dataclass
+class SampleSummary:
+    """What was written: rows per raw table, days, files and bytes."""
+
+    rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RAW_TABLES, 0))
+    days: int = 0
+    files: int = 0
+    bytes: int = 0
+
+
+def write_raw_day(
+    lake: Path, table: Table, day: date, columns: Mapping[str, Any], summary: SampleSummary
+) -> None:
+    """Write one day of a raw table as one zstd file, whole or not at all; add it to ``summary``.
+
+    ``columns`` are arrays of equal length in the table's types; ``order_date`` is filled in.
+    """
+    schema = pa.schema([(c.name, c.arrow) for c in table.columns if c.name != "dt"])
+    rows = len(columns["customer_id"])
+    if table.day_column in schema.names:
+        columns = {**columns, table.day_column: pa.repeat(pa.scalar(day, pa.date32()), rows)}
+    arrays = [
+        value if isinstance(value, pa.Array) else pa.array(value).cast(schema.field(name).type)
+        for name, value in ((name, columns[name]) for name in schema.names)
+    ]
+    folder = lake / "raw" / table.name / f"dt={day.isoformat()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = folder / "_part-0.parquet"
+    try:
+        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), staged, compression="zstd")
+        summary.bytes += staged.stat().st_size
+        os.replace(staged, folder / "part-0.parquet")
+    finally:
+        staged.unlink(missing_ok=True)
+    summary.rows[table.name] += rows
+    summary.files += 1
