@@ -1,6 +1,6 @@
 """A small transformer recommender, trained on a lake and compared with popularity.
 
-    python examples/train_transformer.py data
+    python examples/train_transformer.py data/lake
 
 It learns from the earlier days which of the items shown to a customer were ordered, and is judged
 on the last days, which it has not seen: by AUC, the share of pairs of an ordered and an unordered
