@@ -1,8 +1,8 @@
 """The step that builds, or only checks, the three tables for a range of days."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date
+from itertools import islice
 
 import dagster as dg
 
@@ -63,20 +63,21 @@ def _build_events(
     spark: SparkResource,
     settings: Settings,
     lake: Lake,
-    reports: Iterable[DayReport],
+    reports: Iterator[DayReport],
     num_days: int,
     problems: list[str],
 ) -> Iterator[Event]:
-    published: dict[str, list[DayReport]] = defaultdict(list)
-    for report in reports:
-        for result in report.checks:
-            yield _evaluation(result)
-        if report.problem:
-            context.log.error(report.problem)
-            problems.append(f"{report.table} {report.day}: {report.problem}")
-        else:
-            published[report.table].append(report)
-    for table, done in published.items():
+    # Each table reports every day once. Not asking for the next report before this table's are
+    # recorded lets Dagster know what was published, whatever becomes of the next table.
+    while group := list(islice(reports, num_days)):
+        table, done = group[0].table, []
+        for report in group:
+            yield from map(_evaluation, report.checks)
+            if report.problem:
+                context.log.error(report.problem)
+                problems.append(f"{table} {report.day}: {report.problem}")
+            else:
+                done.append(report)
         for report in done:
             path = lake.day_path(table, report.day)
             metadata = day_metadata(report, settings, path, num_days) | spark.web_places()

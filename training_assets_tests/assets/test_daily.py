@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from training_assets import pipeline
+from training_assets.checks import Evidence
 from training_assets.definitions import BACKFILL_JOB, CHECK_JOB, DAILY_JOB, build_definitions
 from training_assets.engine import SparkResource
 from training_assets.lake import Lake, day_range
@@ -279,3 +281,22 @@ def test_a_missing_raw_day_may_be_taken_as_empty(spark: SparkSession, lake: Path
     with dg.DagsterInstance.ephemeral() as instance:
         defs = definitions(spark, lake, missing_raw="empty")
         assert run(defs, instance, [POISONED]).success
+
+
+@pytest.mark.parametrize("engine", ["sail"], indirect=True)
+def test_dagster_knows_what_was_published_before_a_run_broke(
+    spark: SparkSession, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe = pipeline.describe_days
+
+    def break_late(evidence: Evidence) -> Any:
+        if evidence.table.name == "training_input":
+            raise RuntimeError("the engine died")
+        return describe(evidence)
+
+    monkeypatch.setattr(pipeline, "describe_days", break_late)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert not run(definitions(spark, lake), instance, DAYS).success
+        for name in ("unified_actions", "customer_history"):
+            assert materialized(instance, name) == {str(day) for day in DAYS}
+        assert failed_partitions(instance, "training_input") == {str(day) for day in DAYS}
