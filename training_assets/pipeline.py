@@ -6,47 +6,40 @@ A day that fails, in its raw data or in a blocking check, keeps what was publish
 other days of the range go on, through all tables. Nothing here knows Dagster.
 """
 
+import re
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cache, reduce
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
 from training_assets.checks import CHECKS, CheckResult, Evidence, run_checks
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError
 from training_assets.figures import describe_days
-from training_assets.freshness import Freshness, content_hash, window_days
-from training_assets.lake import Lake, Layout, Staging, arrange, quarantine_name
-from training_assets.raw import RawDays
+from training_assets.freshness import Freshness, content_hash
+from training_assets.lake import Lake
+from training_assets.liveness import require_engine
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
     IMPRESSIONS,
-    QUARANTINED_BY,
     TABLES,
     TRAINING_INPUT,
     UNIFIED_ACTIONS,
     Table,
 )
 from training_assets.settings import Settings
-from training_assets.transforms.customer_history import build_customer_history
-from training_assets.transforms.training_input import (
-    customer_days_of,
-    pad_and_explode,
-    with_history,
-)
-from training_assets.transforms.unified_actions import build_unified_actions
+from training_assets.stages import STAGES, Build
+from training_assets.staging import stage_days
+from training_assets.upstream import Upstream
 
 Progress = Callable[[str], None]
 
-_ACTIONS_PER_FILE: Final = 4_000_000
-_RANKINGS_PER_FILE: Final = 100_000
+_MAX_PASSES: Final = 3
 
 
 @dataclass(frozen=True)
@@ -66,22 +59,6 @@ class DayReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass
-class Build:
-    """One build of a range of days; holds what the stages share."""
-
-    spark: SparkSession
-    lake: Lake
-    settings: Settings
-    staging: Staging
-    progress: Progress
-    freshness: Freshness
-    inputs: dict[tuple[str, date], str] = field(default_factory=dict)
-
-    def raw(self, table: Table, days: Sequence[date]) -> RawDays:
-        return self.freshness.raw(table, days)
-
-
 def build_days(
     spark: SparkSession,
     lake: Lake,
@@ -93,10 +70,16 @@ def build_days(
     """Build ``tables`` (in their order of dependency) for ``days``; a report per table and day.
 
     A table is finished for all days before the next one begins, because a history needs the
-    actions of the days before it.
+    actions of the days before it. The days are locked until the last report is taken, or the
+    iterator is closed; see docs/publishing.md.
+
+    Raises ``DayLockedError`` where another run holds one of the days for too long, ``PublishError``
+    where the lake cannot be written, and ``EngineError`` when the engine dies.
     """
     lost: set[date] = set()
-    with lake.staging() as staging:
+    with stage_days(
+        lake, days, wait_seconds=settings.lock_wait_seconds, progress=progress
+    ) as staging:
         build = Build(spark, lake, settings, staging, progress, Freshness(lake, settings))
         for table in (t for t in TABLES.values() if t in tables):
             # A history is of other days than the one whose actions failed, but training input
@@ -132,24 +115,26 @@ def _build_table(build: Build, table: Table, days: Sequence[date]) -> list[DayRe
 
     def lap(stage: str) -> None:
         nonlocal started
-        seconds[stage] = round(time.monotonic() - started, 3)
+        seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - started, 3)
         started = time.monotonic()
 
-    staged, problems = _stage(build, table, list(days))
-    lap("stage")
-    results: dict[date, list[CheckResult]] = defaultdict(list)
-    figures: dict[date, dict[str, Any]] = {}
-    if staged:
-        evidence = Evidence(
-            build.spark, build.lake, build.settings, table, tuple(staged), build.staging
+    ready = _Ready()
+    todo = list(days)
+    for _ in range(_MAX_PASSES):
+        upstream = Upstream(build.lake, table)
+        _prepare(build, table, todo, upstream, ready, lap)
+        todo = _overtaken(build, table, todo, upstream, ready.problems)
+        if not todo:
+            break
+        build.progress(
+            f"{table.name}: another run published what {len(todo)} of the days are built from"
         )
-        for result in run_checks(evidence):
-            results[result.day].append(result)
-        lap("checks")
-        problems |= {day: found for day in staged if (found := _blocking_problem(results[day]))}
-        if good := [day for day in staged if day not in problems]:
-            figures = describe_days(evidence.of_days(good))
-        lap("figures")
+    for day in todo:
+        ready.problems[day] = (
+            f"{table.name}: what day {day} is built from was published anew {_MAX_PASSES} times "
+            "while it was built; the day stands as it was. Run it again when other runs have ended."
+        )
+    problems, results, figures = ready.problems, ready.results, ready.figures
     reports = []
     for day in days:
         checks, changed, manifest = tuple(results[day]), False, {}
@@ -170,12 +155,87 @@ def _build_table(build: Build, table: Table, days: Sequence[date]) -> list[DayRe
     return reports
 
 
+@dataclass
+class _Ready:
+    """Of the staged days of a table: what the checks found, and what is wrong."""
+
+    problems: dict[date, str] = field(default_factory=dict)
+    results: dict[date, list[CheckResult]] = field(default_factory=dict)
+    figures: dict[date, dict[str, Any]] = field(default_factory=dict)
+
+
+def _prepare(
+    build: Build,
+    table: Table,
+    days: Sequence[date],
+    upstream: Upstream,
+    ready: _Ready,
+    lap: Callable[[str], None],
+) -> None:
+    """Stage and check the days in one pass."""
+    for day in days:
+        ready.problems.pop(day, None)
+        ready.results[day] = []
+    staged, problems = _stage(build, table, list(days), upstream)
+    ready.problems |= problems
+    lap("stage")
+    if not staged:
+        return
+    evidence = Evidence(
+        build.spark, build.lake, build.settings, table, tuple(staged), build.staging
+    )
+    for result in run_checks(evidence):
+        ready.results[result.day].append(result)
+    lap("checks")
+    for day in staged:
+        if problem := _blocking_problem(ready.results[day]):
+            ready.problems[day] = problem
+    if good := [day for day in staged if day not in ready.problems]:
+        ready.figures |= describe_days(evidence.of_days(good))
+    lap("figures")
+
+
+def _overtaken(
+    build: Build,
+    table: Table,
+    days: Sequence[date],
+    upstream: Upstream,
+    problems: dict[date, str],
+) -> list[date]:
+    """Days to be built again, since another run published meanwhile what they are built from.
+
+    An engine may have read both versions of it. A day whose raw files changed gets a problem.
+    """
+    build.freshness = replace(build.freshness, _content={})
+    again = []
+    for day in days:
+        before = build.inputs.get((table.name, day))
+        if before is None or day in problems:
+            again += [day] if before and upstream.has_changed() else []
+            continue
+        try:
+            now = build.freshness.inputs(table, day)
+        except TrainingAssetsError as error:
+            problems[day] = str(error)
+            continue
+        if now.raw != before.raw:
+            problems[day] = (
+                f"{table.name}: raw files of {day} changed while it was built; the day stands as "
+                "it was. Run it again when they are complete."
+            )
+        elif now.hash != before.hash:
+            again.append(day)
+    return again
+
+
 def _blocking_problem(results: Sequence[CheckResult]) -> str | None:
     broken = [r for r in results if not r.passed and r.check.severity == "error"]
     return "; ".join(f"{r.check.name}: {r.message}" for r in broken) or None
 
 
-def _stage(build: Build, table: Table, days: list[date]) -> tuple[list[date], dict[date, str]]:
+def _stage(
+    build: Build, table: Table, days: list[date], upstream: Upstream
+) -> tuple[list[date], dict[date, str]]:
     """Stage the days in one pass; returns the staged days and the problems of the others."""
     problems: dict[date, str] = {}
     ready = []
@@ -191,16 +251,16 @@ def _stage(build: Build, table: Table, days: list[date]) -> tuple[list[date], di
     if not ready:
         return [], problems
     try:
-        _STAGES[table.name](build, ready)
+        STAGES[table.name](build, ready)
     except Exception as error:
-        if len(ready) == 1:
-            problems[ready[0]] = _reason(error)
-            return [], problems
+        require_engine(build.spark, error)
+        if len(ready) == 1 or upstream.has_changed():
+            return [], problems | dict.fromkeys(ready, _reason(error))
         # One bad day fails a pass over many: only then, day by day, to keep the others.
         build.progress(f"{table.name}: the range failed ({_reason(error)}); trying day by day")
         staged = []
         for day in ready:
-            part, found = _stage(build, table, [day])
+            part, found = _stage(build, table, [day], upstream)
             staged += part
             problems |= found
         return staged, problems
@@ -213,6 +273,9 @@ def _reason(error: Exception) -> str:
         # Engines wrap what a worker raised in a stack trace; the sentence we wrote is in it.
         marked = [line for line in text.splitlines() if "Error: " in line]
         text = marked[-1] if marked else (text.splitlines() or [type(error).__name__])[0]
+        text = re.sub(r"^.*\b(RawDataError|SchemaError): ", "", text)
+        if "No space left on device" in text:
+            text = f"{text}; the days stand as they were. Free space, then run them again."
     return text[:1000]
 
 
@@ -224,67 +287,8 @@ def _require_inputs(build: Build, table: Table, day: date) -> None:
         raise DayNotPublishedError(
             f"training_input: customer_history has no day {day}. Materialize it first."
         )
-
-
-def _stage_unified_actions(build: Build, days: list[date]) -> None:
-    sources = [build.raw(table, days) for table in ACTION_SOURCES]
-    actions = build_unified_actions(*(source.read_valid(build.spark) for source in sources))
-    layout = _layout(sources, days, _ACTIONS_PER_FILE)
-    # Equal ids and near times next to each other compress.
-    ordered = arrange(actions, layout, "occurred_at", "item_id", "action_type")
-    build.staging.write(ordered, UNIFIED_ACTIONS, days, layout)
-    _stage_quarantine(build, sources)
-
-
-def _stage_customer_history(build: Build, days: list[date]) -> None:
-    settings, spark = build.settings, build.spark
-    published = build.lake.days(UNIFIED_ACTIONS.name)
-    window = {d for day in days for d in window_days(settings, published, day)}
-    impressions = build.raw(IMPRESSIONS, days)
-    history = build_customer_history(
-        build.lake.read(spark, UNIFIED_ACTIONS, window),
-        customer_days_of(impressions.read_valid(spark)),
-        history_length=settings.history_length,
-        lookback_days=settings.lookback_days,
-    )
-    layout = _layout([impressions], days, _RANKINGS_PER_FILE)
-    ordered = arrange(history, layout)
-    build.staging.write(ordered, CUSTOMER_HISTORY, days, layout)
-
-
-def _stage_training_input(build: Build, days: list[date]) -> None:
-    impressions = build.raw(IMPRESSIONS, days)
-    history = build.lake.read(build.spark, CUSTOMER_HISTORY, days)
-    rankings = with_history(impressions.read_valid(build.spark), history)
-    layout = _layout([impressions], days, _RANKINGS_PER_FILE)
-    # In order before the rows get wide: each history then stands ten times and more in a row.
-    ordered = arrange(rankings, layout, "ranking_id", "impressions")
-    rows = pad_and_explode(ordered, history_length=build.settings.history_length)
-    build.staging.write(rows, TRAINING_INPUT, days, layout)
-    _stage_quarantine(build, [impressions])
-
-
-def _layout(sources: Sequence[RawDays], days: Sequence[date], rows_per_file: int) -> Layout:
-    counts = [source.count_rows() for source in sources]
-    rows = {day: sum(count[day] for count in counts) for day in days}
-    return Layout.of(rows, rows_per_file=rows_per_file)
-
-
-_STAGES: Final[dict[str, Callable[[Build, list[date]], None]]] = {
-    UNIFIED_ACTIONS.name: _stage_unified_actions,
-    CUSTOMER_HISTORY.name: _stage_customer_history,
-    TRAINING_INPUT.name: _stage_training_input,
-}
-
-
-def _stage_quarantine(build: Build, sources: Sequence[RawDays]) -> None:
-    parts = [
-        source.read_faults(build.spark).withColumn("source", F.lit(source.table.name))
-        for source in sources
-    ]
-    faults = reduce(DataFrame.unionByName, parts).coalesce(1)
-    ordered = faults.sortWithinPartitions("source", "dt", "source_file", "reason", "content")
-    build.staging.write_quarantine(ordered, [source.table for source in sources])
+    if table is TRAINING_INPUT:
+        build.freshness.require_history(day)
 
 
 @cache
@@ -294,20 +298,14 @@ def _versions() -> dict[str, str]:
 
 def _publish(build: Build, table: Table, day: date, figures: dict[str, Any]) -> bool:
     settings = build.settings
-    for source in QUARANTINED_BY[table.name]:
-        name = quarantine_name(source.name)
-        if build.staging.rows(name, day):
-            build.staging.publish(name, day, {})
-        else:
-            build.lake.withdraw(name, day)
     manifest = {
-        "inputs": build.inputs[table.name, day],
+        **build.inputs[table.name, day].manifest(),
         "content": content_hash(build.staging.day_path(table.name, day)),
         "settings": {
             "history_length": settings.history_length,
             "lookback_days": settings.lookback_days,
         },
-        "versions": _versions(),
+        "versions": {**_versions(), "engine": build.engine},
         "figures": figures,
     }
     changed = build.staging.publish(table.name, day, manifest)

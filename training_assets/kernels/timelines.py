@@ -1,0 +1,260 @@
+"""Actions in the order of the contract, and the newest that count for each impression day.
+
+actions (any order) ──order──> one timeline per customer, newest first
+                                [ 9:day 7 | 4:day 7 | 2:day 5 | 8:day 1 ]
+request (customer, day 7, look-back 4)      └────────────────┘ days 3..6, of these the first N
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+Ints = np.ndarray[Any, Any]
+
+_MAX_DAYS_AGO: Final = 2**15 - 1
+# More days than there are between any two.
+_SPAN: Final = 2**33
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Columns of equal length: ids, event time in microseconds, day since 1970-01-01."""
+
+    customer: Ints
+    item: Ints
+    kind: Ints
+    micros: Ints
+    day: Ints
+
+    def __len__(self) -> int:
+        return len(self.customer)
+
+    def take(self, rows: Ints) -> "Actions":
+        """The rows at these positions, or those that a mask marks."""
+        picked = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return Actions(*(column.take(picked) for column in self.columns()))
+
+    def columns(self) -> tuple[Ints, ...]:
+        return self.customer, self.item, self.kind, self.micros, self.day
+
+    @classmethod
+    def concat(cls, parts: "list[Actions]") -> "Actions":
+        if not parts:
+            none = np.empty(0, np.int64)
+            return cls(
+                none, none.astype(np.int32), none.astype(np.int8), none, none.astype(np.int32)
+            )
+        columns = zip(*(part.columns() for part in parts), strict=True)
+        return cls(*(np.concatenate(column) for column in columns))
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Row ``n`` has the actions from ``offsets[n]`` to ``offsets[n + 1]``, newest first."""
+
+    offsets: Ints
+    items: Ints
+    kinds: Ints
+    days_ago: Ints
+
+
+def in_order(actions: Actions) -> Actions:
+    """By customer, then event time descending, item, type, and at last the newest day."""
+    if not len(actions):
+        return actions
+    _, _, order = _timelines(actions)
+    return actions.take(order)
+
+
+def _timelines(actions: Actions) -> tuple[Ints, Ints, Ints]:
+    """(distinct customers, for each place in order whose it is among them, rows in order)."""
+    distinct, rank = _rank(actions.customer)
+    age = actions.micros.max() - actions.micros
+    bits = int(age.max()).bit_length()
+    if age.min() < 0 or bits + int(rank.max()).bit_length() > 63:
+        # Event times so far apart that they do not fit beside the customer.
+        order = _sort(rank, actions)
+        return distinct, rank.take(order), order
+    key = (rank << bits) | age
+    # Files are in order already, and a stable sort merges what is.
+    order = np.argsort(key, kind="stable")
+    key = key.take(order)
+    tied = np.empty(len(key), bool)
+    tied[-1] = False
+    np.equal(key[1:], key[:-1], out=tied[:-1])
+    tied[1:] |= tied[:-1].copy()
+    if tied.any():
+        where = np.flatnonzero(tied)
+        among = order.take(where)
+        order[where] = among.take(_sort(key.take(where), actions.take(among)))
+    return distinct, key >> bits, order
+
+
+def newest_per_group(actions: Actions, limit: int, *, by_day: bool) -> Actions:
+    """At most ``limit`` actions of each customer, or of each customer's day; the newest.
+
+    Actions of one group must stand together. Their order is kept where nothing is cut.
+    """
+    if len(actions) <= limit:
+        return actions
+    # A group that is too long has the same value at both ends of ``limit + 1`` actions.
+    is_long = actions.customer[limit:] == actions.customer[:-limit]
+    if by_day:
+        is_long &= actions.day[limit:] == actions.day[:-limit]
+    if not is_long.any():
+        return actions
+    starts = _starts(actions.customer, *([actions.day] if by_day else []))
+    sizes = np.diff(starts, append=len(actions))
+    group = np.repeat(np.arange(len(starts)), sizes)
+    order = _sort(group, actions)
+    rank = np.arange(len(actions)) - np.repeat(starts, sizes)
+    return actions.take(order[rank < limit])
+
+
+@dataclass(frozen=True)
+class Timelines:
+    """Each customer's actions, newest first, one customer after another; see ``Timelines.of``."""
+
+    customers: Ints
+    bounds: Ints
+    item: Ints
+    kind: Ints
+    day: Ints
+    # By action, the place of its customer and within that how old its day is, as one number: of
+    # the newest day from the action on downwards, and of the oldest one up to it.
+    oldest_so_far: Ints
+    newest_from_here: Ints
+
+    @classmethod
+    def of(cls, actions: Actions) -> "Timelines":
+        """The timelines of all customers that have actions."""
+        if not len(actions):
+            none = np.empty(0, np.int64)
+            bounds = np.zeros(1, np.int64)
+            return cls(none, bounds, actions.item, actions.kind, actions.day, none, none)
+        customers, owner, order = _timelines(actions)
+        day = actions.day.take(order)
+        age = owner * _SPAN + (_top(day) - day)
+        return cls(
+            customers,
+            np.searchsorted(owner, np.arange(len(customers) + 1)),
+            actions.item.take(order),
+            actions.kind.take(order),
+            day,
+            # Customers ascend in the key, so neither runs over from one customer to the next.
+            np.maximum.accumulate(age),
+            np.minimum.accumulate(age[::-1])[::-1],
+        )
+
+    def histories(
+        self, customers: Ints, days: Ints, *, history_length: int, lookback_days: int | None
+    ) -> Histories:
+        """A history for each request (``customers[n]``, ``days[n]``).
+
+        Of the customer's actions those with ``day - lookback_days <= action day < day``, newest
+        first, cut at the old end to ``history_length``. ``days_ago`` stops at 32767.
+        """
+        offsets = np.zeros(len(days) + 1, np.int64)
+        if not len(self.day):
+            return Histories(offsets, self.item, self.kind, np.empty(0, np.int16))
+        # As 64 bits: a look-back may be longer than any calendar.
+        days = days.astype(np.int64)
+        oldest = days - min(_SPAN if lookback_days is None else lookback_days, _SPAN)
+        zones = self._zones(customers, days, oldest)
+        positions, counts = _newest(self.day, zones, days, oldest, history_length)
+        np.cumsum(counts, out=offsets[1:])
+        ago = np.repeat(days, counts) - self.day.take(positions)
+        return Histories(
+            offsets,
+            self.item.take(positions),
+            self.kind.take(positions),
+            np.minimum(ago, _MAX_DAYS_AGO).astype(np.int16),
+        )
+
+    def _zones(self, customers: Ints, days: Ints, oldest: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+        """Four positions per request, ascending: a mixed zone, one that counts whole, a mixed one.
+
+        Down a timeline the days fall, but for actions that were filed late. Before the first
+        position no action counts and after the last none; between the inner two every one does.
+        """
+        owner = np.minimum(np.searchsorted(self.customers, customers), len(self.customers) - 1)
+        exists = self.customers[owner] == customers
+        first = np.where(exists, self.bounds[owner], 0)
+        last = np.where(exists, self.bounds[owner + 1], 0)
+        top = _top(self.day)
+        newest = owner * _SPAN + np.clip(top - (days - 1), 0, _SPAN - 1)
+        expired = owner * _SPAN + np.clip(top - (oldest - 1), 0, _SPAN - 1)
+        old, new = self.oldest_so_far, self.newest_from_here
+        a, b, c, d = (
+            np.clip(np.searchsorted(key, wanted, side="left"), first, last)
+            for key, wanted in ((old, newest), (new, newest), (old, expired), (new, expired))
+        )
+        return a, b, np.maximum(b, c), np.maximum(b, d)
+
+
+def _top(day: Ints) -> int:
+    return int(day.max())
+
+
+def _starts(*columns: Ints) -> Ints:
+    """Positions at which one of the columns has another value than before."""
+    is_new = np.zeros(len(columns[0]), bool)
+    is_new[:1] = True
+    for column in columns:
+        is_new[1:] |= column[1:] != column[:-1]
+    return np.flatnonzero(is_new)
+
+
+def _rank(customers: Ints) -> tuple[Ints, Ints]:
+    """The distinct customers, ascending, and for each row the place of its own among them."""
+    # By runs of the same customer, of which there are far fewer than rows.
+    starts = _starts(customers)
+    distinct, place = np.unique(customers[starts], return_inverse=True)
+    return distinct, np.repeat(place, np.diff(starts, append=len(customers)))
+
+
+def _sort(group: Ints, actions: Actions) -> Ints:
+    # The complement turns the order around and, unlike the negative, cannot overflow.
+    return np.lexsort((~actions.day, actions.kind, actions.item, ~actions.micros, group))
+
+
+def _newest(
+    day: Ints,
+    zones: tuple[Ints, Ints, Ints, Ints],
+    days: Ints,
+    oldest: Ints,
+    limit: int,
+) -> tuple[Ints, Ints]:
+    """Positions of the actions that count, at most ``limit`` per request, and their numbers."""
+    a, b, c, d = zones
+    requests = np.arange(len(days))
+    counts_for = []
+    for low, high in ((a, b), (c, d)):
+        request = np.repeat(requests, high - low)
+        position = ranges(low, high - low)
+        of_action = day.take(position)
+        counts = (of_action < days.take(request)) & (of_action >= oldest.take(request))
+        counts_for.append((request[counts], position[counts]))
+    (early_request, early), (late_request, late) = counts_for
+    # One range per action of the mixed zones, one for all between them, in order of the timeline.
+    request = np.concatenate((early_request, requests, late_request))
+    start = np.concatenate((early, b, late))
+    size = np.ones(len(start), np.int64)
+    size[len(early) : len(early) + len(requests)] = c - b
+    order = np.argsort(request, kind="stable")
+    request, start, size = request.take(order), start.take(order), size.take(order)
+    before = np.cumsum(size) - size
+    heads = np.searchsorted(request, requests, side="left")
+    before -= before.take(heads).take(request) if len(requests) else 0
+    size = np.clip(limit - before, 0, size)
+    return ranges(start, size), np.bincount(request, size, len(requests)).astype(np.int64)
+
+
+def ranges(starts: Ints, counts: Ints) -> Ints:
+    """Positions of all ranges, one after another."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    positions = np.repeat(starts - (ends - counts), counts)
+    positions += np.arange(total)
+    return positions

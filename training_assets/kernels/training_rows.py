@@ -1,0 +1,220 @@
+"""Writes training rows: each ranking's items beside the padded history of its customer.
+
+Histories are read as they were published, sorted by customer, and padded once each; see
+``list_parquet`` for why that is enough.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from training_assets.kernels.action_files import row_group_bounds
+from training_assets.kernels.day_files import (
+    PART,
+    as_list,
+    day_file,
+    grouped,
+    ints,
+    whole_file,
+    written_batch,
+)
+from training_assets.kernels.list_parquet import ListParquetWriter, SharedLists
+from training_assets.kernels.timelines import Ints, ranges
+from training_assets.schemas import IMPRESSIONS, TRAINING_INPUT
+
+_RANKING_COLUMNS: Final = ("customer_id", "ranking_id", "impressions")
+_ROWS_PER_GROUP: Final = 32_768
+_VALUES_PER_GROUP: Final = 2**25
+_LISTS: Final = ("action_items", "action_types")
+RANKINGS_DDL: Final = (
+    "dt date, part int, customer_id long, ranking_id string, "
+    "impressions array<struct<item_id:int,is_order:boolean>>"
+)
+_RANKINGS: Final = pa.schema(
+    [
+        ("dt", pa.date32()),
+        (PART, pa.int32()),
+        *((name, IMPRESSIONS.arrow_schema.field(name).type) for name in _RANKING_COLUMNS),
+    ]
+)
+
+
+def assign_parts(
+    batches: Iterable[pa.RecordBatch], boundaries: Mapping[int, Sequence[int]]
+) -> Iterator[pa.RecordBatch]:
+    """Rankings with the number of the file that they go to.
+
+    File ``n`` of a day has the customers from ``boundaries[day][n - 1]`` to before
+    ``boundaries[day][n]``.
+    """
+    for batch in batches:
+        days = batch["dt"].view(pa.int32()).to_numpy()
+        customers = batch["customer_id"].to_numpy()
+        parts = np.zeros(len(days), np.int32)
+        for day in np.unique(days):
+            if cuts := boundaries.get(int(day)):
+                rows = np.flatnonzero(days == day)
+                parts[rows] = np.searchsorted(np.array(cuts), customers[rows], side="right")
+        columns = [batch["dt"], pa.array(parts), *(batch[name] for name in _RANKING_COLUMNS)]
+        casts = zip(columns, _RANKINGS.types, strict=True)
+        yield pa.RecordBatch.from_arrays([c.cast(t) for c, t in casts], schema=_RANKINGS)
+
+
+def write_training_rows(
+    batches: Iterable[pa.RecordBatch],
+    root: str,
+    histories: Mapping[int, Sequence[str]],
+    history_length: int,
+) -> Iterator[pa.RecordBatch]:
+    """``training_input`` of rankings (dt, part, customer_id, ranking_id, impressions).
+
+    ``histories`` has the files of customer_history by day; a customer without one gets zeros. Rows
+    are ordered by customer, ranking and place in the ranking. Yields what ``WRITTEN_DDL`` says.
+    """
+    written = []
+    for day, part, rankings in grouped(batches):
+        reader = HistoryReader(histories.get(day, ()))
+        path = day_file(root, day, part)
+        rows = _write_file(path, _in_order(rankings), reader, history_length)
+        if rows:
+            written.append((day, part, rows))
+    yield written_batch(written)
+
+
+class HistoryReader:
+    """Histories of one day for ranges of customers that ascend."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._files = [pq.ParquetFile(path) for path in paths]
+        self._groups = [
+            (bounds, number, group)
+            for number, file in enumerate(self._files)
+            for group in range(file.num_row_groups)
+            if (bounds := row_group_bounds(file.metadata, group)) is not None
+        ]
+        self._known: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
+
+    def padded(self, customers: Ints, length: int) -> list[tuple[Ints, Ints | None]]:
+        """(values [customers, length], dictionary) of items and types of sorted customers.
+
+        Zeros are at the old end, and customers without a history have nothing else.
+        """
+        rows, sizes, items, types = [], [], [], []
+        for (low, high), number, group in self._groups:
+            if low > customers[-1] or high < customers[0]:
+                continue
+            table = self._read(number, group)
+            found = np.searchsorted(customers, ids := ints(table["customer_id"]))
+            is_wanted = found < len(customers)
+            is_wanted[is_wanted] = customers[found[is_wanted]] == ids[is_wanted]
+            wanted = np.flatnonzero(is_wanted)
+            lists = [as_list(table[name]) for name in _LISTS]
+            offsets = ints_of(lists[0].offsets).astype(np.int64)
+            size = np.minimum(np.diff(offsets).take(wanted), length)
+            source = ranges(offsets.take(wanted), size)
+            rows.append(found.take(wanted))
+            sizes.append(size)
+            items.append(ints_of(lists[0].values).take(source))
+            types.append(ints_of(lists[1].values).take(source))
+        if not rows:
+            nothing = np.zeros((len(customers), length), np.int8)
+            return [(nothing, None), (nothing, None)]
+        where = ranges(np.concatenate(rows) * length, np.concatenate(sizes))
+        codes = pa.array(np.concatenate(items)).dictionary_encode()
+        dictionary = np.concatenate(([0], codes.dictionary.to_numpy())).astype(np.int32)
+        # Place 0 is the padding.
+        dtype = np.uint16 if len(dictionary) <= 2**16 else np.uint32
+        index = np.zeros((len(customers), length), dtype)
+        index.reshape(-1)[where] = codes.indices.to_numpy() + 1
+        kinds = np.zeros((len(customers), length), np.int8)
+        kinds.reshape(-1)[where] = np.concatenate(types)
+        return [(index, dictionary), (kinds, None)]
+
+    def _read(self, number: int, group: int) -> pa.Table:
+        key = (number, group)
+        if key not in self._known:
+            columns = ["customer_id", *_LISTS]
+            file = self._files[number]
+            self._known[key] = file.read_row_group(group, columns=columns, use_threads=False)
+            # Customers ascend, so that at most one group of each file is needed again.
+            while len(self._known) > len(self._files):
+                self._known.popitem(last=False)
+        return self._known[key]
+
+
+def _write_file(path: Path, rankings: pa.Table, histories: HistoryReader, length: int) -> int:
+    customers, items = ints(rankings["customer_id"]), as_list(rankings["impressions"])
+    counts = np.diff(ints_of(items.offsets))
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    if not total:
+        return 0
+    size = max(1, min(_ROWS_PER_GROUP, _VALUES_PER_GROUP // length))
+    with (
+        whole_file(path) as unfinished,
+        ListParquetWriter(unfinished, TRAINING_INPUT.arrow_schema) as writer,
+    ):
+        cuts = np.flatnonzero(np.diff((ends - 1) // size, prepend=-1))
+        for low, high in zip(cuts, [*cuts[1:], len(ends)], strict=True):
+            known, of_ranking = np.unique(customers[low:high], return_inverse=True)
+            padded = histories.padded(known, length)
+            ranking = np.repeat(np.arange(low, high), counts[low:high])
+            index = np.repeat(of_ranking, counts[low:high])
+            if not len(ranking):
+                continue
+            start = int(ends[low] - counts[low])
+            shown = items.values.slice(
+                items.offsets[0].as_py() + start, int(ends[high - 1]) - start
+            )
+            writer.write_group(
+                [
+                    pa.array(customers.take(ranking)),
+                    rankings["ranking_id"].take(ranking).combine_chunks(),
+                    shown.field("item_id"),
+                    shown.field("is_order").cast(pa.int32()),
+                    *(SharedLists(values, index, names) for values, names in padded),
+                ]
+            )
+    return total
+
+
+def _in_order(rankings: pa.Table) -> pa.Table:
+    # Without a name first; as a key of its own, because how to say so differs by version.
+    named = rankings.append_column("named", pc.is_valid(rankings["ranking_id"]))
+    keys = [(name, "ascending") for name in ("customer_id", "named", "ranking_id")]
+    rankings = rankings.take(pc.sort_indices(named, sort_keys=keys)).combine_chunks()
+    customers, names = ints(rankings["customer_id"]), rankings["ranking_id"]
+    if len(rankings) < 2:
+        return rankings
+    is_same = customers[1:] == customers[:-1]
+    equal = pc.equal(names.slice(1), names.slice(0, len(names) - 1))
+    both_null = pc.and_(pc.is_null(names.slice(1)), pc.is_null(names.slice(0, len(names) - 1)))
+    is_same &= pc.or_(pc.fill_null(equal, False), both_null).to_numpy()
+    if not is_same.any():
+        return rankings
+    # The same ranking twice: its items decide, so that two runs give the same rows.
+    return rankings.take(_by_items(rankings, is_same))
+
+
+def _by_items(rankings: pa.Table, is_same: Any) -> Ints:
+    order = np.arange(len(rankings))
+    group = np.concatenate(([0], np.cumsum(~is_same)))
+    tied = np.flatnonzero(np.append(is_same, False) | np.insert(is_same, 0, False))
+    items = rankings["impressions"].take(tied).to_pylist()
+    keys = {
+        int(row): (int(group[row]), [(item["item_id"], item["is_order"]) for item in shown or ()])
+        for row, shown in zip(tied, items, strict=True)
+    }
+    order[tied] = sorted(keys, key=lambda row: keys[row])
+    return order
+
+
+def ints_of(array: pa.Array) -> Ints:
+    values: Ints = array.to_numpy(zero_copy_only=False)
+    return values
