@@ -14,6 +14,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +26,13 @@ import dagster as dg
 import grpc
 from dagster_pyspark import LazyPySparkResource
 from dagster_pyspark.resources import spark_session_from_config
+from py4j.protocol import Py4JError
 from pydantic import Field, PrivateAttr
+from pyspark import SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.connect.client import DefaultChannelBuilder
+from pyspark.sql.connect.client.retries import DefaultPolicy
 
 from training_assets.errors import EngineError
 
@@ -45,10 +51,18 @@ _SPARK_CONF: Final = {
     "spark.sql.maxConcurrentOutputFileWriters": "64",
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "2000",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    "spark.ui.showConsoleProgress": "false",
 }
+# As Spark's own spark.redaction.regex, and what object stores and databases call theirs.
+_SECRET_KEYS: Final = re.compile(
+    r"(?i)secret|password|passwd|token|credential|signature|sas|(access|account|api|private)[._-]?key"
+)
 _MIN_JAVA: Final = 17
 _CONNECT_PORT: Final = 15002
+# About 20 s in all, where pyspark would wait for a dead server for ten minutes at every call.
+_MAX_RETRIES: Final = 7
+_STOP_SECONDS: Final = 5.0
+_MAX_BACKOFF_MS: Final = 5_000
+_REMOTE: Final = "TRAINING_ASSETS_REMOTE"
 
 
 @contextmanager
@@ -100,11 +114,16 @@ def open_session(
         )
     if engine == "spark":
         require_java()
-    where = _probe(remote, connect_timeout_seconds) if engine == "remote" else ""
-    # Python workers must run this interpreter; Spark reads the variable, not only the setting.
-    os.environ["PYSPARK_PYTHON"] = sys.executable
+    where = ""
+    if engine == "remote":
+        with _discreet(remote, {}):
+            where = _probe(remote, connect_timeout_seconds)
+    # Python workers must run this interpreter; Spark reads the variable, not only the setting. On
+    # the machines of a cluster it may have another path, which only the user knows.
+    if engine != "spark" or master.startswith("local") or not os.environ.get("PYSPARK_PYTHON"):
+        os.environ["PYSPARK_PYTHON"] = sys.executable
     extra = dict(conf or {})
-    with _pyspark_mode(is_connect=engine != "spark") as release:
+    with _discreet(remote, extra), _pyspark_mode(is_connect=engine != "spark") as release:
         if engine == "sail":
             session, stop = _open_sail(extra)
         elif engine == "spark":
@@ -119,6 +138,31 @@ def open_session(
             release()
 
     return session, stop_once
+
+
+@contextmanager
+def _discreet(remote: str, conf: Mapping[str, str]) -> Iterator[None]:
+    """Errors without what must stay secret: parameters of the endpoint, keys and tokens in conf.
+
+    Dagster keeps errors with all that led to them, so those are dropped with it.
+    """
+    secrets = [part.partition("=")[2] for part in remote.split(";")[1:]]
+    secrets += [urlsplit(remote).password or "", *urlsplit(remote).netloc.split("@")[:-1]]
+    secrets += [value for key, value in conf.items() if _SECRET_KEYS.search(key)]
+    try:
+        yield
+    except Exception as error:
+        whole = "".join(traceback.format_exception(error))
+        told = sorted((text for text in secrets if text and text in whole), key=len, reverse=True)
+        if not told:
+            raise
+        message = str(error)
+        if error.__cause__:
+            # Cut off as it is, it may end within a secret.
+            message = message.replace(_first_line(error.__cause__), type(error.__cause__).__name__)
+        for text in told:
+            message = message.replace(text, "***")
+        raise EngineError(message) from None
 
 
 _open_modes: list[bool] = []
@@ -167,13 +211,24 @@ def _open_sail(conf: Mapping[str, str]) -> tuple[SparkSession, Callable[[], None
     if address is None:
         raise EngineError("engine sail: the server has no address; expected a loopback port.")
     session = _connect(f"sc://127.0.0.1:{address[1]}", conf, "engine sail")
+    # Ctrl-C also ends Sail, which pyspark would then ask, again and again, to stop its work.
+    client = cast(Any, session).client
+    client.set_retry_policies([DefaultPolicy(max_retries=1)])
+    client.interrupt_operation = lambda operation_id: None
 
     # The closure also keeps the server alive: it stops as soon as it is garbage collected.
     def stop() -> None:
-        session.stop()
+        _stop_client(session)
         server.stop()
 
     return session, stop
+
+
+def _stop_client(session: SparkSession) -> None:
+    """Stop a Connect session, but do not wait for good: a call that was interrupted never ends."""
+    thread = threading.Thread(target=session.stop, daemon=True)
+    thread.start()
+    thread.join(_STOP_SECONDS)
 
 
 def _open_spark(
@@ -181,6 +236,7 @@ def _open_spark(
 ) -> tuple[SparkSession, Callable[[], None]]:
     settings = {**_COMMON_CONF, **_SPARK_CONF, "spark.master": master}
     settings["spark.driver.memory"] = memory
+    settings["spark.ui.showConsoleProgress"] = "false"
     settings["spark.app.name"] = "training_assets"
     if master.startswith("local"):
         settings["spark.driver.host"] = "127.0.0.1"
@@ -193,14 +249,24 @@ def _open_spark(
             "answers. Check that it runs, and TRAINING_ASSETS_MASTER."
         ) from error
     session.sparkContext.setLogLevel("ERROR")
-    return session, session.stop
+    return session, lambda: _stop_spark(session)
+
+
+def _stop_spark(session: SparkSession) -> None:
+    try:
+        session.stop()
+    except (Py4JError, OSError):
+        # The driver is gone, and pyspark would take its place in this process for alive.
+        SparkContext._active_spark_context = SparkContext._gateway = SparkContext._jvm = None
+        cast(Any, SparkSession)._instantiatedSession = None
 
 
 def _open_remote(
     remote: str, conf: Mapping[str, str], where: str
 ) -> tuple[SparkSession, Callable[[], None]]:
-    session = _connect(remote, conf, where)
-    return session, session.stop
+    # Only settings of SQL: a session cannot change those of the server.
+    session = _connect(remote, {**_SPARK_CONF, **conf}, where)
+    return session, lambda: _stop_client(session)
 
 
 def _probe(remote: str, timeout_seconds: float) -> str:
@@ -208,15 +274,19 @@ def _probe(remote: str, timeout_seconds: float) -> str:
 
     Asked before there is a client, because a client retries for minutes, also at exit.
     """
-    parts = urlsplit(remote)
-    if parts.scheme != "sc" or not parts.hostname:
+    try:
+        parts = urlsplit(remote)
+        # Parameters after the port may hold a token, so no message repeats them.
+        where = f"engine remote: sc://{parts.hostname}:{parts.port or _CONNECT_PORT}"
+        is_endpoint = parts.scheme == "sc" and bool(parts.hostname)
+        channel = DefaultChannelBuilder(remote).toChannel() if is_endpoint else None
+    except (ValueError, PySparkException):
+        channel = None
+    if channel is None:
         raise EngineError(
-            "engine remote: the endpoint is not of the form sc://host:port. "
-            "Set TRAINING_ASSETS_REMOTE."
-        )
-    # Parameters after the port may hold a token, so no message repeats them.
-    where = f"engine remote: sc://{parts.hostname}:{parts.port or _CONNECT_PORT}"
-    channel = DefaultChannelBuilder(remote).toChannel()
+            "engine remote: the endpoint is not of the form sc://host:port, with parameters as in "
+            "sc://host:port/;token=…. Set TRAINING_ASSETS_REMOTE."
+        ) from None
     try:
         grpc.channel_ready_future(channel).result(timeout_seconds)
     except grpc.FutureTimeoutError:
@@ -232,6 +302,9 @@ def _probe(remote: str, timeout_seconds: float) -> str:
 def _connect(endpoint: str, conf: Mapping[str, str], where: str) -> SparkSession:
     try:
         session = cast(Any, SparkSession.builder).remote(endpoint).create()
+        session.client.set_retry_policies(
+            [DefaultPolicy(max_retries=_MAX_RETRIES, max_backoff=_MAX_BACKOFF_MS)]
+        )
         for key, value in {**_COMMON_CONF, **conf}.items():
             session.conf.set(key, value)
         _ = session.version
@@ -279,17 +352,42 @@ def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
 
 
+def _value(setting: Any) -> str:
+    """A setting as text, out of the environment where only its name was given.
+
+    Within a run Dagster does that for fields, but not for what is in a dictionary.
+    """
+    if isinstance(setting, dg.EnvVar):
+        name = setting.env_var_name
+    elif isinstance(setting, dict) and setting.keys() == {"env"}:
+        name = str(setting["env"])
+    else:
+        return str(setting).strip()
+    value = os.environ.get(name)
+    if value is None:
+        raise EngineError(
+            f"engine: the environment variable {name} is not set; expected the value of a setting. "
+            "Set it, or take the setting away."
+        )
+    return value.strip()
+
+
 class SparkResource(LazyPySparkResource):
     """dagster-pyspark's lazy resource, able to start each of the three engines and to stop it.
 
-    All fields are typed and top-level, so each takes a ``dg.EnvVar``. ``spark_config`` holds any
-    further Spark settings.
+    All fields are typed and top-level, so each takes a ``dg.EnvVar``; so do the values of
+    ``spark_config``, which holds any further Spark settings. Give tokens and keys in that way only:
+    Dagster shows the configuration of its resources to everyone who sees the UI.
     """
 
-    spark_config: dict[str, Any] = Field(default={}, description="Any further Spark settings.")
+    spark_config: dict[str, Any] = Field(
+        default={}, description="Any further Spark settings.", repr=False
+    )
     engine: str = Field(default="sail", description="sail, spark or remote.")
     master: str = Field(default="local[*]", description="Spark master: local[N] or spark://…")
-    remote: str = Field(default="", description="Spark Connect endpoint sc://host:port.")
+    remote: str = Field(
+        default="", description="Spark Connect endpoint sc://host:port.", repr=False
+    )
     memory: str = Field(default="4g", description="Driver heap of Spark, for example 4g.")
     connect_timeout_seconds: float = Field(
         default=10.0, description="How long an endpoint may take to answer."
@@ -302,9 +400,9 @@ class SparkResource(LazyPySparkResource):
             self._spark_session, self._stop = open_session(
                 self.engine,
                 master=self.master,
-                remote=self.remote,
+                remote=_value(self.remote),
                 memory=self.memory,
-                conf={key: str(value) for key, value in self.spark_config.items()},
+                conf={key: _value(value) for key, value in self.spark_config.items()},
                 connect_timeout_seconds=self.connect_timeout_seconds,
             )
 
@@ -345,6 +443,7 @@ class SparkResource(LazyPySparkResource):
         return cls(
             engine=value("ENGINE", "sail"),
             master=value("MASTER", "local[*]"),
-            remote=value("REMOTE", ""),
+            # By name, because it may hold a token.
+            remote=dg.EnvVar(_REMOTE) if value("REMOTE", "") else "",
             memory=value("MEMORY", "4g"),
         )

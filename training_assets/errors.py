@@ -6,6 +6,7 @@ TrainingAssetsError
 ├── SchemaError          a table has a wrong or missing column
 ├── RawDataError         raw files of a day are missing or unreadable
 ├── DayNotPublishedError a day was asked for that the lake does not hold
+├── DayLockedError       another run is building the day, and has been for too long
 ├── PublishError         a day could not be published; it stands as it was
 └── ValidationError      the tables of a published day do not fit together
 
@@ -35,6 +36,10 @@ class RawDataError(TrainingAssetsError):
 
 class DayNotPublishedError(TrainingAssetsError, LookupError):
     """A day was asked for that the lake does not hold."""
+
+
+class DayLockedError(TrainingAssetsError):
+    """Another run holds the day's lock, and did so for as long as this one may wait."""
 
 
 class PublishError(TrainingAssetsError):

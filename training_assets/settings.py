@@ -7,7 +7,9 @@
 | TRAINING_ASSETS_HISTORY_LENGTH  | 1000      | actions per history                          |
 | TRAINING_ASSETS_LOOKBACK_DAYS   | 365       | days per history; "none" is unlimited        |
 | TRAINING_ASSETS_MISSING_RAW     | error     | "empty" takes an absent raw day as empty     |
+| TRAINING_ASSETS_LOCK_WAIT       | 3600      | seconds to wait for another run's days       |
 | TRAINING_ASSETS_CHECK_CUSTOMERS | 1000      | customers a day; above, leakage is sampled   |
+| TRAINING_ASSETS_LOCK_WAIT       | 3600      | seconds to wait for a day that is being built|
 
 The engine has its own variables; see ``engine.py``.
 """
@@ -45,7 +47,8 @@ class Settings:
     """What a run does, apart from the engine that does it.
 
     ``history_length`` is in actions, ``lookback_days`` in days (None is unlimited),
-    ``check_customers`` the number of customers per day up to which leakage is checked in full.
+    ``check_customers`` the number of customers per day up to which leakage is checked in full,
+    ``lock_wait_seconds`` how long a run waits for one that builds the same days (0: not at all).
     """
 
     lake: Path = Path("data/lake")
@@ -54,6 +57,7 @@ class Settings:
     lookback_days: int | None = DEFAULT_LOOKBACK_DAYS
     missing_raw: Literal["error", "empty"] = "error"
     check_customers: int = 1_000
+    lock_wait_seconds: int = 3_600
 
     def __post_init__(self) -> None:
         validate_window("settings", self.history_length, self.lookback_days)
@@ -66,6 +70,11 @@ class Settings:
             raise SettingsError(
                 f"settings: check_customers is {self.check_customers}; expected at least 1. "
                 f"Set {_PREFIX}CHECK_CUSTOMERS."
+            )
+        if self.lock_wait_seconds < 0:
+            raise SettingsError(
+                f"settings: lock_wait_seconds is {self.lock_wait_seconds}; expected at least 0. "
+                f"Set {_PREFIX}LOCK_WAIT."
             )
 
     @classmethod
@@ -86,6 +95,7 @@ class Settings:
             lookback_days=None if lookback == "none" else _parse_int("LOOKBACK_DAYS", lookback),
             missing_raw=cast(Literal["error", "empty"], text("MISSING_RAW", "error")),
             check_customers=_parse_int("CHECK_CUSTOMERS", text("CHECK_CUSTOMERS", "1000")),
+            lock_wait_seconds=_parse_int("LOCK_WAIT", text("LOCK_WAIT", "3600")),
         )
 
     def window_start(self, day: date) -> date | None:

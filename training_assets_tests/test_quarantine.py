@@ -6,14 +6,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from pyspark.sql import SparkSession
 from rich.console import Console
 
 from training_assets import cli, freshness
-from training_assets.lake import Lake
+from training_assets.lake import Lake, quarantine_files
 from training_assets.pipeline import DayReport, build_days
 from training_assets.raw import RawDays, find_raw_days
 from training_assets.schemas import (
@@ -21,7 +23,9 @@ from training_assets.schemas import (
     CLICKS,
     IMPRESSIONS,
     PREVIOUS_ORDERS,
+    RAW_TABLES,
     TABLES,
+    TRAINING_INPUT,
     UNIFIED_ACTIONS,
     Table,
 )
@@ -82,6 +86,12 @@ def rows_of(root: Path, table: str) -> list[Row]:
     return ds.dataset(root / table, format="parquet", partitioning="hive").to_table().to_pylist()
 
 
+def quarantined(lake: Lake, source: Table, day: date = DAY) -> list[Row]:
+    table = TRAINING_INPUT.name if source is IMPRESSIONS else UNIFIED_ACTIONS.name
+    files = quarantine_files(lake.day_path(table, day), source)
+    return [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]
+
+
 def actions_of(lake: Lake) -> list[tuple[Any, ...]]:
     rows = rows_of(lake.root, "unified_actions")
     return sorted(
@@ -128,24 +138,21 @@ EXPECTED = {
 
 def test_quarantine_holds_each_fault_with_its_file_and_content(built: Built) -> None:
     for source, expected in EXPECTED.items():
-        folder = built.lake.root / "quarantine" / f"source={source}" / f"dt={DAY}"
-        rows = ds.dataset(folder, format="parquet").to_table().to_pylist()
+        rows = quarantined(built.lake, RAW_TABLES[source])
         found = [(row["reason"], row["source_file"], row["content"]) for row in rows]
         assert sorted(found) == sorted(expected)
-    folder = built.lake.root / "quarantine" / "source=previous_orders" / f"dt={DAY}"
-    rows = ds.dataset(folder, format="parquet").to_table().to_pylist()
+    rows = quarantined(built.lake, PREVIOUS_ORDERS)
     shown = {row["reason"]: json.loads(row["content"]) for row in rows}
     assert {reason: row["config_id"] for reason, row in shown.items()} == {
         "customer_id is null": 5,
         "config_id outside 1..2147483647": -1,
         "order_date is null": 1,
     }
-    assert not list((built.lake.root / "quarantine").glob(f"*/dt={EVE}"))
+    assert [quarantined(built.lake, source, EVE) for source in RAW_TABLES.values()] == [[]] * 4
 
 
 def test_quarantine_holds_single_items_of_rankings(built: Built) -> None:
-    folder = built.lake.root / "quarantine" / "source=impressions" / f"dt={DAY}"
-    rows = ds.dataset(folder, format="parquet").to_table().to_pylist()
+    rows = quarantined(built.lake, IMPRESSIONS)
     found = {row["reason"]: json.loads(row["content"]) for row in rows}
     assert sorted(found) == ["customer_id is null", "item is null", OUTSIDE]
     assert found["item is null"]["position"] == 2
@@ -165,7 +172,20 @@ def test_manifests_count_what_was_quarantined(built: Built) -> None:
     }
     assert counts["training_input", DAY] == {"impressions": 3}
     assert set(counts["unified_actions", EVE].values()) == {0}
-    assert built.lake.manifest("quarantine/source=clicks", DAY)["rows"] == 3
+
+
+def test_readers_of_a_table_do_not_see_its_quarantine(spark: SparkSession, built: Built) -> None:
+    for name in (UNIFIED_ACTIONS.name, TRAINING_INPUT.name):
+        folder = built.lake.table_path(name)
+        rows = sum(built.lake.manifest(name, day)["rows"] for day in (EVE, DAY))
+        assert list(folder.glob("dt=*/_quarantine/source=*/*.pq"))
+        assert built.lake.read(spark, TABLES[name], [EVE, DAY]).count() == rows
+        assert spark.read.parquet(str(folder)).count() == rows
+        assert spark.read.parquet(str(built.lake.day_path(name, DAY))).count() < rows
+        assert pq.read_table(folder).num_rows == rows
+        assert len(pd.read_parquet(folder)) == rows
+        # Tools without a rule for hidden names search for this ending.
+        assert {file.parent.parent for file in folder.rglob("*.parquet")} == {folder}
 
 
 @pytest.fixture
@@ -189,15 +209,30 @@ def test_quarantine_command_can_show_a_part(shell: CliRunner) -> None:
     assert "add_to_carts" not in done.output
 
 
+def test_quarantine_command_names_a_file_that_it_cannot_read(
+    shell: CliRunner, built: Built
+) -> None:
+    (file,) = quarantine_files(built.lake.day_path(UNIFIED_ACTIONS.name, DAY), CLICKS)
+    content = file.read_bytes()
+    file.write_bytes(content[:40])
+    try:
+        done = shell.invoke(cli.main, ["quarantine"])
+    finally:
+        file.write_bytes(content)
+    assert done.exit_code == 1
+    assert f"{file.relative_to(built.lake.root)} cannot be read" in done.output
+    assert "9 of 9 rows" in done.output
+
+
 def test_corrected_day_withdraws_its_quarantine(spark: SparkSession, tmp_path: Path) -> None:
     put_valid(tmp_path)
     fault = put(tmp_path, "bad.csv", "customer_id,item_id\n,5\n", CLICKS)
     lake = Lake(tmp_path)
     (first,) = build(spark, tmp_path, [UNIFIED_ACTIONS], [DAY])
-    assert lake.days("quarantine/source=clicks") == [DAY]
+    assert len(quarantined(lake, CLICKS)) == 1
     fault.write_text("customer_id,item_id\n9,5\n")
     (second,) = build(spark, tmp_path, [UNIFIED_ACTIONS], [DAY])
-    assert lake.days("quarantine/source=clicks") == []
+    assert quarantined(lake, CLICKS) == []
     assert [r.manifest["figures"]["quarantined"]["clicks"] for r in (first, second)] == [1, 0]
     assert second.manifest["rows"] == first.manifest["rows"] + 1
 

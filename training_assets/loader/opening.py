@@ -125,8 +125,21 @@ def open_for_reading(lake: Lake, dt: date, reading: Reading) -> OpenDay:
         rows = open_day(lake, "training_input", dt, columns=columns)
         own_columns = ["customer_id", *reading.array_columns]
         opened = OpenDay(rows, open_day(lake, "customer_history", dt, columns=own_columns))
+        _check_pair(opened)
     _check_lengths(opened, reading)
     return opened
+
+
+def _check_pair(opened: OpenDay) -> None:
+    """Rows of one version of a day with histories of another would be neither of them."""
+    built_from, content = opened.rows.manifest.history_content, opened.arrays.manifest.content
+    if built_from and content and not content.startswith(built_from):
+        raise DayNotPublishedError(
+            f"training_input of {opened.dt}: built from histories {built_from}…, while "
+            f"customer_history of the day is {content[: len(built_from)]}…; expected the same. A "
+            "run is publishing the day, or ended in between: wait for it, or run the day again, "
+            "or read it with source='training_input'."
+        )
 
 
 def _check_lengths(opened: OpenDay, reading: Reading) -> None:

@@ -22,13 +22,20 @@ from training_assets.schemas import SCHEMA_VERSION, TABLES
 
 Location = str | os.PathLike[str] | tuple[pafs.FileSystem, str]
 
+Stamp = tuple[int | None, int | None]
+
 MANIFEST_NAME: Final = "_day.json"
+_MAX_LOOKS: Final = 5
 _DAY_FOLDER: Final = re.compile(r"dt=\d{4}-\d{2}-\d{2}")
 
 
 @dataclass(frozen=True)
 class DayManifest:
-    """What ``_day.json`` says of one day of one table."""
+    """What ``_day.json`` says of one day of one table.
+
+    ``content`` is a hash of the day's data; ``history_content`` how that of the histories began
+    that a day of training_input was built from. Both are None where the writer did not say.
+    """
 
     table: str
     dt: date
@@ -36,6 +43,8 @@ class DayManifest:
     schema_version: int
     history_length: int
     lookback_days: int | None
+    content: str | None = None
+    history_content: str | None = None
 
     @classmethod
     def from_json(cls, content: bytes, *, where: str) -> "DayManifest":
@@ -43,6 +52,7 @@ class DayManifest:
         try:
             manifest = json.loads(content)
             settings = manifest["settings"]
+            upstream = manifest.get("built_from", {}).get("upstream", {})
             lookback_days = settings["lookback_days"]
             return cls(
                 table=str(manifest["table"]),
@@ -51,8 +61,10 @@ class DayManifest:
                 schema_version=int(manifest["schema_version"]),
                 history_length=int(settings["history_length"]),
                 lookback_days=None if lookback_days is None else int(lookback_days),
+                content=manifest.get("content"),
+                history_content=upstream.get("customer_history", {}).get(manifest["dt"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise SchemaError(
                 f"{where}: not a manifest of this version ({type(error).__name__}: {error}); "
                 "expected table, dt, rows, schema_version and settings with history_length and "
@@ -84,6 +96,11 @@ class Lake:
     def day_folder(self, table: str, dt: date) -> str:
         return f"{self.root}/{table}/dt={dt.isoformat()}"
 
+    def stamp(self, path: str) -> "Stamp":
+        """(bytes, modification time in ns), which another file of that name does not have."""
+        info = self.filesystem.get_file_info(path)
+        return info.size, info.mtime_ns
+
     def read(self, path: str) -> bytes:
         with self.filesystem.open_input_stream(path) as stream:
             return bytes(stream.read())
@@ -93,13 +110,13 @@ class Lake:
 class DayFiles:
     """One published day of one table: its manifest, and its files in name order with footers.
 
-    ``sizes`` are the files' bytes, by which a file that was replaced since is told.
+    ``stamps`` tell a file that was replaced since.
     """
 
     lake: Lake
     manifest: DayManifest
     paths: tuple[str, ...]
-    sizes: tuple[int, ...]
+    stamps: tuple[Stamp, ...]
     footers: tuple[pq.FileMetaData, ...]
 
     @property
@@ -115,18 +132,21 @@ class DayFiles:
 
         Raises DayNotPublishedError when it is no longer the file whose footer was read.
         """
-        info = self.lake.filesystem.get_file_info(self.paths[index])
-        if info.size != self.sizes[index]:
-            raise DayNotPublishedError(
-                f"{self.where}: {info.path} has {info.size} bytes; expected {self.sizes[index]}, "
-                "as when the day was opened. Was the day published anew? Open it again."
+        path = self.paths[index]
+        try:
+            file = pq.ParquetFile(
+                path, filesystem=self.lake.filesystem, metadata=self.footers[index], **options
             )
-        return pq.ParquetFile(
-            self.paths[index],
-            filesystem=self.lake.filesystem,
-            metadata=self.footers[index],
-            **options,
-        )
+        except FileNotFoundError:
+            file = None
+        # Looked at when it is open already: what the path leads to now, it led to then.
+        if file is None or self.lake.stamp(path) != self.stamps[index]:
+            raise DayNotPublishedError(
+                f"{self.where}: {path} is {_in_words(self.lake.stamp(path))}; expected "
+                f"{_in_words(self.stamps[index])}, as when the day was opened. Was the day "
+                "published anew? Open it again."
+            )
+        return file
 
     def empty(self, columns: Sequence[str]) -> pa.Table:
         """No rows, of the types the table should have; for a day without files."""
@@ -174,13 +194,32 @@ def open_day(lake: Lake, table: str, dt: date, *, columns: Sequence[str]) -> Day
     manifest says, SchemaError when one of ``columns`` is missing or has another type, or when
     the day was written under another schema version.
     """
-    folder = lake.day_folder(table, dt)
+    manifest_path = f"{lake.day_folder(table, dt)}/{MANIFEST_NAME}"
+    for _ in range(_MAX_LOOKS):
+        stamp = lake.stamp(manifest_path)
+        try:
+            found = _open_day(lake, table, dt, columns)
+        except (OSError, DayNotPublishedError, SchemaError):
+            if lake.stamp(manifest_path) == stamp:
+                raise
+            continue
+        # A day that was published anew meanwhile may be half the one and half the other.
+        if lake.stamp(manifest_path) == stamp:
+            return found
+    raise DayNotPublishedError(
+        f"{table} of {dt}: the day was published anew {_MAX_LOOKS} times while it was opened; "
+        "expected it to stand still. Wait for the runs that build it, then open it again."
+    )
+
+
+def _open_day(lake: Lake, table: str, dt: date, columns: Sequence[str]) -> DayFiles:
     manifest = _read_manifest(lake, table, dt)
-    listing = lake.filesystem.get_file_info(pafs.FileSelector(folder))
-    found = sorted((info.path, info.size) for info in listing if _is_data(info))
-    paths = tuple(path for path, _ in found)
+    listing = lake.filesystem.get_file_info(pafs.FileSelector(lake.day_folder(table, dt)))
+    found = sorted((info for info in listing if _is_data(info)), key=lambda info: info.path)
+    paths = tuple(info.path for info in found)
+    stamps = tuple((info.size, info.mtime_ns) for info in found)
     footers = tuple(pq.read_metadata(path, filesystem=lake.filesystem) for path in paths)
-    files = DayFiles(lake, manifest, paths, tuple(size for _, size in found), footers)
+    files = DayFiles(lake, manifest, paths, stamps, footers)
     for path, footer in zip(paths, footers, strict=True):
         _check_columns(f"{table} of {dt} ({path})", table, footer, columns)
     if files.num_rows != manifest.rows:
@@ -238,6 +277,11 @@ def _is_same_type(found: pa.DataType, expected: pa.DataType) -> bool:
     if pa.types.is_string(expected):
         return pa.types.is_string(found) or pa.types.is_large_string(found)
     return bool(found == expected)
+
+
+def _in_words(stamp: Stamp) -> str:
+    size, mtime_ns = stamp
+    return "absent" if size is None else f"of {size} bytes and {mtime_ns} ns"
 
 
 def _is_data(info: pafs.FileInfo) -> bool:

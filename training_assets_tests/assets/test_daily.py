@@ -91,7 +91,7 @@ def evaluations(instance: dg.DagsterInstance, table: str, check: str) -> dict[st
 
 
 def files(lake: Path) -> dict[str, bytes]:
-    published = [lake / name for name in (*TABLES, "quarantine")]
+    published = [lake / name for name in TABLES]
     return {
         str(path.relative_to(lake)): path.read_bytes()
         for folder in published
