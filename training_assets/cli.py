@@ -1,4 +1,4 @@
-"""The command line: sample data, runs, checks, the quarantine, the UI.
+"""The command line: sample data, runs, checks, what is out of date, the quarantine, the UI.
 
 Runs are Dagster runs in the same persistent instance that the UI shows. They happen in this
 process, so that one command costs one engine start.
@@ -15,18 +15,21 @@ from typing import Any, Final
 
 import click
 import dagster as dg
-import pyarrow.dataset as ds
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table as Grid
 
-from training_assets.errors import SettingsError, TrainingAssetsError
+from training_assets.chosen_days import look_back_days, requested_days, span, stale_days
+from training_assets.errors import RawDataError, TrainingAssetsError
 from training_assets.freshness import Freshness
-from training_assets.lake import Lake, day_range
+from training_assets.lake import Lake, quarantine_files
 from training_assets.raw import raw_days
+from training_assets.raw_columns import printable
+from training_assets.runs import own_run
 from training_assets.schemas import (
-    ACTION_SOURCES,
     CUSTOMER_HISTORY,
-    IMPRESSIONS,
+    QUARANTINED_BY,
     RAW_TABLES,
     TABLES,
     TRAINING_INPUT,
@@ -35,7 +38,6 @@ from training_assets.schemas import (
 )
 from training_assets.settings import Settings
 
-_DEFAULT_DAYS: Final = 14
 _INSTANCE_YAML: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 _day = click.DateTime(["%Y-%m-%d"])
@@ -49,7 +51,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except TrainingAssetsError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -117,13 +119,14 @@ def run(start_date: datetime | None, end_date: datetime | None, force: bool) -> 
     lake, settings = _lake(), Settings.from_env()
     started = time.monotonic()
     if not any(raw_days(lake.root, table) for table in RAW_TABLES.values()):
+        _require_no_files(lake.root / "raw")
         _console.print(f"{lake.root / 'raw'} is empty: generating sample data")
         click.get_current_context().invoke(generate)
-    days = _requested_days(lake, start_date, end_date)
+    days = requested_days(lake, start_date, end_date)
     freshness = Freshness(lake, settings)
-    before = _look_back_days(lake, settings, days)
+    before = look_back_days(lake, settings, days)
     stale_before = freshness.outdated(UNIFIED_ACTIONS, before)
-    stale = days if force else _stale_days(freshness, days, bool(stale_before))
+    stale = days if force else stale_days(freshness, days, bool(stale_before))
     is_ok = True
     if stale_before:
         is_ok &= _dagster_run(stale_before, (UNIFIED_ACTIONS,))
@@ -150,7 +153,7 @@ def check(start_date: datetime, end_date: datetime, asset: str | None) -> None:
     from training_assets.engine import SparkResource
     from training_assets.pipeline import check_days
 
-    days = _span(start_date.date(), end_date.date())
+    days = span(start_date.date(), end_date.date())
     tables = [TABLES[asset]] if asset else list(TABLES.values())
     spark = SparkResource.from_env()
     found: dict[tuple[str, str, str], list[CheckResult]] = {}
@@ -174,23 +177,81 @@ def check(start_date: datetime, end_date: datetime, asset: str | None) -> None:
 
 
 @main.command()
+@click.option("--start-date", type=_day, help="First day to look at; all days by default.")
+@click.option("--end-date", type=_day, help="Last day to look at.")
+@click.option("--customers", is_flag=True, help="Count whose actions differ; starts the engine.")
+def outdated(start_date: datetime | None, end_date: datetime | None, customers: bool) -> None:
+    """Say which published days are out of date and why; exit 1 if any is."""
+    from training_assets.engine import SparkResource
+    from training_assets.late import find_outdated
+    from training_assets.late_cli import print_customers, print_outdated
+
+    freshness = Freshness(_lake(), Settings.from_env())
+    first, last = (day.date() if day else None for day in (start_date, end_date))
+    if first and last:
+        span(first, last)
+    found = find_outdated(freshness, first, last)
+    print_outdated(_console, found)
+    if customers and found.buildable(UNIFIED_ACTIONS):
+        with SparkResource.from_env().session() as session:
+            print_customers(_console, session, freshness, found)
+    if found.days:
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be built.")
+def rebuild(dry_run: bool) -> None:
+    """Build exactly the published days that are out of date; exit 1 if any stays so."""
+    from training_assets import late_cli
+    from training_assets.late import find_outdated
+
+    lake, settings = _lake(), Settings.from_env()
+    if dry_run:
+        late_cli.print_plan(_console, find_outdated(Freshness(lake, settings)))
+        return
+    done = late_cli.rebuild(lake, settings, _dagster_run)
+    late_cli.print_rebuilt(_console, done)
+    if any(result.failed for result in done):
+        sys.exit(1)
+
+
+@main.command()
 @click.option("--source", type=click.Choice(list(RAW_TABLES)), help="One raw table.")
 @click.option("--limit", default=50, show_default=True, help="Rows to show.")
 def quarantine(source: str | None, limit: int) -> None:
     """Show raw rows that no table could take, with the reason and the file."""
-    folder = _lake().root / "quarantine"
-    if not folder.is_dir():
-        _console.print("The quarantine is empty.")
-        return
-    rows = ds.dataset(folder, format="parquet", partitioning="hive").to_table()
-    if source:
-        rows = rows.filter(ds.field("source") == source)
+    lake = _lake()
+    sources = [RAW_TABLES[source]] if source else list(RAW_TABLES.values())
     grid = Grid("source", "dt", "reason", "file", "content")
-    for row in rows.slice(0, limit).to_pylist():
-        cells = (row[name] for name in ("source", "dt", "reason", "source_file", "content"))
-        grid.add_row(*(_as_text(cell) for cell in cells))
-    _console.print(grid)
-    _console.print(f"{min(limit, len(rows))} of {len(rows)} rows")
+    total, problems = 0, []
+    for raw, day, file in _quarantine_files(lake, sources):
+        try:
+            rows = pq.ParquetFile(file).read().to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            problems.append(f"{file.relative_to(lake.root)} cannot be read: {error}")
+            continue
+        total += len(rows)
+        for row in rows[: max(0, limit - grid.row_count)]:
+            cells = (row[name] for name in ("reason", "source_file", "content"))
+            grid.add_row(raw.name, str(day), *(_as_text(cell) for cell in cells))
+    if total:
+        _console.print(grid)
+        _console.print(f"{grid.row_count} of {total} rows")
+    elif not problems:
+        _console.print("The quarantine is empty.")
+    for problem in problems:
+        _console.print(problem, markup=False, soft_wrap=True)
+    if problems:
+        sys.exit(1)
+
+
+def _quarantine_files(lake: Lake, sources: list[Table]) -> Iterator[tuple[Table, date, Path]]:
+    for source in sources:
+        (table,) = (name for name, used in QUARANTINED_BY.items() if source in used)
+        for day in lake.days(table):
+            for file in quarantine_files(lake.day_path(table, day), source):
+                yield source, day, file
 
 
 @main.command()
@@ -206,14 +267,25 @@ def ui(port: int) -> None:
 
 
 def _as_text(cell: Any) -> str:
-    # Escaped, because markup in the data must not become colours or links here.
+    # Neither markup nor control characters of the data may do anything to the terminal.
     from rich.markup import escape
 
-    return escape(str(cell))
+    return escape(printable(str(cell)))
 
 
 def _lake() -> Lake:
     return Lake(Settings.from_env().lake.absolute())
+
+
+def _require_no_files(raw: Path) -> None:
+    """Raise where sample data would be mixed with data that lies in no folder of a day."""
+    names = (path.relative_to(raw) for path in sorted(raw.rglob("*")) if path.is_file())
+    found = next((n for n in names if not any(p.startswith((".", "_")) for p in n.parts)), None)
+    if found is not None:
+        raise RawDataError(
+            f"{raw}: there is no day, but there is {printable(str(found))}; expected folders "
+            "<table>/dt=YYYY-MM-DD. Put the files into such folders, or move them away."
+        )
 
 
 def _yesterday() -> date:
@@ -222,49 +294,6 @@ def _yesterday() -> date:
 
 def _progress() -> Callable[[str], None]:
     return lambda message: _console.print(message, markup=False, soft_wrap=True)
-
-
-def _span(first: date, last: date) -> list[date]:
-    if last < first:
-        raise SettingsError(
-            f"--start-date: {first} is after --end-date {last}; expected it not to be. Swap them."
-        )
-    return day_range(first, last)
-
-
-def _requested_days(lake: Lake, start: datetime | None, end: datetime | None) -> list[date]:
-    shown = raw_days(lake.root, IMPRESSIONS)
-    if not shown and not (start and end):
-        raise SettingsError(
-            f"run: {lake.root / 'raw' / 'impressions'} has no days; expected one folder dt=… a "
-            "day. Deliver impressions, or name --start-date and --end-date."
-        )
-    last = end.date() if end else shown[-1]
-    default = last - timedelta(days=_DEFAULT_DAYS - 1)
-    first = start.date() if start else max(default, min(shown[0], last) if shown else default)
-    return _span(first, last)
-
-
-def _look_back_days(lake: Lake, settings: Settings, days: list[date]) -> list[date]:
-    """Days before the requested ones whose actions count for them and that have raw data."""
-    start = settings.window_start(days[0])
-    present = [set(raw_days(lake.root, source)) for source in ACTION_SOURCES]
-    whole = set.intersection(*(p for p in present if p)) if any(present) else set()
-    if settings.missing_raw == "empty":
-        whole = set.union(*present)
-    return sorted(d for d in whole if d < days[0] and (start is None or d >= start))
-
-
-def _stale_days(freshness: Freshness, days: list[date], is_history_stale: bool) -> list[date]:
-    if is_history_stale:
-        return days
-    actions = freshness.outdated(UNIFIED_ACTIONS, days)
-    if actions:
-        # Later histories read these days; whether they differ is known only after the build.
-        return [day for day in days if day >= actions[0]]
-    tables: tuple[Table, ...] = (CUSTOMER_HISTORY, TRAINING_INPUT)
-    stale = {day for table in tables for day in freshness.outdated(table, days)}
-    return sorted(stale)
 
 
 @contextmanager
@@ -284,7 +313,11 @@ def _instance_home() -> Iterator[None]:
 
 def _dagster_run(days: list[date], tables: tuple[Table, ...]) -> bool:
     """One Dagster run over the range that spans ``days``; whether it succeeded."""
-    with _instance_home(), dg.DagsterInstance.get() as instance:
+    with (
+        _instance_home(),
+        dg.DagsterInstance.get() as instance,
+        own_run(instance, _lake().root) as tags,
+    ):
         from training_assets.definitions import BACKFILL_JOB, RUN_CONFIG, defs
 
         names = ", ".join(table.name for table in tables)
@@ -293,6 +326,7 @@ def _dagster_run(days: list[date], tables: tuple[Table, ...]) -> bool:
             instance=instance,
             asset_selection=[dg.AssetKey(table.name) for table in tables],
             tags={
+                **tags,
                 "dagster/asset_partition_range_start": str(days[0]),
                 "dagster/asset_partition_range_end": str(days[-1]),
             },

@@ -1,4 +1,4 @@
-"""The whole system on one page: assets, checks, jobs, schedule, engine.
+"""The whole system on one page: assets, checks, jobs, schedule, sensor, engine.
 
     raw/* (external) ──> unified_actions ──> customer_history ──> training_input
 
@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from training_assets.assets.daily import daily_tables
+from training_assets.assets.outdated import outdated_days_sensor
 from training_assets.assets.raw import raw_specs
 from training_assets.engine import SparkResource
 from training_assets.raw import raw_days
@@ -59,6 +60,7 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
                 daily, hour_of_day=3, description="Yesterday's partition, at 03:00 UTC."
             )
         ],
+        sensors=[outdated_days_sensor(settings, BACKFILL_JOB, RUN_CONFIG)],
         resources={"spark": spark},
         executor=dg.in_process_executor,
         loggers={"console": console_logger},

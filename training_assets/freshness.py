@@ -1,23 +1,37 @@
 """What each published day was built from, and so which days are out of date.
 
-A day's ``inputs`` in its manifest is a hash of the raw files (name, size, modification time), of
-the content of the tables it was built from, of the settings that shape it and of the schema
-version. ``content`` is a hash of its own data files. A day is out of date when its inputs would
-hash differently today; a raw file that was merely touched leads to one rebuild whose content is the
-same, so nothing further down is out of date.
+A day is built from raw files, from days of other tables, and with settings. Its manifest keeps all
+of that twice: ``inputs`` is one hash over it, by which a day is judged, and ``built_from`` is the
+detail, by which ``late.py`` says in words what changed.
+
+    "inputs":     hash of everything below, contents in full, and of the schema and code version
+    "content":    hash of the day's own data files
+    "built_from": {"code_version": 1,
+                   "settings": {"history_length": 1000, "lookback_days": 365},
+                   "raw":      {"clicks": {"raw/clicks/dt=…/part-0.parquet": [bytes, mtime_ns]},
+                                "previous_orders": {"raw/previous_orders/all.csv": [rows, hash]}},
+                   "upstream": {"unified_actions": {"2024-05-01": "1f2e3d4c5b6a7988"}}}
+
+A flat file enters a day with that day's rows only (``raw_flat.py``), any other raw file with size
+and modification time. Contents of consecutive days stand in one string, eight hexadecimal digits a
+day: a year of them is 3 kB.
+
+A raw file that was merely touched leads to one rebuild whose content is the same, so nothing
+further down is out of date.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from training_assets.errors import TrainingAssetsError
+from training_assets.errors import DayNotPublishedError, TrainingAssetsError, ValidationError
 from training_assets.lake import Lake, data_files
 from training_assets.raw import RawDays, find_raw_days
+from training_assets.raw_flat import FlatDays, flat_days
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -31,6 +45,7 @@ from training_assets.settings import Settings
 
 # Raised whenever the same inputs would give other rows.
 CODE_VERSION: Final = 1
+_DIGITS: Final = 8
 
 
 def hash_of(value: Any) -> str:
@@ -49,6 +64,30 @@ def content_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a day is built from: settings, raw files by table, contents of other tables by day."""
+
+    settings: Mapping[str, int | None]
+    raw: Mapping[str, Mapping[str, list[Any]]]
+    upstream: Mapping[str, Mapping[date, str]] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        upstream = {name: sorted(days.items()) for name, days in self.upstream.items()}
+        return hash_of([SCHEMA_VERSION, CODE_VERSION, self.settings, self.raw, upstream])
+
+    def manifest(self) -> dict[str, Any]:
+        """The entries ``inputs`` and ``built_from`` of the day's manifest."""
+        detail = {
+            "code_version": CODE_VERSION,
+            "settings": dict(self.settings),
+            "raw": {name: dict(files) for name, files in self.raw.items()},
+            "upstream": {name: pack(days) for name, days in self.upstream.items()},
+        }
+        return {"inputs": self.hash, "built_from": detail}
+
+
 @dataclass
 class Freshness:
     """Compares manifests with what they would say if the day were built now."""
@@ -56,22 +95,48 @@ class Freshness:
     lake: Lake
     settings: Settings
     _raw: dict[tuple[str, date], RawDays] = field(default_factory=dict)
+    _flat: dict[tuple[str, int, int], FlatDays] = field(default_factory=dict)
     _content: dict[tuple[str, date], str] = field(default_factory=dict)
 
-    def inputs(self, table: Table, day: date) -> str:
-        """The hash of what the day would be built from now; raises where raw data is missing."""
-        return hash_of([SCHEMA_VERSION, CODE_VERSION, *_INPUTS[table.name](self, day)])
+    def inputs(self, table: Table, day: date) -> Inputs:
+        """What the day would be built from now; raises where something of it is missing."""
+        return _INPUTS[table.name](self, day)
 
     def is_current(self, table: Table, day: date) -> bool:
         """Whether the day is published and was built from what is there now."""
         try:
-            return bool(self.lake.manifest(table.name, day)["inputs"] == self.inputs(table, day))
+            recorded = self.manifest(table, day)["inputs"]
+            return bool(recorded == self.inputs(table, day).hash)
         except (TrainingAssetsError, KeyError, OSError):
             return False
 
     def outdated(self, table: Table, days: Sequence[date]) -> list[date]:
         """Those of ``days`` that are not published or out of date."""
         return [day for day in days if not self.is_current(table, day)]
+
+    def require_history(self, day: date) -> None:
+        """Raise unless the published history of the day was built with the present settings.
+
+        Padded rows of a history that was cut at another length look right and are not.
+        """
+        recorded = self.manifest(CUSTOMER_HISTORY, day).get("settings")
+        wanted = _window_settings(self.settings)
+        if recorded != wanted:
+            raise DayNotPublishedError(
+                f"training_input: customer_history of {day} was built with {_in_words(recorded)}; "
+                f"expected {_in_words(wanted)}. Materialize customer_history of the day first, or "
+                "together with training_input."
+            )
+
+    def manifest(self, table: Table, day: date) -> dict[str, Any]:
+        """The manifest of a published day; raises ``ValidationError`` where it is damaged."""
+        try:
+            return self.lake.manifest(table.name, day)
+        except ValueError as error:
+            raise ValidationError(
+                f"{table.name}: the manifest of {day} is damaged ({error}); expected JSON. "
+                "Materialize the day anew."
+            ) from error
 
     def raw(self, table: Table, days: Sequence[date]) -> RawDays:
         """The raw files of the days, each day listed and looked at once."""
@@ -82,13 +147,29 @@ class Freshness:
                 self._raw[table.name, day] = found
         return RawDays.of([self._raw[table.name, day] for day in days])
 
-    def fingerprint(self, table: Table, day: date) -> list[Any]:
-        return [list(entry) for entry in self.raw(table, [day]).fingerprint(day)]
+    def fingerprint(self, table: Table, day: date) -> dict[str, list[Any]]:
+        """By name: [bytes, mtime_ns] of a file in the day's folder, [rows, hash] of a flat one.
+
+        A flat file without rows of the day is left out.
+        """
+        found = self.raw(table, [day])
+        flat = {task.name: task for task in found.tasks if task.day is None}
+        entries: dict[str, list[Any]] = {}
+        for name, size, mtime_ns in found.fingerprint(day):
+            if name not in flat:
+                entries[name] = [size, mtime_ns]
+                continue
+            key = (name, size, mtime_ns)
+            if key not in self._flat:
+                self._flat[key] = flat_days(self.lake.root, table, flat[name], size, mtime_ns)
+            if str(day) in self._flat[key]:
+                entries[name] = self._flat[key][str(day)]
+        return entries
 
     def content(self, table: Table, day: date) -> str:
         key = (table.name, day)
         if key not in self._content:
-            self._content[key] = str(self.lake.manifest(table.name, day).get("content"))
+            self._content[key] = str(self.manifest(table, day).get("content"))
         return self._content[key]
 
     def forget(self, table: Table, day: date) -> None:
@@ -102,31 +183,71 @@ def window_days(settings: Settings, published: Sequence[date], day: date) -> lis
     return [d for d in published if d < day and (start is None or d >= start)]
 
 
-def _unified_actions(freshness: Freshness, day: date) -> list[Any]:
-    return [freshness.fingerprint(table, day) for table in ACTION_SOURCES]
+def pack(contents: Mapping[date, str]) -> dict[str, str]:
+    """Contents by day as one string for each run of consecutive days, under its first day.
+
+    Only the first eight digits of each are kept: {05-01: "aaaaaaaa…", 05-02: "bbbbbbbb…"} becomes
+    {"2024-05-01": "aaaaaaaabbbbbbbb"}.
+    """
+    packed: dict[str, str] = {}
+    first = last = None
+    for day in sorted(contents):
+        if first is None or last is None or day - last != timedelta(days=1):
+            first = day
+        last = day
+        packed[str(first)] = packed.get(str(first), "") + short(contents[day])
+    return packed
 
 
-def _customer_history(freshness: Freshness, day: date) -> list[Any]:
+def unpack(packed: Mapping[str, str]) -> dict[date, str]:
+    """What ``pack`` kept: the first digits of each day's content."""
+    found = {}
+    for first, text in packed.items():
+        for n in range(0, len(text), _DIGITS):
+            day = date.fromisoformat(first) + timedelta(days=n // _DIGITS)
+            found[day] = text[n : n + _DIGITS]
+    return found
+
+
+def short(content: str) -> str:
+    return content[:_DIGITS].ljust(_DIGITS, "-")
+
+
+def _in_words(settings: Mapping[str, Any] | None) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted((settings or {}).items()))
+
+
+def _window_settings(settings: Settings) -> dict[str, int | None]:
+    return {"history_length": settings.history_length, "lookback_days": settings.lookback_days}
+
+
+def _raw_of(freshness: Freshness, tables: Iterable[Table], day: date) -> dict[str, Any]:
+    return {table.name: freshness.fingerprint(table, day) for table in tables}
+
+
+def _unified_actions(freshness: Freshness, day: date) -> Inputs:
+    return Inputs({}, _raw_of(freshness, ACTION_SOURCES, day))
+
+
+def _customer_history(freshness: Freshness, day: date) -> Inputs:
     published = freshness.lake.days(UNIFIED_ACTIONS.name)
     window = window_days(freshness.settings, published, day)
-    return [
-        freshness.settings.history_length,
-        freshness.settings.lookback_days,
-        freshness.fingerprint(IMPRESSIONS, day),
-        [(d, freshness.content(UNIFIED_ACTIONS, d)) for d in window],
-    ]
+    return Inputs(
+        _window_settings(freshness.settings),
+        _raw_of(freshness, [IMPRESSIONS], day),
+        {UNIFIED_ACTIONS.name: {d: freshness.content(UNIFIED_ACTIONS, d) for d in window}},
+    )
 
 
-def _training_input(freshness: Freshness, day: date) -> list[Any]:
-    return [
-        freshness.settings.history_length,
-        freshness.settings.lookback_days,
-        freshness.fingerprint(IMPRESSIONS, day),
-        freshness.content(CUSTOMER_HISTORY, day),
-    ]
+def _training_input(freshness: Freshness, day: date) -> Inputs:
+    return Inputs(
+        _window_settings(freshness.settings),
+        _raw_of(freshness, [IMPRESSIONS], day),
+        {CUSTOMER_HISTORY.name: {day: freshness.content(CUSTOMER_HISTORY, day)}},
+    )
 
 
-_INPUTS: Final[dict[str, Callable[[Freshness, date], list[Any]]]] = {
+_INPUTS: Final[dict[str, Callable[[Freshness, date], Inputs]]] = {
     UNIFIED_ACTIONS.name: _unified_actions,
     CUSTOMER_HISTORY.name: _customer_history,
     TRAINING_INPUT.name: _training_input,

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Final, Literal
 
-from training_assets.checks import counts, history, rows, structure
+from training_assets.checks import counts, history, rows, structure, up_to_date
 from training_assets.checks.evidence import Check, CheckResult, Evidence, Figure, Verdict
 from training_assets.errors import TrainingAssetsError
+from training_assets.liveness import require_engine
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, UNIFIED_ACTIONS
 
 __all__ = ["CHECKS", "Check", "CheckResult", "Evidence", "Figure", "Verdict", "run_checks"]
@@ -38,6 +39,9 @@ _DESCRIPTIONS: Final = {
     "warning means histories lack the listed days; materialize those, then this day again.",
     "volume": "Each source has at least 80 % of its median of the 7 days before. A warning means "
     "a delivery may be incomplete; look at the raw files of the day.",
+    "up_to_date": "The day was built from the raw files, the upstream days, the settings and the "
+    "versions of now. A warning says what changed since. Run `training-assets rebuild`, or start "
+    "the sensor outdated_days.",
 }
 
 # Where a check means something else for one table than for the others.
@@ -47,11 +51,13 @@ _OWN_DESCRIPTIONS: Final = {
     f"failure means a model would train on other actions; do not train on the day. {_REBUILD}",
 }
 
+_WARNINGS: Final = ("history_window", "volume", "up_to_date")
+
 _Evaluate = Callable[[Evidence], Mapping[date, Verdict]]
 
 
 def _check(name: str, table: str, evaluate: _Evaluate) -> Check:
-    severity: Literal["error", "warn"] = "warn" if name in ("history_window", "volume") else "error"
+    severity: Literal["error", "warn"] = "warn" if name in _WARNINGS else "error"
     description = _OWN_DESCRIPTIONS.get((table, name), _DESCRIPTIONS[name])
     return Check(name, table, severity, description, evaluate)
 
@@ -67,6 +73,7 @@ CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
             "schema": structure.check_schema,
             "row_counts": counts.check_action_counts,
             "volume": counts.check_volume,
+            "up_to_date": up_to_date.check_up_to_date,
         },
     ),
     CUSTOMER_HISTORY.name: _checks(
@@ -79,6 +86,7 @@ CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
             "order_and_ties": history.check_order_and_ties,
             "row_counts": counts.check_customer_counts,
             "history_window": counts.check_history_window,
+            "up_to_date": up_to_date.check_up_to_date,
         },
     ),
     TRAINING_INPUT.name: _checks(
@@ -90,6 +98,7 @@ CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
             "leakage": rows.check_leakage,
             "order_and_ties": rows.check_order_and_ties,
             "row_counts": counts.check_impression_counts,
+            "up_to_date": up_to_date.check_up_to_date,
         },
     ),
 }
@@ -120,6 +129,7 @@ def _evaluate(check: Check, evidence: Evidence) -> Mapping[date, Verdict]:
     try:
         return check.evaluate(evidence)
     except Exception as error:
+        require_engine(evidence.spark, error)
         if evidence.is_apart and len(evidence.days) == 1:
             day = evidence.days[0]
             return {day: Verdict(False, {}, f"{day} cannot be checked: {_reason(error)}")}

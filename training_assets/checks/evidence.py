@@ -13,10 +13,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training_assets.errors import SchemaError
-from training_assets.lake import Lake, Staging, data_files, quarantine_name
+from training_assets.lake import Lake, data_files, quarantine_files
 from training_assets.raw import RawDays, find_raw_days
 from training_assets.schemas import QUARANTINED_BY, TABLES, Table
 from training_assets.settings import Settings
+from training_assets.staging import Staging
 
 Figure = int | float | str
 
@@ -131,10 +132,9 @@ class Evidence:
         return self._raw[table.name]
 
     def quarantined_rows(self, source: Table, day: date) -> int:
-        """Rows that were set aside of one raw table, staged or published with the subject."""
-        place = self.staging or self.lake
-        folder = place.day_path(quarantine_name(source.name), day)
-        return sum(pq.read_metadata(file).num_rows for file in data_files(folder))
+        """Rows of one raw table that were set aside when the day of the subject was built."""
+        files = quarantine_files(self.folder(day), source)
+        return sum(pq.read_metadata(file).num_rows for file in files)
 
     def quarantined(self, day: date) -> dict[str, int]:
         return {s.name: self.quarantined_rows(s, day) for s in QUARANTINED_BY[self.table.name]}

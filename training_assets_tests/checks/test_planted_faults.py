@@ -609,7 +609,12 @@ def test_day_that_is_not_published_fails_all_its_checks(spark: SparkSession, lak
 def test_a_window_without_a_quiet_day_warns_and_names_it(spark: SparkSession, lake: Lake) -> None:
     shutil.rmtree(lake.day_path(UNIFIED_ACTIONS.name, QUIET_DAY))
     results = check(spark, lake, CUSTOMER_HISTORY.name, days=[BAD_DAY])
-    assert failed(results) == [(CUSTOMER_HISTORY.name, "history_window", BAD_DAY)]
+    names = ("history_window", "up_to_date")
+    assert failed(results) == [(CUSTOMER_HISTORY.name, name, BAD_DAY) for name in names]
+    said = only(results, "up_to_date", BAD_DAY).message
+    assert said == (
+        f"customer_history of {BAD_DAY} is out of date: unified_actions removed: {QUIET_DAY}."
+    )
     warning = only(results, "history_window", BAD_DAY)
     assert warning.check.severity == "warn"
     assert warning.message == (
@@ -629,6 +634,7 @@ def test_a_window_without_a_day_of_actions_fails_the_histories_that_hold_them(
     assert failed(results) == [
         (CUSTOMER_HISTORY.name, "leakage", BAD_DAY),
         (CUSTOMER_HISTORY.name, "history_window", BAD_DAY),
+        (CUSTOMER_HISTORY.name, "up_to_date", BAD_DAY),
     ]
 
 
@@ -674,19 +680,20 @@ def test_above_a_size_a_sample_is_checked_that_is_the_same_each_time(
 
 def poison(monkeypatch: pytest.MonkeyPatch, table: str, plant: Plant) -> None:
     """Let the stage of a table plant a fault in what it staged of the bad day."""
-    stage = pipeline._STAGES[table]
+    stage = pipeline.STAGES[table]
 
     def poisoned(build: pipeline.Build, days: list[date]) -> None:
         stage(build, days)
         if BAD_DAY in days:
             plant(build.staging.day_path(table, BAD_DAY))
 
-    monkeypatch.setitem(pipeline._STAGES, table, poisoned)
+    monkeypatch.setitem(pipeline.STAGES, table, poisoned)
 
 
 def content_of(lake: Lake, table: str, day: date) -> dict[str, bytes]:
     folder = lake.day_path(table, day)
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.iterdir()}
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def rebuild_and_expect_lost(spark: SparkSession, lake: Lake, *lost: str) -> dict[str, str]:
