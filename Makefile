@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+AUDIT := .venv-audit
 
 .DEFAULT_GOAL := run
-.PHONY: run ui test test-fast lint format lock clean
+.PHONY: run ui test test-fast lint format lock audit clean
 
 run: $(READY)  ## Sample data if the lake is empty, then the last 14 days
 	@$(BIN)/training-assets run
@@ -31,8 +32,12 @@ format: $(READY)/test
 lock: $(READY)/test  ## Pin what is installed now
 	@$(BIN)/pip freeze --exclude-editable --exclude training-assets | grep -v '@' > constraints.txt
 
+audit:  ## Known vulnerabilities of what is pinned; needs a network. Strict: unknown is not safe
+	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/pip install --quiet --disable-pip-version-check pip-audit; }
+	@$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(AUDIT)
 
 # Two markers: what runs the platform, and what tests it besides.
 $(READY): pyproject.toml constraints.txt

@@ -1,19 +1,17 @@
 """Raw tables, from Parquet, JSON lines or CSV, with every row accounted for.
 
-    <root>/raw/<table>/dt=YYYY-MM-DD/…                 all tables
-    <root>/raw/previous_orders/<file>                  also flat, days in order_date
-
-Files are listed and their columns checked here, before a job starts; they are parsed on the
-workers by one reader (``raw_files.py``) that is the same on every engine. A row that breaks a rule
-is never in ``read_valid`` and always in ``read_faults``.
+Files are listed (``raw_folders.py``) and their columns checked here, before a job starts; they are
+parsed on the workers by one reader (``raw_files.py``) that is the same on every engine. A row that
+breaks a rule is never in ``read_valid`` and always in ``read_faults``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 from pyspark import cloudpickle
@@ -21,23 +19,18 @@ from pyspark.sql import DataFrame, SparkSession
 
 from training_assets import errors, raw_columns, raw_files, raw_parquet, raw_text, schemas
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.raw_columns import IGNORED_COLUMNS, READ_ERRORS, Task
+from training_assets.raw_columns import IGNORED_COLUMNS, READ_ERRORS, Task, printable
 from training_assets.raw_files import unreadable
+from training_assets.raw_folders import RawFile, files_of_days
+from training_assets.raw_folders import raw_days as raw_days
 from training_assets.raw_parquet import is_readable, open_parquet
 from training_assets.raw_text import json_parser, read_header, read_lines
-from training_assets.schemas import PREVIOUS_ORDERS, QUARANTINE, Column, Table
+from training_assets.schemas import QUARANTINE, Column, Table
 
 # Workers of a cluster have pyarrow but need not have this package.
 for _module in (raw_files, raw_text, raw_parquet, raw_columns, schemas, errors):
     cloudpickle.register_pickle_by_value(_module)
 
-_FORMATS: Final = {
-    ".parquet": "parquet",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-    ".csv": "csv",
-}
 _TASK_DDL: Final = (
     "task int, path string, name string, format string, day date, start int, stop int"
 )
@@ -46,16 +39,9 @@ _BYTES_PER_PARTITION: Final = 8 * 2**20
 _MIN_PARTITIONS: Final = 4
 _MAX_PARTITIONS: Final = 1000
 _MAX_NAMES: Final = 20
-
-
-@dataclass(frozen=True)
-class RawFile:
-    """One raw file. ``day`` is that of its folder, or None for a flat file."""
-
-    path: Path
-    name: str
-    format: str
-    day: date | None
+_MAX_SHOWN: Final = 200
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
@@ -84,13 +70,12 @@ class RawDays:
     def count_rows(self) -> dict[date, int]:
         """Rows in the files by day, good or bad; of impressions, rankings."""
         counts = dict.fromkeys(self.days, 0)
-        with ThreadPoolExecutor(8) as pool:
-            parts = pool.map(
-                lambda task: raw_files.count_rows(task, self.table.name, self.days), self.tasks
-            )
-            for part in parts:
-                for day, rows in part.items():
-                    counts[day] += rows
+        parts = _map(
+            lambda task: raw_files.count_rows(task, self.table.name, self.days), self.tasks
+        )
+        for part in parts:
+            for day, rows in part.items():
+                counts[day] += rows
         return counts
 
     def of_day(self, day: date) -> "RawDays":
@@ -135,83 +120,22 @@ def find_raw_days(
 ) -> RawDays:
     """The files of ``days``, or of all that a flat ``previous_orders`` holds of them.
 
-    Raises ``RawDataError`` for a day that has no folder (unless ``allow_missing``) and for a file
-    that cannot be read; ``SchemaError`` for a wrong or missing column.
+    Raises ``RawDataError`` for a day that has no folder (unless ``allow_missing``), for a file that
+    cannot be read, lies where no day is read from, or is a link that leads out of the lake;
+    ``SchemaError`` for a wrong or missing column.
     """
-    files = [file for day in days for file in _files_of_day(root, table, day, allow_missing)]
-    if table is PREVIOUS_ORDERS:
-        files += _flat_files(root, table)
-    with ThreadPoolExecutor(8) as pool:
-        tasks = [task for group in pool.map(lambda f: _tasks(f, table), files) for task in group]
+    files = files_of_days(root, table, days, allow_missing=allow_missing)
+    tasks = [task for group in _map(lambda file: _tasks(file, table), files) for task in group]
     numbered = tuple(task._replace(task=number) for number, task in enumerate(tasks))
     return RawDays(table, tuple(days), numbered)
 
 
-def raw_days(root: Path, table: Table) -> list[date]:
-    """Days that have a folder, oldest first."""
-    folder = root / "raw" / table.name
-    found = set()
-    for prefix in _prefixes(table):
-        for entry in folder.glob(f"{prefix}*"):
-            try:
-                day = date.fromisoformat(entry.name.removeprefix(prefix))
-            except ValueError:
-                continue
-            # Other ISO forms are not the folder that the day is read from.
-            if entry.name == f"{prefix}{day.isoformat()}" and entry.is_dir():
-                found.add(day)
-    return sorted(found)
-
-
-def _prefixes(table: Table) -> tuple[str, ...]:
-    return ("dt=", "order_date=") if table is PREVIOUS_ORDERS else ("dt=",)
-
-
-def _files_of_day(root: Path, table: Table, day: date, allow_missing: bool) -> Iterator[RawFile]:
-    base = root / "raw" / table.name
-    folders = [base / f"{prefix}{day.isoformat()}" for prefix in _prefixes(table)]
-    present = [folder for folder in folders if folder.is_dir()]
-    if not present and not allow_missing and not list(_flat_files(root, table)):
-        raise RawDataError(
-            f"{table.name}: raw day {day} is missing; expected the folder {folders[0]} "
-            "(it may be empty). Deliver the day, or set TRAINING_ASSETS_MISSING_RAW=empty to "
-            "take absent days as days without rows."
-        )
-    for folder in present:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            if not _is_hidden(path.relative_to(folder)):
-                yield _raw_file(root, path, day)
-
-
-def _flat_files(root: Path, table: Table) -> Iterator[RawFile]:
-    if table is not PREVIOUS_ORDERS:
-        return
-    base = root / "raw" / table.name
-    for path in sorted(base.glob("*")):
-        if path.is_file() and not _is_hidden(path.relative_to(base)):
-            yield _raw_file(root, path, None)
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(("_", ".")) for part in path.parts)
-
-
-def _raw_file(root: Path, path: Path, day: date | None) -> RawFile:
-    name = path.relative_to(root).as_posix()
-    if name != _printable(name):
-        raise RawDataError(f"{_printable(name)}: the file name is not UTF-8. Rename the file.")
-    plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    kind = _FORMATS.get(plain.suffix.lower())
-    if kind is None or (kind == "parquet" and plain != path):
-        raise RawDataError(
-            f"{name}: the format is not known by its ending; expected one of "
-            f"{', '.join(_FORMATS)}, text also with .gz. Rename or remove the file."
-        )
-    return RawFile(path, name, kind, day)
-
-
-def _printable(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()
+def _map(function: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
+    """In threads, because file systems are slow to answer; a single file is not worth one."""
+    if len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(function, items))
 
 
 def _tasks(file: RawFile, table: Table) -> list[Task]:
@@ -255,18 +179,18 @@ def _check_columns(file: RawFile, table: Table, schema: pa.Schema) -> None:
             continue
         if not is_readable(found[column.name], column.type):
             raise SchemaError(
-                f"{table.name}.{column.name}: found {found[column.name]} in {file.name}; expected "
-                f"{column.type}. Deliver the column with that type."
+                f"{table.name}.{column.name}: found {_shown([found[column.name]])} in {file.name}; "
+                f"expected {column.type}. Deliver the column with that type."
             )
 
 
 def _check_names(file: RawFile, table: Table, found: list[str]) -> None:
     for column in _needed(table, file.day):
         if column.name not in found:
-            names = ", ".join(sorted(found)[:_MAX_NAMES]) or "no columns"
             raise SchemaError(
                 f"{table.name}.{column.name}: the column is missing in {file.name}; expected "
-                f"{column.type}, found only {_printable(names)}. Deliver it under that name."
+                f"{column.type}, found only {_shown(sorted(found)) or 'no columns'}. "
+                "Deliver it under that name."
             )
     for column in table.columns:
         if found.count(column.name) > 1:
@@ -274,6 +198,12 @@ def _check_names(file: RawFile, table: Table, found: list[str]) -> None:
                 f"{table.name}.{column.name}: the column stands {found.count(column.name)} times "
                 f"in {file.name}; expected it once. Remove or rename the others."
             )
+
+
+def _shown(parts: Iterable[Any]) -> str:
+    """Names or types out of a file, fit for a message whatever they are."""
+    texts = (printable(str(part)) for part in islice(parts, _MAX_NAMES))
+    return ", ".join(f"{t[:_MAX_SHOWN]}…" if len(t) > _MAX_SHOWN else t for t in texts)
 
 
 def _check_text_columns(file: RawFile, table: Table) -> None:

@@ -118,6 +118,17 @@ def items_of(ids: Values, labels: Values, faults: pa.Array, is_null: pa.Array) -
     )
 
 
+# Control characters, ends of lines, changes of writing direction, halves of surrogate pairs.
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Text out of data for a message, a log or a terminal: one line that controls nothing."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 # --- texts as values: CSV cells, JSON strings, and dates that stand in Parquet as strings ---------
 
 

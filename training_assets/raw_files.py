@@ -29,8 +29,9 @@ from training_assets.raw_columns import (
     first_fault,
     lists_of,
     no_faults,
+    printable,
 )
-from training_assets.raw_parquet import open_parquet, parquet_chunks
+from training_assets.raw_parquet import open_parquet, parquet_chunks, row_groups
 from training_assets.raw_text import read_lines, text_chunks
 from training_assets.schemas import MAX_ITEM_ID, MIN_ITEM_ID, QUARANTINE, RAW_TABLES, Table
 
@@ -81,7 +82,7 @@ def count_rows(task: Task, table_name: str, days: Sequence[date]) -> dict[date, 
     try:
         if task.format == "parquet":
             with open_parquet(task.path) as file:
-                groups = range(task.start, task.stop)
+                groups = row_groups(file, task)
                 return {task.day: sum(file.metadata.row_group(n).num_rows for n in groups)}
         lines = sum(1 for _ in read_lines(task.path))
     except READ_ERRORS as error:
@@ -90,7 +91,7 @@ def count_rows(task: Task, table_name: str, days: Sequence[date]) -> dict[date, 
 
 
 def unreadable(name: str, format_: str, error: BaseException) -> RawDataError:
-    reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+    reason = printable((str(error).splitlines() or [""])[0][:300]) or type(error).__name__
     return RawDataError(
         f"{name}: the file cannot be read as {format_} ({reason}). Deliver it again, whole."
     )

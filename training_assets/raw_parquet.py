@@ -37,13 +37,26 @@ def open_parquet(path: str) -> pq.ParquetFile:
     return pq.ParquetFile(path, coerce_int96_timestamp_unit="us", page_checksum_verification=True)
 
 
+def row_groups(file: pq.ParquetFile, task: Task) -> range:
+    """The task's row groups; raises ``ArrowInvalid`` where the file has fewer by now."""
+    stop = task.stop if task.stop >= 0 else file.num_row_groups
+    if stop > file.num_row_groups:
+        raise pa.ArrowInvalid("it has fewer row groups than when it was listed")
+    return range(task.start, stop)
+
+
 def parquet_chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chunk]:
     """Chunks with those of the columns ``names`` that the file has."""
     with open_parquet(task.path) as file:
         present = [name for name in names if name in file.schema_arrow.names]
-        groups = range(task.start, task.stop if task.stop >= 0 else file.num_row_groups)
-        for batch in file.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=present):
+        groups = list(row_groups(file, task))
+        missing = sum(file.metadata.row_group(n).num_rows for n in groups)
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=present):
+            missing -= len(batch)
             yield _chunk(batch, table, present)
+        if missing:
+            # At a page of a kind that it does not know, Arrow ends without a word.
+            raise pa.ArrowInvalid(f"{missing} rows of its footer are not in its pages")
 
 
 def _chunk(batch: pa.RecordBatch, table: Table, names: Sequence[str]) -> Chunk:

@@ -1,15 +1,18 @@
 """Raw JSON lines and CSV as chunks; see ``raw_columns.py``.
 
-A row is a line, so that one broken quote cannot swallow the rows that follow it. Text is UTF-8;
-a byte order mark at its start, blank lines and ``\\r\\n`` are of no account.
+A row is a line, so that one broken quote cannot swallow the rows that follow it. Lines of CSV that
+together are one row with line breaks within quotes are faults, each of them: one that looks like a
+row may be what somebody wrote into a comment. Text is UTF-8; a byte order mark at its start, blank
+lines and ``\\r\\n`` are of no account.
 """
 
 import codecs
 import csv
 import gzip
 import json
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from typing import IO, Any, Final, cast
@@ -38,6 +41,13 @@ _Row = dict[str, Any]
 _JSON_BLANKS: Final = " \t\r\n"
 # UTF-32, little-endian, begins like UTF-16.
 _OTHER_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+# What stands within quotes; cells and then one that has no end, on a line; the end of such a cell,
+# or not, on a later line.
+_QUOTED: Final = rb'[^"]*+(?:""[^"]*+)*+'
+_OPENS: Final = re.compile(rb'(?:(?:"%b"|(?!")[^,]*+),)*+"%b\Z' % (_QUOTED, _QUOTED))
+_CLOSES: Final = re.compile(rb'%b"(?:,|\Z)' % _QUOTED)
+_STAYS_OPEN: Final = re.compile(rb"%b\Z" % _QUOTED)
+_MAX_LINE_BREAKS: Final = 10_000
 
 
 def read_lines(path: str) -> Iterator[bytes]:
@@ -79,14 +89,50 @@ def text_chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chun
     # A row that does not speak of its day has that of the folder; one that says null has none.
     absent = {table.day_column: task.day.isoformat()} if task.day else {}
     while part := list(islice(lines, BATCH_ROWS)):
-        texts, rows, faults = _parse_lines(part, parse)
+        pieces = _pieces(part, lines) if is_csv else set()
+        texts, rows, faults = _parse_lines(part, parse, pieces)
         widen = partial(_widen_rows, rows, absent, is_csv)
         columns, faults = widen_all(table, names, widen, faults)
         yield Chunk(columns, faults, partial(_originals, rows, names), texts)
 
 
+def _pieces(part: list[bytes], more: Iterator[bytes]) -> set[int]:
+    """The lines of ``part`` that are pieces of a row; those of the last that it lacks are added.
+
+    A quote that no later line ends, as CSV has it, is a fault of its own line only.
+    """
+    pieces: set[int] = set()
+    first = 0
+    while first < len(part):
+        last = first
+        if b'"' in part[first] and _OPENS.match(part[first]):
+            last = _last_piece(part, first, more)
+            if last > first:
+                pieces.update(range(first, last + 1))
+        first = last + 1
+    return pieces
+
+
+def _last_piece(part: list[bytes], first: int, more: Iterator[bytes]) -> int:
+    """The line that ends the row which ``first`` begins; ``first`` where none does."""
+    for number in range(first + 1, first + 1 + _MAX_LINE_BREAKS):
+        if number == len(part):
+            part += islice(more, BATCH_ROWS)
+            if number == len(part):
+                return first
+        line = part[number]
+        if b'"' not in line or _STAYS_OPEN.match(line):
+            continue
+        closed = _CLOSES.match(line)
+        if closed is None:
+            return first
+        if not _OPENS.match(line, closed.end()):
+            return number
+    return first
+
+
 def _parse_lines(
-    lines: list[bytes], parse: Callable[[str], _Row]
+    lines: list[bytes], parse: Callable[[str], _Row], pieces: Collection[int]
 ) -> tuple[list[str], list[_Row], pa.Array]:
     texts, rows = [], []
     faults: dict[int, str] = {}
@@ -99,6 +145,8 @@ def _parse_lines(
             faults[number] = "row is not UTF-8"
         except ValueError as error:
             row, faults[number] = {}, str(error)
+        if number in pieces:
+            row, faults[number] = {}, "row has a line break within quotes"
         texts.append(text)
         rows.append(row)
     if not faults:

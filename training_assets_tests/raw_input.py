@@ -57,6 +57,7 @@ REASONS = {
     "row is not a JSON object",
     "row is not CSV",
     "row has another number of cells than the header",
+    "row has a line break within quotes",
 }
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
+from training_assets import cli
 from training_assets.errors import RawDataError, SchemaError
 from training_assets.raw import find_raw_days, raw_days
 from training_assets.schemas import (
@@ -107,12 +109,74 @@ def test_only_folders_named_by_an_iso_day_are_days(tmp_path: Path) -> None:
     assert raw_days(tmp_path, CLICKS) == [DAY]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dt=__HIVE_DEFAULT_PARTITION__", "dt=", "dt=2024-05", "dt=2024-02-30", "year=2024/month=05",
+        "country=DE/dt=2024-05-10",
+    ],
+)  # fmt: skip
+def test_folder_of_no_day_that_holds_files_stops_the_table(tmp_path: Path, name: str) -> None:
+    put_rows(tmp_path, "csv", clicks((1, 1)))
+    put_rows(tmp_path, "csv", clicks((1, 2)), folder=name)
+    with pytest.raises(RawDataError) as caught:
+        find_raw_days(tmp_path, CLICKS, [DAY])
+    first = name.partition("/")[0]
+    assert f"raw/clicks/{first}: the folder is read for no day" in str(caught.value)
+    assert "expected only folders dt=YYYY-MM-DD" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dt=2024-5-10/a.csv", "dt=20240510/a.csv", "DT=2024-05-10/a.csv", "2024-05-10/a.csv",
+        "dt=2024-05-10 00%3A00%3A00/a.csv", "order_date=2024-05-10/a.csv", "dt=2024-05-10.csv",
+        "2024-05-10.csv",
+    ],
+)  # fmt: skip
+def test_day_under_another_name_stops_that_day_only(tmp_path: Path, name: str) -> None:
+    put_rows(tmp_path, "csv", clicks((1, 1)))
+    put_rows(tmp_path, "csv", clicks((1, 1)), folder=f"dt={before(1)}")
+    put(tmp_path, name, "customer_id,item_id\n1,2\n", folder=None)
+    assert read(tmp_path, days=[before(1)]).valid == [click(1, 1, before(1), NOON)]
+    for days in ([DAY], [before(1), DAY]):
+        with pytest.raises(RawDataError, match=r"raw/clicks/.*2024.* is read for no day"):
+            find_raw_days(tmp_path, CLICKS, days)
+
+
+def test_data_beside_the_day_folders_stops_the_table(tmp_path: Path) -> None:
+    put_rows(tmp_path, "csv", clicks((1, 1)))
+    put(tmp_path, "part-0.parquet", b"", folder=None)
+    with pytest.raises(RawDataError, match=r"raw/clicks/part-0\.parquet: the file is read for no"):
+        find_raw_days(tmp_path, CLICKS, [DAY])
+
+
+def test_what_does_not_look_like_data_is_of_no_account(tmp_path: Path) -> None:
+    put_rows(tmp_path, "csv", clicks((1, 1)))
+    for name in ("README.md", "archive/a.csv", "_tmp/a.csv", ".dt=x/a.csv", "_SUCCESS"):
+        put(tmp_path, name, b"junk", folder=None)
+    (tmp_path / "raw" / "clicks" / "dt=__HIVE_DEFAULT_PARTITION__").mkdir()
+    assert read(tmp_path) == ([click(1, 1, DAY, NOON)], [])
+
+
 def test_fingerprint_of_a_day_names_the_files_it_is_read_from(tmp_path: Path) -> None:
     flat = put_rows(tmp_path, "csv", orders(DAY), PREVIOUS_ORDERS, folder=None)
     put_rows(tmp_path, "csv", orders(before(1)), PREVIOUS_ORDERS, folder=f"dt={before(1)}")
     found = find_raw_days(tmp_path, PREVIOUS_ORDERS, [DAY, before(1)])
     stat = flat.stat()
     assert found.fingerprint(DAY) == [("raw/previous_orders/a.csv", stat.st_size, stat.st_mtime_ns)]
+
+
+@pytest.mark.parametrize("name", ["clicks/dt=20240510/a.csv", "previous_orders/orders.csv"])
+def test_no_sample_is_mixed_into_data_that_has_no_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    put(tmp_path, name, b"junk", folder="..")
+    monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(tmp_path))
+    done = CliRunner().invoke(cli.main, ["run"])
+    assert done.exit_code == 1
+    assert f"there is no day, but there is {name}; expected folders" in done.output
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [Path(name).name]
 
 
 # --- columns --------------------------------------------------------------------------------------

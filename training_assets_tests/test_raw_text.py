@@ -77,6 +77,54 @@ def test_ragged_csv_row_is_a_fault_of_its_own(tmp_path: Path, line: str, reason:
     assert found.faults == [(DAY, reason, f"raw/clicks/dt={DAY}/a.csv", line)]
 
 
+WITHIN_QUOTES = "row has a line break within quotes"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ['1,2,"hello', 'bye"'],
+        ['1,2,"hello', "5,6,x", 'bye"'],
+        ['1,2,"hello', '5,6,x"'],
+        ['1,2,"say ""a""', '5,6,""b""', 'c"'],
+        ['"1', '",2,"x', '5,6,y"'],
+        ['1,2,"x', *["5,6,y"] * 9_000, '"'],
+    ],
+    ids=str,
+)
+def test_csv_row_with_line_breaks_is_a_fault_in_each_of_its_lines(
+    tmp_path: Path, pieces: list[str]
+) -> None:
+    content = ["customer_id,item_id,note", "1,1,a", *pieces, '1,1,"b"', "1,1"]
+    put(tmp_path, "a.csv", "\n".join(content))
+    found = read(tmp_path)
+    assert found.valid == [click(1, 1, DAY)] * 2
+    assert [fault.content for fault in found.faults] == [*pieces, "1,1"]
+    assert found.reasons[:-1] == [WITHIN_QUOTES] * len(pieces)
+
+
+def test_line_breaks_within_quotes_are_found_across_chunks(tmp_path: Path) -> None:
+    rows = 65_536 - 1
+    content = ["customer_id,item_id,note", *["1,1,a"] * rows, '1,2,"x', "5,6,y", 'z"', "1,1,b"]
+    put(tmp_path, "a.csv", "\n".join(content))
+    found = find_raw_days(tmp_path, CLICKS, [DAY])
+    assert {row["item_id"] for row in parse_all(found, wants_faults=False)} == {1}
+    faults = parse_all(found, wants_faults=True)
+    assert [row["content"] for row in faults] == content[-4:-1]
+
+
+@pytest.mark.parametrize("line", ['1,2,"x', '1,"2', '"'])
+@pytest.mark.parametrize("later", ["5,6,y", '5,6,"y"', '"5",6,y', '5,6,"y'])
+def test_quote_that_no_line_ends_is_a_fault_of_its_own_line(
+    tmp_path: Path, line: str, later: str
+) -> None:
+    put(tmp_path, "a.csv", f"customer_id,item_id,note\n{line}\n5,6,a\n{later}\n5,6,b")
+    found = read(tmp_path)
+    is_broken = later == '5,6,"y'
+    assert found.reasons == ["row is not CSV"] * (1 + is_broken)
+    assert found.valid == [click(5, 6, DAY)] * (3 - is_broken)
+
+
 def test_csv_cells_may_be_quoted_and_the_header_have_blanks(tmp_path: Path) -> None:
     put(tmp_path, "a.csv", '\n"customer_id", item_id\r\n"1","2"\r\n\r\n3,4')
     assert read(tmp_path) == ([click(1, 2, DAY), click(3, 4, DAY)], [])
