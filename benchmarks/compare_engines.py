@@ -1,51 +1,59 @@
-"""Build the same days on Sail and on Apache Spark and compare every row of all three tables.
+"""Build the same days on several engines and compare every row of all three tables.
 
     python benchmarks/compare_engines.py --lake data/lake --start-date D --end-date E
+    python benchmarks/compare_engines.py … --engines sail spark cluster connect
 
-Each engine works in a process and on a copy of the raw data of its own; the given lake is only
-read. Prints rows and seconds by table and engine; exit code 1 where a row differs.
+`cluster` is a standalone cluster on this machine, `connect` a Spark Connect server on it; see
+examples/local_cluster.py. Each engine works in a process and on a lake of its own over the same
+raw data; the given lake is only read. History length, look-back and the like are those of the
+TRAINING_ASSETS_ variables. Prints seconds by table and engine, and rows; exit code 1 where a row
+differs.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date, timedelta
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pyarrow.dataset as ds
 
-ENGINES = ("sail", "spark")
+ENGINES = ("sail", "spark", "cluster", "connect")
 TABLES = ("unified_actions", "customer_history", "training_input")
+ON_CLUSTER = ("cluster", "connect")
 
 
-def build(engine: str, root: Path, first: date, last: date) -> dict[str, float]:
-    """Seconds by step on one engine; runs in the process that ``main`` starts for it."""
-    from training_assets import spark_session
+def build(root: Path, first: date, last: date) -> dict[str, float]:
+    """Seconds by step on the engine of the environment; runs in a process of its own."""
+    from training_assets.engine import SparkResource
     from training_assets.lake import Lake, day_range
     from training_assets.pipeline import build_days
     from training_assets.raw import raw_days
-    from training_assets.schemas import CLICKS, TABLES, UNIFIED_ACTIONS
+    from training_assets.schemas import CLICKS, CUSTOMER_HISTORY, TABLES
     from training_assets.settings import Settings
 
-    lake, settings = Lake(root), Settings(lake=root)
+    lake, settings = Lake(root), replace(Settings.from_env(), lake=root)
     days = day_range(first, last)
-    known = [d for d in raw_days(root, CLICKS) if first - timedelta(days=365) <= d < first]
-    seconds = {}
+    start = settings.window_start(first) or date.min
+    known = [d for d in raw_days(root, CLICKS) if start <= d < first]
+    wanted, seconds = [*known, *days], {}
     started = time.monotonic()
-    with spark_session(engine) as spark:
+    with SparkResource.from_env().session() as spark:
         seconds["start"] = time.monotonic() - started
-        for step, tables, span in (
-            ("look_back", [UNIFIED_ACTIONS], known),
-            ("days", list(TABLES.values()), days),
-        ):
+        for name, table in TABLES.items():
+            if table is CUSTOMER_HISTORY:
+                wanted = days
             started = time.monotonic()
-            for report in build_days(spark, lake, settings, tables, span) if span else ():
+            for report in build_days(spark, lake, settings, [table], wanted):
                 if report.problem:
-                    raise SystemExit(f"{engine}: {report.problem}")
-            seconds[step] = time.monotonic() - started
+                    raise SystemExit(report.problem)
+            seconds[name] = time.monotonic() - started
     return {step: round(value, 2) for step, value in seconds.items()}
 
 
@@ -56,35 +64,69 @@ def rows(root: Path, table: str) -> list[str]:
     return sorted(repr(tuple(row[name] for name in names)) for row in found.to_pylist())
 
 
+def start_cluster(given: argparse.Namespace):
+    """The cluster that the engines need, if they do, as a context."""
+    if not set(ON_CLUSTER) & set(given.engines):
+        return nullcontext()
+    sys.path.append(str(Path(__file__).parents[1] / "examples"))
+    from local_cluster import local_cluster
+
+    conf = dict(setting.split("=", 1) for setting in given.conf)
+    size = {"workers": given.workers, "memory_mb": given.memory_mb}
+    return local_cluster(**size, python=given.python, conf=conf)
+
+
+def variables(engine: str, cluster) -> dict[str, str]:
+    """What selects the engine."""
+    if engine not in ON_CLUSTER:
+        return {"TRAINING_ASSETS_ENGINE": engine}
+    if engine == "connect":
+        return {"TRAINING_ASSETS_ENGINE": "remote", "TRAINING_ASSETS_REMOTE": cluster.remote}
+    master = {"TRAINING_ASSETS_ENGINE": "spark", "TRAINING_ASSETS_MASTER": cluster.master}
+    return {**master, **cluster.env}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lake", type=Path, required=True)
     parser.add_argument("--start-date", type=date.fromisoformat, required=True)
     parser.add_argument("--end-date", type=date.fromisoformat, required=True)
-    parser.add_argument("--engine", choices=ENGINES, help=argparse.SUPPRESS)
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=["sail", "spark"])
+    parser.add_argument("--workers", type=int, default=2, help="of the cluster")
+    parser.add_argument("--memory-mb", type=int, default=1024, help="of an executor of the cluster")
+    parser.add_argument("--python", default=sys.executable, help="of the workers of the cluster")
+    parser.add_argument("--conf", nargs="+", default=[], help="of the cluster: NAME=VALUE …")
+    parser.add_argument("--build", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.engine:
-        print(json.dumps(build(given.engine, given.lake, given.start_date, given.end_date)))
+    if given.build:
+        print(json.dumps(build(given.lake, given.start_date, given.end_date)))
         return
-    with tempfile.TemporaryDirectory(dir=given.lake.absolute().parent) as scratch:
+    scratch = tempfile.TemporaryDirectory(dir=given.lake.absolute().parent)
+    with scratch as folder, start_cluster(given) as cluster:
         roots = {}
-        for engine in ENGINES:
-            roots[engine] = Path(scratch) / engine
+        for engine in given.engines:
+            roots[engine] = Path(folder) / engine
             roots[engine].mkdir()
             (roots[engine] / "raw").symlink_to((given.lake / "raw").absolute())
             span = ["--start-date", str(given.start_date), "--end-date", str(given.end_date)]
             done = subprocess.run(
-                [sys.executable, __file__, "--lake", roots[engine], "--engine", engine, *span],
+                [sys.executable, __file__, "--build", "--lake", roots[engine], *span],
                 stdout=subprocess.PIPE,
                 text=True,
-                check=True,
+                env={**os.environ, **variables(engine, cluster)},
+                check=False,
             )
-            print(engine, done.stdout.strip().splitlines()[-1])
+            if done.returncode:
+                sys.exit(f"{engine}: the build failed")
+            print(f"{engine:8}", done.stdout.strip().splitlines()[-1], flush=True)
         is_same = True
         for table in TABLES:
-            one, other = (rows(roots[engine], table) for engine in ENGINES)
-            is_same &= one == other
-            print(f"{table}: {len(one):,} rows, {'identical' if one == other else 'DIFFERENT'}")
+            first, *others = given.engines
+            expected = rows(roots[first], table)
+            different = [engine for engine in others if rows(roots[engine], table) != expected]
+            is_same &= not different
+            verdict = f"DIFFERENT on {', '.join(different)}" if different else "identical"
+            print(f"{table}: {len(expected):,} rows, {verdict}")
     sys.exit(not is_same)
 
 
