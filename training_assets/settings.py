@@ -7,7 +7,6 @@
 | TRAINING_ASSETS_HISTORY_LENGTH  | 1000      | actions per history                          |
 | TRAINING_ASSETS_LOOKBACK_DAYS   | 365       | days per history; "none" is unlimited        |
 | TRAINING_ASSETS_MISSING_RAW     | error     | "empty" takes an absent raw day as empty     |
-| TRAINING_ASSETS_LOCK_WAIT       | 3600      | seconds to wait for another run's days       |
 | TRAINING_ASSETS_CHECK_CUSTOMERS | 1000      | customers a day; above, leakage is sampled   |
 | TRAINING_ASSETS_LOCK_WAIT       | 3600      | seconds to wait for a day that is being built|
 
