@@ -4,6 +4,8 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -11,6 +13,7 @@ from typing import Any, Final
 
 import psutil
 
+from benchmarks.reliability import breakdowns
 from benchmarks.reliability.outcome import Outcome
 from benchmarks.reliability.two_versions import World, build, child
 from training_assets.engine import java_version, spark_session
@@ -26,6 +29,8 @@ _SHARES: Final = {
 }
 _LONGEST_SECONDS: Final = 60.0
 _MIN_JAVA: Final = 17
+# Most of a run on a lake this small is waiting for processes to start and for disks to sync.
+_AT_ONCE: Final = 2
 
 
 @dataclass
@@ -41,47 +46,65 @@ class _Tally:
     hung: int = 0
     slowest: float = 0.0
 
+    @classmethod
+    def of(cls, strikes: Sequence["_Tally"]) -> "_Tally":
+        sums = {
+            name: sum(getattr(strike, name) for strike in strikes)
+            for name in cls.__dataclass_fields__
+        }
+        return cls(**{**sums, "slowest": max(strike.slowest for strike in strikes)})
+
 
 def run(scratch: Path, seed: int, times: int) -> list[Outcome]:
-    """150 kills on Sail and 50 on Spark for ``times`` 20."""
+    """150 kills on Sail and 50 on Spark for ``times`` 20, and what breaks under a run."""
     rng = random.Random(seed)
     outcomes = []
-    with spark_session("sail") as spark:
+    roots = [scratch / f"lake-{number}" / "lake" for number in range(_AT_ONCE)]
+    with spark_session("sail") as spark, ThreadPoolExecutor(_AT_ONCE) as pool:
         world = World.make(scratch, spark)
         for engine in ("sail", "spark"):
             if engine == "spark" and (java_version() or 0) < _MIN_JAVA:
                 continue
-            seconds = median(_undisturbed_seconds(world, scratch, engine) for _ in range(3))
+            # As many at once as there will be kills at once.
+            tried = pool.map(lambda root, of=engine: _undisturbed_seconds(world, root, of), roots)
+            seconds = median(list(tried))
             for (of, how), share in _SHARES.items():
-                if of == engine:
-                    tally = _Tally()
-                    for _ in range(max(1, round(share * times))):
-                        after = rng.uniform(0, seconds)
-                        _strike(world, scratch / "lake", spark, engine, how, after, tally)
-                    outcomes.append(_outcome(engine, how, seconds, tally))
+                if of != engine:
+                    continue
+                moments = [rng.uniform(0, seconds) for _ in range(max(1, round(share * times)))]
+                struck = pool.map(
+                    lambda root, part, of=engine, how=how: [
+                        _strike(world, root, spark, of, how, after) for after in part
+                    ],
+                    roots,
+                    [moments[number::_AT_ONCE] for number in range(_AT_ONCE)],
+                )
+                tally = _Tally.of([strike for part in struck for strike in part])
+                outcomes.append(_outcome(engine, how, seconds, tally))
+                print(outcomes[-1].kind, outcomes[-1].result, flush=True)
+        outcomes += breakdowns.run(world, scratch, spark, rng, max(1, times // 2))
     return outcomes
 
 
-def _undisturbed_seconds(world: World, scratch: Path, engine: str) -> float:
-    root = world.copy(scratch / "lake")
-    with child(root, engine) as (_, told):
-        told.recv()
-        started = time.monotonic()
-        told.send("go")
-        _, problems = told.recv()
-        assert not problems, problems
-        return time.monotonic() - started
+def _undisturbed_seconds(world: World, root: Path, engine: str) -> float:
+    """The middle of three runs: the first one also starts what later ones find started."""
+    found = []
+    for _ in range(3):
+        world.copy(root)
+        with child(root, engine) as (_, told):
+            told.recv()
+            started = time.monotonic()
+            told.send("go")
+            _, problems = told.recv()
+            assert not problems, problems
+            found.append(time.monotonic() - started)
+    return median(found)
 
 
 def _strike(
-    world: World,
-    root: Path,
-    spark: Any,
-    engine: str,
-    how: signal.Signals,
-    after: float,
-    tally: _Tally,
-) -> None:
+    world: World, root: Path, spark: Any, engine: str, how: signal.Signals, after: float
+) -> _Tally:
+    tally = _Tally(times=1)
     world.copy(root)
     with child(root, engine) as (process, told):
         told.recv()
@@ -99,16 +122,14 @@ def _strike(
             time.sleep(1)
             process.kill()
             process.join()
-        tally.slowest = max(tally.slowest, time.monotonic() - started)
+        tally.slowest = time.monotonic() - started
     # Spark and its workers go when they notice that their driver is gone; till then they may write.
     psutil.wait_procs(helpers, _LONGEST_SECONDS)
-    lost, torn = world.judge(root)
-    tally.times += 1
-    tally.lost_rows += lost
-    tally.torn_days += torn
-    tally.published += sum(world.version_of(root, *key) == "b" for key in world.expected["b"])
+    tally.lost_rows, tally.torn_days = world.judge(root)
+    tally.published = sum(world.version_of(root, *key) == "b" for key in world.expected["b"])
     problems = [report.problem for report in build(spark, root) if report.problem]
-    tally.repaired += not problems and world.is_undisturbed(root)
+    tally.repaired = int(not problems and world.is_undisturbed(root))
+    return tally
 
 
 def _helpers(process: int) -> list[psutil.Process]:

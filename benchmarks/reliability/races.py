@@ -141,7 +141,10 @@ def _read_meanwhile(world: World, root: Path, spark: Any, times: int) -> Outcome
         world.copy(root)
         run = threading.Thread(target=build, args=(spark, root))
         run.start()
-        while run.is_alive():
+        is_last = False
+        # Once more when it has ended, so that both are seen however short the run is.
+        while not is_last:
+            is_last = not run.is_alive()
             try:
                 read = _labels_by_day(root)
             except DayNotPublishedError:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 
 from training_assets.engine import spark_session
+from training_assets.errors import TrainingAssetsError
 from training_assets.freshness import content_hash
 from training_assets.lake import Lake, data_files, quarantine_files
 from training_assets.pipeline import DayReport, build_days
@@ -34,6 +35,9 @@ KEYS = [(table, day) for table in TABLES for day in DAYS]
 SPARK_CONF = {
     "spark.sql.shuffle.partitions": "2",
     "spark.ui.enabled": "false",
+    # Compiling takes longer than what there is to compute.
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }
 
@@ -193,8 +197,12 @@ def _build(told: Any, root: Path, engine: str, days: Sequence[date], host: str) 
         told.send("ready")
         told.recv()
         said: list[str] = []
-        reports = build(spark, root, days, said.append)
-        told.send((said, [report.problem for report in reports if report.problem]))
+        try:
+            reports = build(spark, root, days, said.append)
+            problems = [report.problem for report in reports if report.problem]
+        except TrainingAssetsError as error:
+            problems = [str(error)]
+        told.send((said, problems))
 
 
 def _be_host(name: str) -> None:
