@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from training_assets.errors import DayNotPublishedError, PublishError
 from training_assets.freshness import Freshness, hash_of
@@ -25,13 +26,13 @@ from training_assets.kernels.action_files import ActionFile, customer_bounds
 from training_assets.kernels.histories import COMPACTED_DDL, COMPACTIONS_DDL, compact
 from training_assets.lake import MANIFEST, Lake, data_files
 from training_assets.schemas import UNIFIED_ACTIONS
+from training_assets.slots import Slots
 from training_assets.staging import Staging
 
 COMPACTED: Final = "_compacted"
 _BLOCK_DAYS: Final = 32
 _VERSION: Final = 1
 _ACTIONS_PER_FILE: Final = 4_000_000
-_MAX_TASKS: Final = 1000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
@@ -52,6 +53,7 @@ class Block:
 
 def action_files(
     spark: SparkSession,
+    slots: Slots,
     staging: Staging,
     freshness: Freshness,
     *,
@@ -66,7 +68,7 @@ def action_files(
     blocks = _blocks(freshness, days, common)
     lake = staging.lake
     if missing := [block for block in blocks if not _is_whole(lake, block)]:
-        _compact(spark, staging, missing)
+        _compact(spark, slots, staging, missing)
     covered = {day for block in blocks for day in block.contents}
     files = [
         ActionFile(str(file), None)
@@ -111,7 +113,7 @@ def _is_whole(lake: Lake, block: Block) -> bool:
         return False
 
 
-def _compact(spark: SparkSession, staging: Staging, blocks: Sequence[Block]) -> None:
+def _compact(spark: SparkSession, slots: Slots, staging: Staging, blocks: Sequence[Block]) -> None:
     files = {
         block.first.toordinal() - _EPOCH: [
             file for day in block.contents for file in _day_files(staging, day)
@@ -131,7 +133,7 @@ def _compact(spark: SparkSession, staging: Staging, blocks: Sequence[Block]) -> 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return compact(batches, files, root, length)
 
-    tasks.repartition(min(len(rows), _MAX_TASKS), "task").mapInArrow(run, COMPACTED_DDL).collect()
+    slots.spread(tasks, F.col("task"), of=len(rows)).mapInArrow(run, COMPACTED_DDL).collect()
     for block in blocks:
         _publish(staging, block)
 

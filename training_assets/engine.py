@@ -35,6 +35,7 @@ from pyspark.sql.connect.client import DefaultChannelBuilder
 from pyspark.sql.connect.client.retries import DefaultPolicy
 
 from training_assets.errors import EngineError
+from training_assets.process_memory import keep_memory
 
 Engine = Literal["sail", "spark", "remote"]
 ENGINES: Final = ("sail", "spark", "remote")
@@ -205,6 +206,7 @@ def _open_sail(conf: Mapping[str, str]) -> tuple[SparkSession, Callable[[], None
             f"engine sail: pysail cannot be imported ({error}); expected pysail 0.7. "
             "Install it with 'pip install \"pysail>=0.7.2,<0.8\"'."
         ) from error
+    keep_memory()
     server = SparkConnectServer("127.0.0.1", 0)
     server.start(background=True)
     address = server.listening_address

@@ -4,15 +4,15 @@ raw ──read──> rows ──by day and part──> kernels ──> _staging
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from functools import reduce
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training_assets.compaction import action_files, range_boundaries
@@ -24,10 +24,12 @@ from training_assets.kernels.day_files import (
     write_actions,
 )
 from training_assets.kernels.histories import (
+    CUTS_DDL,
     HISTORIES_DDL,
     REQUESTS_DDL,
     assign_tasks,
     build_histories,
+    cut_days,
     write_histories,
 )
 from training_assets.kernels.training_rows import RANKINGS_DDL, assign_parts, write_training_rows
@@ -42,14 +44,15 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
+from training_assets.slots import Slots
 from training_assets.staging import Staging
 from training_assets.transforms.unified_actions import build_unified_actions
 
 _ACTIONS_PER_FILE: Final = 4_000_000
 _RANKINGS_PER_FILE: Final = 50_000
 _ACTIONS_PER_TASK: Final = 2_000_000
-_MAX_TASKS: Final = 1000
-_SPREAD: Final = 2
+# Each of them opens all files for itself.
+_MAX_HISTORY_TASKS: Final = 128
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 Batches = Iterator[pa.RecordBatch]
@@ -67,9 +70,11 @@ class Build:
     freshness: Freshness
     inputs: dict[tuple[str, date], Inputs] = field(default_factory=dict)
     engine: str = field(init=False)
+    slots: Slots = field(init=False)
 
     def __post_init__(self) -> None:
         self.engine = _engine(self.spark)
+        self.slots = Slots.of(self.spark, self.engine)
 
     def raw(self, table: Table, days: Sequence[date]) -> RawDays:
         return self.freshness.raw(table, days)
@@ -79,15 +84,15 @@ def stage_unified_actions(build: Build, days: list[date]) -> None:
     """Stage all valid actions of the days; the others go to the quarantine."""
     sources = [build.raw(table, days) for table in ACTION_SOURCES]
     actions = build_unified_actions(*(source.read_valid(build.spark) for source in sources))
-    num_files = _files_per_day(sources, days, _ACTIONS_PER_FILE)
+    files = _files_by_day(sources, days, _ACTIONS_PER_FILE)
     root = _root(build, UNIFIED_ACTIONS)
 
     def write(batches: Batches) -> Batches:
         return write_actions(batches, root)
 
-    part = F.pmod(F.xxhash64("customer_id"), F.lit(num_files)).cast("int")
+    part = F.pmod(F.xxhash64("customer_id"), _by_day(files)).cast("int")
     parted = actions.withColumn("part", part)
-    _write(build, parted, UNIFIED_ACTIONS, days, len(days) * num_files, write)
+    _write(build, parted, UNIFIED_ACTIONS, days, max(files.values()), write)
     _stage_quarantine(build, sources)
 
 
@@ -98,14 +103,19 @@ def stage_customer_history(build: Build, days: list[date]) -> None:
     window = {d for day in days for d in window_days(settings, published, day)}
     common = (settings.window_start(max(days)) or date.min, min(days))
     files = action_files(
-        build.spark, build.staging, build.freshness, days=sorted(window), common=common
+        build.spark,
+        build.slots,
+        build.staging,
+        build.freshness,
+        days=sorted(window),
+        common=common,
     )
     impressions = build.raw(IMPRESSIONS, days)
-    num_files = _files_per_day([impressions], days, _RANKINGS_PER_FILE)
+    requests = impressions.read_valid(build.spark).select("dt", "customer_id")
+    num_files = _files_by_day([impressions], days, _RANKINGS_PER_FILE)
+    cuts = _cuts(build, requests, num_files)
     boundaries = np.array(range_boundaries(files, _ACTIONS_PER_TASK), np.int64)
     num_tasks = len(boundaries) + 1
-    # Tasks ascend with the customers, and so do the files of a day.
-    parts = [task * num_files // num_tasks for task in range(num_tasks)]
     root, length, lookback = (
         _root(build, CUSTOMER_HISTORY),
         settings.history_length,
@@ -117,19 +127,16 @@ def stage_customer_history(build: Build, days: list[date]) -> None:
 
     def make(batches: Batches) -> Batches:
         return build_histories(
-            batches, files, parts=parts, history_length=length, lookback_days=lookback
+            batches, files, cuts=cuts, history_length=length, lookback_days=lookback
         )
 
     def write(batches: Batches) -> Batches:
         return write_histories(batches, root)
 
-    requests = impressions.read_valid(build.spark).select("dt", "customer_id")
-    histories = (
-        requests.mapInArrow(assign, REQUESTS_DDL)
-        .repartition(min(num_tasks, _MAX_TASKS), "task")
-        .mapInArrow(make, HISTORIES_DDL)
-    )
-    _write(build, histories, CUSTOMER_HISTORY, days, len(days) * num_files, write)
+    assigned = requests.mapInArrow(assign, REQUESTS_DDL)
+    spread = build.slots.spread(assigned, F.col("task"), of=num_tasks, at_most=_MAX_HISTORY_TASKS)
+    histories = spread.mapInArrow(make, HISTORIES_DDL)
+    _write(build, histories, CUSTOMER_HISTORY, days, max(num_files.values()), write)
 
 
 def stage_training_input(build: Build, days: list[date]) -> None:
@@ -151,7 +158,7 @@ def stage_training_input(build: Build, days: list[date]) -> None:
         return write_training_rows(batches, root, histories, length)
 
     rankings = impressions.read_valid(build.spark).mapInArrow(assign, RANKINGS_DDL)
-    num_files = sum(len(cuts) + 1 for cuts in boundaries.values())
+    num_files = max(len(cuts) + 1 for cuts in boundaries.values())
     _write(build, rankings, TRAINING_INPUT, days, num_files, write)
     _stage_quarantine(build, [impressions])
 
@@ -168,21 +175,28 @@ def _write(
     frame: DataFrame,
     table: Table,
     days: Sequence[date],
-    num_files: int,
+    files_per_day: int,
     write: Callable[[Batches], Batches],
 ) -> None:
     """Write the rows of a frame with columns ``dt`` and ``part``; every day gets a file."""
     for day in days:
         # A folder may be left there by a pass over the range that failed later on.
         shutil.rmtree(build.staging.day_path(table.name, day), ignore_errors=True)
-    # More partitions than files: a hash puts several files into one task, which holds them all.
-    num_tasks = min(max(1, num_files) * _SPREAD, _MAX_TASKS)
-    spread = frame.repartition(num_tasks, "dt", "part")
+    spread = _spread_days(build, frame, days, files_per_day, F.col("part"))
     spread.mapInArrow(write, WRITTEN_DDL).collect()
     for day in days:
         folder = build.staging.day_path(table.name, day)
         if not data_files(folder):
             empty_file(folder / "part-00000.parquet", table.arrow_schema)
+
+
+def _spread_days(
+    build: Build, frame: DataFrame, days: Sequence[date], files_per_day: int, part: Column
+) -> DataFrame:
+    """Rows of one ``dt`` and part in one task."""
+    first, last = min(days), max(days)
+    number = F.datediff("dt", F.lit(first)) * F.lit(files_per_day) + part
+    return build.slots.spread(frame, number, of=((last - first).days + 1) * files_per_day)
 
 
 def _root(build: Build, table: Table) -> str:
@@ -194,10 +208,36 @@ def _number(day: date) -> int:
     return day.toordinal() - _EPOCH
 
 
-def _files_per_day(sources: Sequence[RawDays], days: Sequence[date], rows_per_file: int) -> int:
-    """Files of about that many rows in the largest day."""
+def _files_by_day(
+    sources: Sequence[RawDays], days: Sequence[date], rows_per_file: int
+) -> dict[date, int]:
+    """Files of about that many rows; of the day's own rows alone, so that any run has the same."""
     counts = [source.count_rows() for source in sources]
-    return max(1, *(round(sum(count[day] for count in counts) / rows_per_file) for day in days))
+    return {day: max(1, round(sum(count[day] for count in counts) / rows_per_file)) for day in days}
+
+
+def _by_day(values: dict[date, int]) -> Column:
+    """The value of the row's ``dt``."""
+    first = min(values)
+    span = range((max(values) - first).days + 1)
+    column = F.array(*(F.lit(values.get(first + timedelta(days=n), 1)) for n in span))
+    return F.element_at(column, F.datediff("dt", F.lit(first)) + F.lit(1))
+
+
+def _cuts(
+    build: Build, requests: DataFrame, num_files: Mapping[date, int]
+) -> dict[int, Sequence[int]]:
+    """The first customer of each file of a day but its first, so that files are equally long."""
+    by_day = {_number(day): count for day, count in num_files.items() if count > 1}
+    if not by_day:
+        return {}
+
+    def cut(batches: Batches) -> Batches:
+        return cut_days(batches, by_day)
+
+    spread = _spread_days(build, requests, list(num_files), 1, F.lit(0))
+    rows = spread.mapInArrow(cut, CUTS_DDL).collect()
+    return {int(row["day"]): row["customers"] for row in rows}
 
 
 def _stage_quarantine(build: Build, sources: Sequence[RawDays]) -> None:

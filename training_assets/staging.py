@@ -27,7 +27,7 @@ from training_assets.errors import PublishError
 from training_assets.lake import MANIFEST, Lake, data_files, quarantine_path, read_days
 from training_assets.locks import Locks, hold_days
 from training_assets.publishing import DAY_PREFIX, publish_folder, restore_retired
-from training_assets.schemas import QUARANTINED_BY, SCHEMA_VERSION, Table
+from training_assets.schemas import QUARANTINE, QUARANTINED_BY, SCHEMA_VERSION, Table
 
 _STAGING: Final = "_staging"
 _AREA: Final = "run-"
@@ -207,10 +207,17 @@ def _seal(folder: Path, table: str, day: date, manifest: Mapping[str, Any]) -> N
 
 
 def _move_faults(folder: Path, target: Path) -> None:
+    """Write the faults anew, since what an engine adds to a file depends on its plan."""
     target.mkdir(parents=True)
     for number, file in enumerate(_written(folder)):
         # Not called .parquet: tools that search a table for such files must not find these.
-        os.rename(file, target / f"part-{number:05d}.pq")
+        path, schema = target / f"part-{number:05d}.pq", QUARANTINE.arrow_schema
+        with (
+            pq.ParquetFile(file) as faults,
+            pq.ParquetWriter(path, schema, compression="zstd") as writer,
+        ):
+            for batch in faults.iter_batches():
+                writer.write_batch(batch.select(schema.names).cast(schema))
 
 
 def _written(folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import json
+import os
 import pickle
 import tomllib
 import traceback
@@ -461,6 +462,10 @@ def test_setting_that_is_refused_keeps_its_secret(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(engine, "spark_session_from_config", refuse)
     monkeypatch.setattr(engine, "require_java", lambda: None)
     monkeypatch.setattr(engine, "_open_modes", [])
+    # What it takes away to open a session is given back to the one that is open.
+    for name in ("SPARK_CONNECT_MODE_ENABLED", "SPARK_REMOTE", "SPARK_LOCAL_REMOTE"):
+        if name in os.environ:
+            monkeypatch.setenv(name, os.environ[name])
     conf = {"spark.hadoop.fs.s3a.secret.key": SECRET, "spark.hadoop.fs.azure.account.key.x": "k3y"}
     with (
         pytest.raises(EngineError, match=r"no session at .* \(ValueError\)") as caught,

@@ -3,7 +3,7 @@
 Both are sorted by customer, so the statistics of their row groups say which of them to open.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -26,29 +26,76 @@ class ActionFile(NamedTuple):
     day: int | None
 
 
-def read_actions(
-    files: Sequence[ActionFile],
-    *,
-    low: int,
-    high: int,
-    customers: Ints | None,
-    history_length: int,
-) -> Actions:
-    """Actions of customers in [low, high]; if given, of ``customers`` (sorted) and few others.
+class ActionReader:
+    """Reads the actions of ranges of customers that ascend, from all files.
 
-    Of one customer's day at most the newest ``history_length`` are kept: no history has more, and
-    so no customer, however busy, takes more room than that for a day.
+    A row group in which one range ends and the next begins is read once: what the next range may
+    need of it is kept.
     """
-    parts = []
-    for file in files:
-        for table in _row_groups(file, low, high):
-            actions = _only(_actions(table, file.day), low, high, customers)
-            if file.day is not None:
+
+    def __init__(
+        self, files: Sequence[ActionFile], *, customers: Ints | None, history_length: int
+    ) -> None:
+        """``customers`` (sorted) are those that will be asked for; None for all."""
+        self._files = [_OneFile(file, customers) for file in files]
+        self._history_length = history_length
+
+    def read(self, low: int, high: int) -> Actions:
+        """Actions of the customers from ``low`` to ``high``, and of few that nobody asks for.
+
+        Of one customer's day at most the newest ``history_length`` are kept: no history has more,
+        and so no customer, however busy, takes more room than that for a day.
+        """
+        parts = []
+        for file in self._files:
+            actions = file.read(low, high)
+            if not file.is_compacted:
                 # What is compacted has been cut already.
-                actions = newest_per_group(actions, history_length, by_day=True)
+                actions = newest_per_group(actions, self._history_length, by_day=True)
             if len(actions):
                 parts.append(actions)
-    return Actions.concat(parts)
+        return Actions.concat(parts)
+
+
+class _OneFile:
+    def __init__(self, file: ActionFile, customers: Ints | None) -> None:
+        self.is_compacted = file.day is None
+        self._file = file
+        self._customers = customers
+        self._metadata: Any = None
+        self._bounds: list[tuple[int, int] | None] = []
+        self._next = 0
+        self._kept = Actions.concat([])
+
+    def read(self, low: int, high: int) -> Actions:
+        if self._metadata is None:
+            self._metadata = pq.read_metadata(self._file.path)
+            groups = range(self._metadata.num_row_groups)
+            self._bounds = [row_group_bounds(self._metadata, group) for group in groups]
+        wanted = []
+        while self._next < len(self._bounds):
+            bounds = self._bounds[self._next]
+            if bounds is not None and bounds[0] > high:
+                break
+            if bounds is not None and bounds[1] >= low:
+                wanted.append(self._next)
+            self._next += 1
+        if wanted:
+            found = self._read_groups(wanted)
+            self._kept = Actions.concat([self._kept, found]) if len(self._kept) else found
+        start = int(np.searchsorted(self._kept.customer, low, side="left"))
+        end = int(np.searchsorted(self._kept.customer, high, side="right"))
+        found = self._kept.slice(start, end)
+        # A copy, so that what was read does not stay for the sake of its end.
+        self._kept = self._kept.take(np.arange(end, len(self._kept)))
+        return found
+
+    def _read_groups(self, groups: Sequence[int]) -> Actions:
+        columns = [*COLUMNS, *([_DAY] if self.is_compacted else [])]
+        with pq.ParquetFile(self._file.path, metadata=self._metadata) as parquet:
+            table = parquet.read_row_groups(groups, columns=columns, use_threads=False)
+        actions = _actions(table, self._file.day)
+        return actions if self._customers is None else _only(actions, self._customers)
 
 
 def customer_bounds(path: str) -> list[tuple[int, int]]:
@@ -59,18 +106,6 @@ def customer_bounds(path: str) -> list[tuple[int, int]]:
         for group in range(metadata.num_row_groups)
         if (bounds := row_group_bounds(metadata, group)) is not None
     ]
-
-
-def _row_groups(file: ActionFile, low: int, high: int) -> Iterator[pa.Table]:
-    columns = [*COLUMNS, *([_DAY] if file.day is None else [])]
-    with pq.ParquetFile(file.path) as parquet:
-        wanted = []
-        for group in range(parquet.num_row_groups):
-            bounds = row_group_bounds(parquet.metadata, group)
-            if bounds is not None and bounds[0] <= high and bounds[1] >= low:
-                wanted.append(group)
-        if wanted:
-            yield parquet.read_row_groups(wanted, columns=columns, use_threads=False)
 
 
 def row_group_bounds(metadata: Any, group: int) -> tuple[int, int] | None:
@@ -93,14 +128,8 @@ def _actions(table: pa.Table, day: int | None) -> Actions:
     return Actions(customer, item, kind, at, days)
 
 
-def _only(actions: Actions, low: int, high: int, customers: Ints | None) -> Actions:
+def _only(actions: Actions, customers: Ints) -> Actions:
     ids = actions.customer
-    if customers is None:
-        if len(ids) and ids[0] >= low and ids[-1] <= high and bool((ids[1:] >= ids[:-1]).all()):
-            return actions
-        return actions.take((ids >= low) & (ids <= high))
-    if not len(customers):
-        return actions.take(np.empty(0, np.int64))
     # By runs of the same customer, of which there are far fewer than rows.
     starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1])))
     runs = ids.take(starts)

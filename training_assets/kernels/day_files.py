@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,15 @@ _MIN_GROUP: Final = 8_192
 _MAX_GROUP: Final = 131_072
 
 Batches = Iterable[pa.RecordBatch]
+
+
+class HistoryColumns(NamedTuple):
+    """Histories by customer: items, types and days ago, newest first."""
+
+    customers: Ints
+    items: JaggedLists
+    kinds: JaggedLists
+    days_ago: JaggedLists
 
 
 def write_actions(batches: Batches, root: str) -> Iterator[pa.RecordBatch]:
@@ -146,13 +155,27 @@ def write_ordered_actions(path: Path, actions: Actions, *, keeps_day: bool) -> N
         )
 
 
-def write_history_file(path: Path, customers: Ints, lists: Sequence[JaggedLists]) -> None:
-    """Histories of one day by customer: items, types and days ago, newest first."""
-    size, schema = _group_size(len(customers)), CUSTOMER_HISTORY.arrow_schema
+def write_history_file(path: Path, parts: Sequence[HistoryColumns]) -> None:
+    """Histories of one day; the customers of each part come after those of the one before."""
+    rows = sum(len(part.customers) for part in parts)
+    size, schema = _group_size(rows), CUSTOMER_HISTORY.arrow_schema
     with whole_file(path) as unfinished, ListParquetWriter(unfinished, schema) as writer:
-        for low in range(0, len(customers), size):
-            ids = pa.array(customers[low : low + size])
-            writer.write_group([ids, *(column.slice(low, size) for column in lists)])
+        for low in range(0, rows, size):
+            group = list(_rows_of(parts, low, min(low + size, rows)))
+            ids, *lists = zip(*group, strict=True)
+            columns = (JaggedLists.concat(column) for column in lists)
+            writer.write_group([pa.array(np.concatenate(ids)), *columns])
+
+
+def _rows_of(parts: Sequence[HistoryColumns], low: int, high: int) -> Iterator[HistoryColumns]:
+    """What lies between two places of the parts as if they were one."""
+    start = 0
+    for part in parts:
+        first, last = max(low - start, 0), min(high - start, len(part.customers))
+        start += len(part.customers)
+        if first < last:
+            lists = (column.slice(first, last - first) for column in part[1:])
+            yield HistoryColumns(part.customers[first:last], *lists)
 
 
 def as_list(column: pa.ChunkedArray) -> pa.ListArray:

@@ -5,15 +5,17 @@ but the requests (customer, day) has to be shuffled, and holds one range at a ti
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from training_assets.kernels.action_files import ActionFile, read_actions
+from training_assets.kernels.action_files import ActionFile, ActionReader
 from training_assets.kernels.day_files import (
     PART,
+    HistoryColumns,
     day_file,
     ints,
     runs,
@@ -32,17 +34,23 @@ from training_assets.kernels.timelines import (
 
 TASK: Final = "task"
 REQUESTS_DDL: Final = "dt date, customer_id long, task int"
-HISTORIES_DDL: Final = "dt date, part int, first long, rows int, packed binary"
+CUTS_DDL: Final = "day int, customers array<long>"
+HISTORIES_DDL: Final = "dt date, part int, first long, rows int, entries int, packed binary"
 COMPACTIONS_DDL: Final = "task int, day int, part int, low long, high long"
 COMPACTED_DDL: Final = "day int, part int, rows long"
 
 _REQUESTS: Final = pa.schema([("dt", pa.date32()), ("customer_id", pa.int64()), (TASK, pa.int32())])
+_NONE: Final = pa.RecordBatch.from_pylist(
+    [], pa.schema([("dt", pa.date32()), ("customer_id", pa.int64())])
+)
+_CUTS: Final = pa.schema([("day", pa.int32()), ("customers", pa.list_(pa.int64()))])
 _HISTORIES: Final = pa.schema(
     [
         ("dt", pa.date32()),
         (PART, pa.int32()),
         ("first", pa.int64()),
         ("rows", pa.int32()),
+        ("entries", pa.int32()),
         ("packed", pa.binary()),
     ]
 )
@@ -64,22 +72,43 @@ def assign_tasks(batches: Batches, boundaries: Ints) -> Iterator[pa.RecordBatch]
         yield pa.RecordBatch.from_arrays(columns, schema=_REQUESTS)
 
 
+def cut_days(batches: Batches, files: Mapping[int, int]) -> Iterator[pa.RecordBatch]:
+    """Cuts the customers of each day with that many ``files`` into parts of equal size.
+
+    A row has a day, all requests of which are in the batches, and the first customers of its parts
+    after the first.
+    """
+    requests = pa.Table.from_batches([batch for batch in batches if batch.num_rows] or [_NONE])
+    days, customers = ints(requests["dt"]), ints(requests["customer_id"])
+    found = []
+    for day in np.unique(days):
+        if (count := files.get(int(day), 1)) > 1:
+            distinct = np.unique(customers[days == day])
+            places = np.arange(1, count) * len(distinct) // count
+            found.append((int(day), np.unique(distinct[places]).tolist()))
+    columns = zip(*found, strict=True) if found else ((), ())
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, _CUTS, strict=True)]
+    yield pa.RecordBatch.from_arrays(arrays, schema=_CUTS)
+
+
 def build_histories(
     batches: Batches,
     files: Sequence[ActionFile],
     *,
-    parts: Sequence[int],
+    cuts: Mapping[int, Sequence[int]],
     history_length: int,
     lookback_days: int | None,
 ) -> Iterator[pa.RecordBatch]:
     """Histories of requests that have a task, for ``write_histories``.
 
-    ``files`` hold all actions of the look-back of every request, and may hold others; ``parts`` has
-    the file of each task. A row has many histories of one day, packed as bytes: an engine moves
-    those as they are, where it would take lists apart and put them together again.
+    ``files`` hold all actions of the look-back of every request, and may hold others; ``cuts`` has
+    by day the first customers of the files after its first. A row has many histories of one day,
+    packed as bytes: an engine moves those as they are, where it would take lists apart and put them
+    together again.
     """
     requests = pa.Table.from_batches(list(batches), schema=_REQUESTS)
     tasks, customers, days = (ints(requests[name]) for name in (TASK, "customer_id", "dt"))
+    reader = ActionReader(files, customers=np.unique(customers), history_length=history_length)
     for task in np.unique(tasks):
         rows = np.flatnonzero(tasks == task)
         # A customer with several rankings a day has one history.
@@ -87,51 +116,94 @@ def build_histories(
         is_new = np.ones(len(rows), bool)
         is_new[1:] = (np.diff(customers[rows]) != 0) | (np.diff(days[rows]) != 0)
         rows = rows[is_new]
-        wanted = np.unique(customers[rows])
-        actions = read_actions(
-            files,
-            low=int(wanted[0]),
-            high=int(wanted[-1]),
-            customers=wanted,
-            history_length=history_length,
-        )
-        timelines = Timelines.of(actions)
-        for of_day in runs(rows, days):
-            for low in range(0, len(of_day), _REQUESTS_PER_PACK):
-                some = of_day[low : low + _REQUESTS_PER_PACK]
-                histories = timelines.histories(
-                    customers[some],
-                    days[some],
-                    history_length=history_length,
-                    lookback_days=lookback_days,
-                )
-                yield _packed(int(days[some[0]]), parts[task], customers[some], histories)
+        of_task = customers[rows]
+        timelines = Timelines.of(reader.read(int(of_task.min()), int(of_task.max())))
+        # Looked up once for all days, and narrower than the items.
+        dictionary, places = _dictionary(timelines.item)
+        timelines = replace(timelines, item=places)
+        for day, part, some in _packs(rows, customers, days, cuts):
+            histories = timelines.histories(
+                customers[some],
+                days[some],
+                history_length=history_length,
+                lookback_days=lookback_days,
+            )
+            yield _packed(day, part, customers[some], histories, dictionary)
 
 
-def _packed(day: int, part: int, customers: Ints, histories: Histories) -> pa.RecordBatch:
-    sizes = np.diff(histories.offsets).astype(np.int32)
-    columns = (customers, sizes, histories.items, histories.days_ago, histories.kinds)
-    packed = b"".join(column.tobytes() for column in columns)
-    values = (day, part, int(customers[0]), len(customers), packed)
-    arrays = [pa.array([v], f.type) for v, f in zip(values, _HISTORIES, strict=True)]
+def _packs(
+    rows: Ints, customers: Ints, days: Ints, cuts: Mapping[int, Sequence[int]]
+) -> Iterator[tuple[int, int, Ints]]:
+    """(day, part, rows) of each pack; ``rows`` are in order of day and customer."""
+    for of_day in runs(rows, days):
+        day = int(days[of_day[0]])
+        starts = np.searchsorted(customers[of_day], np.array(cuts.get(day, ()), np.int64))
+        for part, of_part in enumerate(np.split(of_day, starts)):
+            for low in range(0, len(of_part), _REQUESTS_PER_PACK):
+                yield day, part, of_part[low : low + _REQUESTS_PER_PACK]
+
+
+def _dictionary(items: Ints) -> tuple[Ints, Ints]:
+    """(distinct items, ascending; for each item its place among them)."""
+    encoded = pa.array(items).dictionary_encode()
+    found = encoded.dictionary.to_numpy()
+    order = np.argsort(found)
+    rank = np.empty(len(found), _place_type(len(found)))
+    rank[order] = np.arange(len(found))
+    return found.take(order), rank.take(encoded.indices.to_numpy())
+
+
+def _place_type(entries: int) -> type[np.unsignedinteger[Any]]:
+    return np.uint16 if entries <= 2**16 else np.uint32
+
+
+def _packed(
+    day: int, part: int, customers: Ints, histories: Histories, dictionary: Ints
+) -> pa.RecordBatch:
+    """Histories whose items are places in the dictionary."""
+    columns = (
+        customers.astype(np.int64, copy=False),
+        np.diff(histories.offsets).astype(np.int32),
+        dictionary.astype(np.int32, copy=False),
+        histories.items,
+        histories.days_ago,
+        histories.kinds,
+    )
+    # Put together where it stays: each copy of the values would cost as much as making them.
+    packed, end = np.empty(sum(column.nbytes for column in columns), np.uint8), 0
+    for column in columns:
+        start, end = end, end + column.nbytes
+        packed[start:end].view(column.dtype)[:] = column
+    bounds = pa.py_buffer(np.array([0, end], np.int32))
+    values = (day, part, int(customers[0]), len(customers), len(dictionary))
+    arrays = [pa.array([v], f.type) for v, f in zip(values, _HISTORIES, strict=False)]
+    arrays.append(pa.Array.from_buffers(pa.binary(), 1, [None, bounds, pa.py_buffer(packed)]))
     return pa.RecordBatch.from_arrays(arrays, schema=_HISTORIES)
 
 
-def _unpacked(packed: memoryview, rows: int) -> tuple[Ints, ...]:
-    """(customers, sizes, items, types, days ago)."""
-    num_actions = (len(packed) - rows * 12) // 7
+def _unpacked(packed: memoryview, rows: int, entries: int) -> HistoryColumns:
+    place = np.dtype(_place_type(entries))
+    num_actions = (len(packed) - rows * 12 - entries * 4) // (place.itemsize + 3)
     found, start = [], 0
     for dtype, count in (
         (np.int64, rows),
         (np.int32, rows),
-        (np.int32, num_actions),
+        (np.int32, entries),
+        (place, num_actions),
         (np.int16, num_actions),
         (np.int8, num_actions),
     ):
         found.append(np.frombuffer(packed, dtype, count, start))
         start += count * np.dtype(dtype).itemsize
-    customers, sizes, items, days_ago, kinds = found
-    return customers, sizes, items, kinds, days_ago
+    customers, sizes, dictionary, items, days_ago, kinds = found
+    offsets = np.zeros(rows + 1, np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    return HistoryColumns(
+        customers,
+        JaggedLists(items, offsets, dictionary),
+        JaggedLists(kinds, offsets),
+        JaggedLists(days_ago, offsets),
+    )
 
 
 def _views(packs: pa.BinaryArray) -> Iterator[memoryview]:
@@ -146,18 +218,15 @@ def _views(packs: pa.BinaryArray) -> Iterator[memoryview]:
 def write_histories(batches: Batches, root: str) -> Iterator[pa.RecordBatch]:
     """``customer_history`` of packed histories, in any order; yields what ``WRITTEN_DDL`` says."""
     table = pa.Table.from_batches(list(batches), schema=_HISTORIES)
-    day, part, first, rows = (ints(table[name]) for name in _HISTORIES.names[:-1])
+    day, part, first, rows, entries = (ints(table[name]) for name in _HISTORIES.names[:-1])
     packed = [pack for chunk in table["packed"].chunks for pack in _views(chunk)]
     written = []
     # Customers ascend within a pack, and no two packs of a day have customers in common.
     for packs in runs(np.lexsort((first, part, day)), day, part):
-        columns = zip(*(_unpacked(packed[n], rows[n]) for n in packs), strict=True)
-        customers, sizes, *values = (np.concatenate(column) for column in columns)
-        offsets = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
+        columns = [_unpacked(packed[n], rows[n], entries[n]) for n in packs]
         place = int(day[packs[0]]), int(part[packs[0]])
-        lists = [JaggedLists(column, offsets) for column in values]
-        write_history_file(day_file(root, *place), customers, lists)
-        written.append((*place, len(customers)))
+        write_history_file(day_file(root, *place), columns)
+        written.append((*place, int(rows[packs].sum())))
     yield written_batch(written)
 
 
@@ -173,21 +242,19 @@ def compact(
     newest ``history_length`` of the block are kept: where the whole block counts for a history,
     no other of its actions can be in it.
     """
-    written = []
-    for batch in batches:
-        for task in batch.to_pylist():
-            actions = read_actions(
-                files[task["day"]],
-                low=task["low"],
-                high=task["high"],
-                customers=None,
-                history_length=history_length,
-            )
-            kept = newest_per_group(in_order(actions), history_length, by_day=False)
-            if len(kept):
-                path = day_file(root, task["day"], task[PART])
-                write_ordered_actions(path, kept, keeps_day=True)
-                written.append((task["day"], task[PART], len(kept)))
+    tasks = [task for batch in batches for task in batch.to_pylist()]
+    written, readers = [], {}
+    for task in sorted(tasks, key=lambda task: (task["day"], task["low"])):
+        if task["day"] not in readers:
+            of_block = files[task["day"]]
+            reader = ActionReader(of_block, customers=None, history_length=history_length)
+            readers = {task["day"]: reader}
+        actions = readers[task["day"]].read(task["low"], task["high"])
+        kept = newest_per_group(in_order(actions), history_length, by_day=False)
+        if len(kept):
+            path = day_file(root, task["day"], task[PART])
+            write_ordered_actions(path, kept, keeps_day=True)
+            written.append((task["day"], task[PART], len(kept)))
     columns = zip(*written, strict=True) if written else ((), (), ())
     arrays = [pa.array(c, f.type) for c, f in zip(columns, _COMPACTED, strict=True)]
     yield pa.RecordBatch.from_arrays(arrays, schema=_COMPACTED)

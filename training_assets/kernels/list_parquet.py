@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from training_assets.kernels.timelines import Ints, ranges
+from training_assets.kernels.timelines import Ints
 
 _MAGIC: Final = b"PAR1"
 _CREATED_BY: Final = b"training_assets"
@@ -60,26 +60,58 @@ class SharedLists:
 class JaggedLists:
     """Lists of any length: row ``n`` holds ``values[offsets[n]:offsets[n + 1]]``.
 
-    ``values`` are non-negative integers, ``offsets`` [rows + 1].
+    ``values`` are non-negative integers, ``offsets`` [rows + 1]. With a ``dictionary`` the values
+    are places in it.
     """
 
     values: Ints
     offsets: Ints
+    dictionary: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def take(self, rows: Ints) -> "JaggedLists":
-        """The rows at these positions."""
-        sizes = np.diff(self.offsets).take(rows)
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum(sizes, out=offsets[1:])
-        return JaggedLists(self.values.take(ranges(self.offsets.take(rows), sizes)), offsets)
-
     def slice(self, start: int, count: int) -> "JaggedLists":
         """Up to ``count`` rows from ``start``; nothing is copied."""
         offsets = self.offsets[start : start + count + 1]
-        return JaggedLists(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+        values = self.values[offsets[0] : offsets[-1]]
+        return JaggedLists(values, offsets - offsets[0], self.dictionary)
+
+    @classmethod
+    def concat(cls, parts: "Sequence[JaggedLists]") -> "JaggedLists":
+        """One after another. Of dictionaries, what the values use is left, in ascending order."""
+        sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+        offsets = np.zeros(len(sizes) + 1, np.int64)
+        np.cumsum(sizes, out=offsets[1:])
+        if parts[0].dictionary is None:
+            return cls(np.concatenate([part.values for part in parts]), offsets)
+        columns = [(part.dictionary, part.values) for part in parts if part.dictionary is not None]
+        dictionary = _distinct(np.concatenate([_used(*column) for column in columns]))
+        if not len(dictionary):
+            return cls(np.zeros(0, np.uint16), offsets, np.zeros(1, np.int32))
+        places = np.uint16 if len(dictionary) <= 2**16 else np.uint32
+        values = np.empty(offsets[-1], places)
+        end = 0
+        for entries, own in columns:
+            # Entries that no value uses get a place that is not theirs, and nobody asks for it.
+            translation = np.searchsorted(dictionary, entries).astype(places)
+            start, end = end, end + len(own)
+            np.take(translation, own, out=values[start:end], mode="clip")
+        return cls(values, offsets, dictionary)
+
+
+def _distinct(values: Ints) -> Ints:
+    """Ascending; quicker than by hashing where the values are a few ascending runs."""
+    values = np.sort(values, kind="stable")
+    is_new = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=is_new[1:])
+    return values[is_new]
+
+
+def _used(dictionary: Ints, values: Ints) -> Ints:
+    is_used = np.zeros(len(dictionary), bool)
+    is_used[values] = True
+    return dictionary[is_used]
 
 
 Values: TypeAlias = pa.Array | SharedLists | JaggedLists
@@ -144,7 +176,7 @@ class ListParquetWriter:
         )
 
     def _write_lists(self, name: str, lists: SharedLists | JaggedLists) -> _Chunk:
-        dictionary, index = getattr(lists, "dictionary", None), lists.values
+        dictionary, index = lists.dictionary, lists.values
         if dictionary is None:
             dictionary, index = _dictionary(lists.values)
         start = self._file.tell()

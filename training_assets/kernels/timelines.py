@@ -13,6 +13,8 @@ import numpy as np
 Ints = np.ndarray[Any, Any]
 
 _MAX_DAYS_AGO: Final = 2**15 - 1
+# From that size on a range is copied faster as a whole than value by value.
+_LONG: Final = 64
 # More days than there are between any two.
 _SPAN: Final = 2**33
 
@@ -34,6 +36,10 @@ class Actions:
         """The rows at these positions, or those that a mask marks."""
         picked = np.flatnonzero(rows) if rows.dtype == bool else rows
         return Actions(*(column.take(picked) for column in self.columns()))
+
+    def slice(self, start: int, end: int) -> "Actions":
+        """The rows from ``start`` to before ``end``; nothing is copied."""
+        return Actions(*(column[start:end] for column in self.columns()))
 
     def columns(self) -> tuple[Ints, ...]:
         return self.customer, self.item, self.kind, self.micros, self.day
@@ -87,14 +93,18 @@ def _timelines(actions: Actions) -> tuple[Ints, Ints, Ints]:
     if tied.any():
         where = np.flatnonzero(tied)
         among = order.take(where)
-        order[where] = among.take(_sort(key.take(where), actions.take(among)))
+        # The key has the customer and the time in it.
+        kind = actions.kind.take(among)
+        rest = actions.item.take(among).astype(np.int64) << 8 | kind
+        late = ~actions.day.take(among)
+        order[where] = among.take(np.lexsort((late, rest, key.take(where))))
     return distinct, key >> bits, order
 
 
 def newest_per_group(actions: Actions, limit: int, *, by_day: bool) -> Actions:
     """At most ``limit`` actions of each customer, or of each customer's day; the newest.
 
-    Actions of one group must stand together. Their order is kept where nothing is cut.
+    Actions of one group must stand together. What is kept stays in its order.
     """
     if len(actions) <= limit:
         return actions
@@ -106,10 +116,14 @@ def newest_per_group(actions: Actions, limit: int, *, by_day: bool) -> Actions:
         return actions
     starts = _starts(actions.customer, *([actions.day] if by_day else []))
     sizes = np.diff(starts, append=len(actions))
-    group = np.repeat(np.arange(len(starts)), sizes)
-    order = _sort(group, actions)
-    rank = np.arange(len(actions)) - np.repeat(starts, sizes)
-    return actions.take(order[rank < limit])
+    long = np.flatnonzero(sizes > limit)
+    rows = ranges(starts[long], sizes[long])
+    group = np.repeat(np.arange(len(long)), sizes[long])
+    rank = ranges(np.zeros(len(long), np.int64), sizes[long])
+    order = rows[_sort(group, actions.take(rows))]
+    is_kept = np.ones(len(actions), bool)
+    is_kept[order[rank >= limit]] = False
+    return actions.take(is_kept)
 
 
 @dataclass(frozen=True)
@@ -136,6 +150,8 @@ class Timelines:
         customers, owner, order = _timelines(actions)
         day = actions.day.take(order)
         age = owner * _SPAN + (_top(day) - day)
+        # Where nothing was filed late, days fall all the way down.
+        is_falling = bool((age[1:] >= age[:-1]).all())
         return cls(
             customers,
             np.searchsorted(owner, np.arange(len(customers) + 1)),
@@ -143,8 +159,8 @@ class Timelines:
             actions.kind.take(order),
             day,
             # Customers ascend in the key, so neither runs over from one customer to the next.
-            np.maximum.accumulate(age),
-            np.minimum.accumulate(age[::-1])[::-1],
+            age if is_falling else np.maximum.accumulate(age),
+            age if is_falling else np.minimum.accumulate(age[::-1])[::-1],
         )
 
     def histories(
@@ -162,14 +178,17 @@ class Timelines:
         days = days.astype(np.int64)
         oldest = days - min(_SPAN if lookback_days is None else lookback_days, _SPAN)
         zones = self._zones(customers, days, oldest)
-        positions, counts = _newest(self.day, zones, days, oldest, history_length)
+        starts, sizes, counts = _newest(self.day, zones, days, oldest, history_length)
         np.cumsum(counts, out=offsets[1:])
-        ago = np.repeat(days, counts) - self.day.take(positions)
+        ago = _gather(self.day, starts, sizes)
+        is_one_day = bool((days == days[:1]).all())
+        np.subtract(days[:1] if is_one_day else np.repeat(days, counts), ago, out=ago)
+        np.minimum(ago, _MAX_DAYS_AGO, out=ago)
         return Histories(
             offsets,
-            self.item.take(positions),
-            self.kind.take(positions),
-            np.minimum(ago, _MAX_DAYS_AGO).astype(np.int16),
+            _gather(self.item, starts, sizes),
+            _gather(self.kind, starts, sizes),
+            ago.astype(np.int16),
         )
 
     def _zones(self, customers: Ints, days: Ints, oldest: Ints) -> tuple[Ints, Ints, Ints, Ints]:
@@ -215,6 +234,7 @@ def _rank(customers: Ints) -> tuple[Ints, Ints]:
 
 
 def _sort(group: Ints, actions: Actions) -> Ints:
+    """Rows by group and then in the order of the contract, the newest day last of all."""
     # The complement turns the order around and, unlike the negative, cannot overflow.
     return np.lexsort((~actions.day, actions.kind, actions.item, ~actions.micros, group))
 
@@ -225,8 +245,8 @@ def _newest(
     days: Ints,
     oldest: Ints,
     limit: int,
-) -> tuple[Ints, Ints]:
-    """Positions of the actions that count, at most ``limit`` per request, and their numbers."""
+) -> tuple[Ints, Ints, Ints]:
+    """Ranges (starts, sizes) of the actions that count, and how many; ``limit`` per request."""
     a, b, c, d = zones
     requests = np.arange(len(days))
     counts_for = []
@@ -248,7 +268,15 @@ def _newest(
     heads = np.searchsorted(request, requests, side="left")
     before -= before.take(heads).take(request) if len(requests) else 0
     size = np.clip(limit - before, 0, size)
-    return ranges(start, size), np.bincount(request, size, len(requests)).astype(np.int64)
+    return start, size, np.bincount(request, size, len(requests)).astype(np.int64)
+
+
+def _gather(column: Ints, starts: Ints, sizes: Ints) -> Ints:
+    """The values of all ranges, one after another."""
+    if not len(starts) or sizes.sum() < _LONG * len(starts):
+        return column.take(ranges(starts, sizes))
+    bounds = zip(starts.tolist(), (starts + sizes).tolist(), strict=True)
+    return np.concatenate([column[start:end] for start, end in bounds])
 
 
 def ranges(starts: Ints, counts: Ints) -> Ints:

@@ -1,12 +1,14 @@
 """Histories out of columns: every kernel gives what plain loops give."""
 
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from training_assets.kernels import timelines
 from training_assets.kernels.timelines import (
     Actions,
     Histories,
@@ -203,7 +205,9 @@ def test_history_is_that_of_plain_loops(
     rows: list[Row], requests: list[Request], length: int, lookback: int | None
 ) -> None:
     expected = histories(rows, requests, length, lookback)
-    assert sliced(columns(rows), requests, length, lookback) == expected
+    for long in (0, 64):
+        with mock.patch.object(timelines, "_LONG", long):
+            assert sliced(columns(rows), requests, length, lookback) == expected
 
 
 @given(rows=punctual, length=lengths, lookback=lookbacks)

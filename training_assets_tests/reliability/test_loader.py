@@ -146,11 +146,15 @@ def test_reading_again_and_again_while_days_are_exchanged(
 ) -> None:
     lake, other, _, _ = lakes
     whole = [labels(lake), labels(other)]
+    versions = [shutil.copytree(of, of.parent / f"kept-{of.name}") for of in (other, lake)]
     ended = threading.Event()
 
     def write() -> None:
-        for _ in range(150):
-            exchange(lake, other, *TABLES)
+        for number in range(150):
+            # Files of their own each time, as every run writes them.
+            fresh = lake.parent / f"fresh-{number}"
+            shutil.copytree(versions[number % 2], fresh, copy_function=shutil.copy)
+            exchange(lake, fresh, *TABLES)
             ended.wait(0.005)
         ended.set()
 
