@@ -1,8 +1,8 @@
 """Lets a process that computes use again the memory that it has used.
 
 By default a C library hands large blocks back to the system as soon as they are free, and every
-page of the next one is cleared anew: up to a third of the seconds of a run on Sail, whose Python
-functions run in this process. What is kept instead is bounded, and ends with the process.
+page of the next one is cleared anew: up to a third of the CPU seconds of a run on Sail, whose
+Python functions run in this process. What is kept instead is bounded, and ends with the process.
 """
 
 import ctypes
@@ -10,6 +10,7 @@ from functools import cache
 from typing import Final
 
 import pyarrow as pa
+from numpy._core import multiarray
 
 # mallopt(3) of glibc.
 _TRIM_THRESHOLD: Final = (-1, 2**30)
@@ -27,5 +28,9 @@ def keep_memory() -> None:
         return
     for option in (_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX):
         mallopt(*option)
+    # NumPy asks for huge pages, and to clear those costs more than they save where each array is
+    # gone through a few times. It has a variable for that, but reads it when it is imported.
+    if set_huge_pages := getattr(multiarray, "_set_madvise_hugepage", None):
+        set_huge_pages(False)
     # Arrow's own allocator would go on giving back.
     pa.set_memory_pool(pa.system_memory_pool())
