@@ -105,7 +105,7 @@ def prepare(size: str, scratch: Path) -> Path:
 def compact(lake: Path, options: Any) -> None:
     """Let the platform make the compacted blocks that the cases need, as a first run does."""
     for days in options.days:
-        found = run("ours-sail", Case("history", days), lake, options.scratch / "out", options)
+        found = run("ours-sail", Case("history", days), lake, own_folder(options.scratch), options)
         if "error" in found:
             raise SystemExit(found["error"])
 
@@ -174,6 +174,11 @@ def is_slow(runs: list[dict[str, Any]], contestant: str, case: Case, patience: f
         if (one["contestant"], one["output"], one["days"]) == (contestant, case.output, case.days)
     ]
     return len(walls) >= 2 and min(walls) > patience
+
+
+def own_folder(scratch: Path) -> Path:
+    """For outputs; two campaigns may share what they read."""
+    return scratch / f"out-{os.getpid()}"
 
 
 def size_of(table: Path) -> int:
@@ -423,7 +428,7 @@ def main() -> None:
                     continue
                 if is_slow(runs, contestant, case, options.patience):
                     continue
-                one = run(contestant, case, lake, scratch / "out", options)
+                one = run(contestant, case, lake, own_folder(scratch), options)
                 runs.append({"repeat": repeat, **one})
                 shown = one.get("error") or f"{one['wall_s']:.2f} s, {one['cpu_s']:.1f} CPU s"
                 print(
