@@ -20,12 +20,12 @@ from training_assets.engine import java_version, spark_session
 
 # Kills by engine and signal for each one that is asked for.
 _SHARES: Final = {
-    ("sail", signal.SIGKILL): 5.0,
+    ("sail", signal.SIGKILL): 6.25,
     ("sail", signal.SIGTERM): 1.25,
     ("sail", signal.SIGINT): 1.25,
-    ("spark", signal.SIGKILL): 1.5,
-    ("spark", signal.SIGTERM): 0.5,
-    ("spark", signal.SIGINT): 0.5,
+    ("spark", signal.SIGKILL): 0.75,
+    ("spark", signal.SIGTERM): 0.25,
+    ("spark", signal.SIGINT): 0.25,
 }
 _LONGEST_SECONDS: Final = 60.0
 _MIN_JAVA: Final = 17
@@ -56,7 +56,7 @@ class _Tally:
 
 
 def run(scratch: Path, seed: int, times: int) -> list[Outcome]:
-    """150 kills on Sail and 50 on Spark for ``times`` 20, and what breaks under a run."""
+    """175 kills on Sail and 25 on Spark for ``times`` 20, and what breaks under a run."""
     rng = random.Random(seed)
     outcomes = []
     roots = [scratch / f"lake-{number}" / "lake" for number in range(_AT_ONCE)]
