@@ -1,8 +1,8 @@
 """Lets a process that computes use again the memory that it has used.
 
 By default a C library hands large blocks back to the system as soon as they are free, and every
-page of the next one is cleared anew: up to a third of the CPU seconds of a run on Sail, whose
-Python functions run in this process. What is kept instead is bounded, and ends with the process.
+page of the next one is cleared anew: up to a third of the time of a run on Sail, whose Python
+functions run in this process. What is kept instead is bounded, and ends with the process.
 """
 
 import ctypes
