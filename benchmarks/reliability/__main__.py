@@ -3,8 +3,9 @@
     python -m benchmarks.reliability --out docs/reliability.md
     python -m benchmarks.reliability --out docs/reliability.md --campaign fuzz --fuzz-seconds 60
 
-Campaigns: bad_input (raw data of every bad kind), kills (processes killed at every step), races
-(several runs at once), late_data (raw data that comes or changes late), fuzz (made-up files).
+Campaigns: bad_input (raw data of every bad kind), kills (processes killed at random moments),
+breakdowns (full and read-only disks, engines that die), races (several runs at once), late_data
+(raw data that comes or changes late), fuzz (made-up files).
 
 A campaign that is run by itself replaces its own rows only; those of the others are kept from
 benchmarks/results/reliability.json. Exit code 1 where a row was lost, a day was torn, or anything
@@ -28,7 +29,7 @@ from typing import Any
 from benchmarks.reliability import report
 from benchmarks.reliability.outcome import Outcome
 
-CAMPAIGNS = ("bad_input", "kills", "races", "late_data", "fuzz")
+CAMPAIGNS = ("bad_input", "kills", "breakdowns", "races", "late_data", "fuzz")
 RESULTS = Path(__file__).parents[1] / "results" / "reliability.json"
 _PACKAGES = ("pyspark", "pysail", "pyarrow", "dagster", "hypothesis")
 

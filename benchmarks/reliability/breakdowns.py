@@ -73,8 +73,15 @@ class _Tally:
         self.repaired += not problems and world.is_undisturbed(root)
 
 
-def run(world: World, scratch: Path, spark: Any, rng: random.Random, times: int) -> list[Outcome]:
-    """``times`` breakdowns of each kind of disk, and half as many of each engine."""
+def run(scratch: Path, seed: int, times: int) -> list[Outcome]:
+    """Half of ``times`` breakdowns of each kind of disk, and a quarter of each engine."""
+    rng = random.Random(seed)
+    with spark_session("sail") as spark:
+        world = World.make(scratch, spark)
+        return _run(world, scratch, spark, rng, max(1, times // 2))
+
+
+def _run(world: World, scratch: Path, spark: Any, rng: random.Random, times: int) -> list[Outcome]:
     outcomes: list[Outcome] = []
     if _can_mount(scratch):
         for kind, act in _DISKS.items():
@@ -264,4 +271,4 @@ def _outcome(kind: str, tally: _Tally) -> Outcome:
     )
     if said or tally.clear < tally.struck or tally.repaired < tally.times:
         result = f"NOT AS PROMISED: {result} {[text[:300] for text, _ in said]}"
-    return Outcome("kills", kind, tally.times, result, tally.lost_rows, tally.torn_days)
+    return Outcome("breakdowns", kind, tally.times, result, tally.lost_rows, tally.torn_days)

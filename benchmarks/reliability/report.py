@@ -11,9 +11,9 @@ _ABOUT = {
     "pipeline; times counts raw tables and formats. Published days are compared with a brute-force "
     "reference, and every row that they lack must be in the quarantine with reason, file and "
     "content.",
-    "kills": "Processes killed at random moments of a run, disks that are full or read-only, and "
-    "engines that die; the next run repairs. At every named step of publishing, processes are "
-    "killed by `training_assets_tests/reliability/test_publishing.py`.",
+    "kills": "Processes killed at random moments of a run; the next run repairs. At every named "
+    "step of publishing, `training_assets_tests/reliability/test_publishing.py` kills processes.",
+    "breakdowns": "The disk of the lake is full or read-only, or the engine dies, under a run.",
     "races": "Several runs, readers and deliveries at once.",
     "late_data": "Raw data that comes, changes or goes after its day was published.",
     "fuzz": "Made-up files and changed bytes, read as the workers read them; times counts files.",
