@@ -35,7 +35,7 @@ from contestants.measure import run_measured
 
 OURS = [sys.executable, str(HERE / "contestants" / "ours.py")]
 HOT = {"customers": 1_100, "actions": 1_000_000, "days": 380, "hot_actions": 5_000_000}
-TWO_YEARS = {"customers": 33_000, "actions": 60_000_000, "days": 745}
+TWO_YEARS = {"customers": 11_000, "actions": 20_000_000, "days": 745}
 
 
 def generate(root: Path, customers: int, actions: int, days: int) -> None:

@@ -231,6 +231,9 @@ def _stop_client(session: SparkSession) -> None:
     thread = threading.Thread(target=session.stop, daemon=True)
     thread.start()
     thread.join(_STOP_SECONDS)
+    if thread.is_alive():
+        # Calls that get no answer would keep the process from ending; this ends them.
+        cast(Any, session).client._channel.close()
 
 
 def _open_spark(

@@ -1,12 +1,15 @@
 """Engines start, stop, and fail in one clear sentence."""
 
 import socket
+import threading
 import time
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
+from training_assets import engine as engines
 from training_assets import spark_session
 from training_assets.engine import SparkResource
 from training_assets.errors import EngineError
@@ -125,3 +128,14 @@ def test_resource_takes_its_fields_from_the_environment(monkeypatch) -> None:
     assert (resource.engine, resource.memory) == ("remote", "7g")
     # By name: the endpoint may hold a token, and Dagster shows what a resource was given.
     assert resource.remote == dg.EnvVar("TRAINING_ASSETS_REMOTE")
+
+
+def test_session_that_gets_no_answer_does_not_keep_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed = threading.Event()
+    channel = SimpleNamespace(close=closed.set)
+    session = SimpleNamespace(stop=closed.wait, client=SimpleNamespace(_channel=channel))
+    monkeypatch.setattr(engines, "_STOP_SECONDS", 0.05)
+    engines._stop_client(session)
+    assert closed.is_set()
