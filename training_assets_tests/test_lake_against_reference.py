@@ -563,6 +563,7 @@ def test_many_tasks_files_and_row_groups_give_the_same_rows(
     assert max(len(num_groups(folder)) for (folder,) in blocks_of(lake).values()) > 1
 
 
+@ONLY_SAIL
 @pytest.mark.usefixtures("small_files")
 def test_a_day_of_many_files_has_the_same_bytes_in_any_range_of_days(
     spark: SparkSession, tmp_path: Path
@@ -571,6 +572,6 @@ def test_a_day_of_many_files_has_the_same_bytes_in_any_range_of_days(
     lake = world.write(tmp_path)
     build(spark, lake, world)
     assert max(len(data_files(lake.day_path(CH, day))) for day in world.ranking_days) > 1
-    for day in world.ranking_days:
+    for day in (world.ranking_days[0], world.ranking_days[-1]):
         for report in build_days(spark, lake, world.settings, list(TABLES.values()), [day]):
             assert (report.problem, report.has_changed) == (None, False), report

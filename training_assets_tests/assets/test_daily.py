@@ -24,6 +24,9 @@ from training_assets.schemas import RAW_TABLES, TABLES
 from training_assets.settings import Settings
 from training_assets_tests import reference
 
+# What does not depend on the engine; on Spark each such run takes ten seconds.
+ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
+
 LAST = date(2024, 3, 1)
 DAYS = day_range(LAST - timedelta(days=4), LAST)
 WARM_UP = day_range(LAST - timedelta(days=29), LAST - timedelta(days=5))
@@ -258,6 +261,7 @@ def test_checks_run_alone_over_what_is_published(spark: SparkSession, lake: Path
         assert [day for day, passed in found.items() if not passed] == [str(POISONED)]
 
 
+@ONLY_SAIL
 def test_changed_settings_are_recorded_with_the_day(spark: SparkSession, lake: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         defs = definitions(spark, lake, history_length=5)
@@ -268,6 +272,7 @@ def test_changed_settings_are_recorded_with_the_day(spark: SparkSession, lake: P
     assert manifest["settings"] == {"history_length": 5, "lookback_days": 25}
 
 
+@ONLY_SAIL
 def test_a_missing_raw_day_is_named(spark: SparkSession, lake: Path) -> None:
     shutil.rmtree(lake / "raw" / "clicks" / f"dt={POISONED}")
     with dg.DagsterInstance.ephemeral() as instance:
@@ -276,6 +281,7 @@ def test_a_missing_raw_day_is_named(spark: SparkSession, lake: Path) -> None:
         assert f"raw/clicks/dt={POISONED}" in str(failure.step_failure_data.error)
 
 
+@ONLY_SAIL
 def test_a_missing_raw_day_may_be_taken_as_empty(spark: SparkSession, lake: Path) -> None:
     shutil.rmtree(lake / "raw" / "clicks" / f"dt={POISONED}")
     with dg.DagsterInstance.ephemeral() as instance:
