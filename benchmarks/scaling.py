@@ -6,7 +6,8 @@ Needs the 30M lake of compare_scripts.py in the same scratch folder for ``days``
 generates what else it needs (two years of actions; a hot customer) and keeps it. Every run is a
 fresh process, variants take turns within each repeat. Writes results/scaling.json with every run.
 
-lookback  one day of histories and training rows from a lake of two years, 90, 365 and 730 days back
+lookback  one day from a lake of two years, 90, 365 and 730 days back: histories and training rows
+          alone, and the whole daily run as below
 days      1, 7, 14 and 28 days in one run
 hot       customers with normal histories and one with 5 million actions, 1 million of them in one
           day: from raw to training rows, on Sail and on Spark with 2 GB of driver heap
@@ -69,12 +70,14 @@ def case_lookback(scratch: Path) -> dict[str, Any]:
     lake = scratch / "lake-two-years"
     generate(lake, TWO_YEARS["customers"], TWO_YEARS["actions"], TWO_YEARS["days"])
     build_missing(lake, TWO_YEARS["days"])
-    return {
-        f"look-back {n} days": lambda n=n: ours(
-            lake, scratch / "out", 1, "--engine", "sail", "--lookback", str(n)
+    variants = {}
+    for n in (90, 365, 730):
+        more = ("--engine", "sail", "--lookback", str(n))
+        variants[f"look-back {n} days, built alone"] = lambda more=more: ours(
+            lake, scratch / "out", 1, *more
         )
-        for n in (90, 365, 730)
-    }
+        variants[f"look-back {n} days, daily run"] = lambda n=n: daily(lake, scratch / "daily", n)
+    return variants
 
 
 def case_days(scratch: Path) -> dict[str, Any]:
@@ -137,20 +140,19 @@ def case_daily(scratch: Path) -> dict[str, Any]:
     return {"daily run": lambda: daily(lake, scratch / "daily")}
 
 
-def daily(lake: Path, root: Path) -> dict[str, Any]:
+def daily(lake: Path, root: Path, lookback: int = 365) -> dict[str, Any]:
     """The newest day from raw to published, by the command; the days before it are there."""
     shutil.rmtree(root, ignore_errors=True)
-    root.mkdir()
+    (root / "unified_actions").mkdir(parents=True)
     (root / "raw").symlink_to(lake / "raw")
-    days = [LAST - timedelta(days=n) for n in range(1, 366)]
-    for day in days:
-        place = f"unified_actions/dt={day}"
-        (root / place).parent.mkdir(exist_ok=True)
+    for n in range(1, lookback + 1):
+        place = f"unified_actions/dt={LAST - timedelta(days=n)}"
         shutil.copytree(lake / place, root / place, copy_function=os.link)
     shutil.copytree(lake / "_compacted", root / "_compacted", copy_function=os.link)
     environment = {
         **os.environ,
         "TRAINING_ASSETS_LAKE": str(root),
+        "TRAINING_ASSETS_LOOKBACK_DAYS": str(lookback),
         "DAGSTER_HOME": str(root / "dagster"),
     }
     command = [str(Path(sys.executable).with_name("training-assets")), "run"]

@@ -58,6 +58,14 @@ class Slots:
         return keyed.repartition(tasks, _SLOT).drop(_SLOT)
 
 
+def engine_name(spark: SparkSession) -> str:
+    """What computes, with its version: ``sail 0.7.2`` or ``spark 4.2.1``."""
+    (row,) = spark.sql("SELECT version()").collect()
+    found = str(row[0]).split()[0]
+    # Sail answers as the Spark that it speaks, and here as itself.
+    return f"{'spark' if found == spark.version else 'sail'} {found}"
+
+
 def _num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

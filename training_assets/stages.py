@@ -44,7 +44,7 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets.slots import Slots
+from training_assets.slots import Slots, engine_name
 from training_assets.staging import Staging
 from training_assets.transforms.unified_actions import build_unified_actions
 
@@ -73,7 +73,7 @@ class Build:
     slots: Slots = field(init=False)
 
     def __post_init__(self) -> None:
-        self.engine = _engine(self.spark)
+        self.engine = engine_name(self.spark)
         self.slots = Slots.of(self.spark, self.engine)
 
     def raw(self, table: Table, days: Sequence[date]) -> RawDays:
@@ -248,11 +248,3 @@ def _stage_quarantine(build: Build, sources: Sequence[RawDays]) -> None:
     faults = reduce(DataFrame.unionByName, parts).coalesce(1)
     ordered = faults.sortWithinPartitions("source", "dt", "source_file", "reason", "content")
     build.staging.write_quarantine(ordered, [source.table for source in sources])
-
-
-def _engine(spark: SparkSession) -> str:
-    """What computes, with its version: ``sail 0.7.2`` or ``spark 4.2.1``."""
-    (row,) = spark.sql("SELECT version()").collect()
-    found = str(row[0]).split()[0]
-    # Sail answers as the Spark that it speaks, and here as itself.
-    return f"{'spark' if found == spark.version else 'sail'} {found}"

@@ -58,9 +58,19 @@ def spark(engine: str) -> Iterator[SparkSession]:
         yield s
 
 
+def _is_on_spark(nodeid: str) -> bool:
+    return bool(re.search(r"[\[-]spark[\]-]", nodeid.partition("::")[2]))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spark first: it takes longest, and a worker changes the engine once."""
+    items.sort(key=lambda item: not _is_on_spark(item.nodeid))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With several workers, one starts Spark for all of its tests; all else goes file by file.
+    """Several workers share the tests file by file and engine by engine, in the order above.
 
     By our own rule, because xdist 3.8 marks groups in a way that pytest 9.2 does not see: without a
     word, each test was a group of its own, and every worker had every engine and every lake.
@@ -71,9 +81,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByEngineAndFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file, _, test = nodeid.partition("::")
-            return "spark" if re.search(r"[\[-]spark[\]-]", test) else file
+            return f"{nodeid.partition('::')[0]} {_is_on_spark(nodeid)}"
 
+    config.option.loadscopereorder = False
     return ByEngineAndFile(config, log)
 
 

@@ -112,11 +112,15 @@ def test_classic_and_connect_sessions_are_not_mixed(engine: str, spark: SparkSes
         pass
 
 
-def test_only_classic_spark_names_a_place_that_shows_its_work(engine: str) -> None:
+def test_only_classic_spark_names_a_place_that_shows_its_work(
+    spark: SparkSession, engine: str
+) -> None:
     resource = SparkResource(
         engine=engine, spark_config={"spark.eventLog.enabled": "true"} if engine == "spark" else {}
     )
-    # The shared session of the test run has neither UI nor event log.
+    # The shared session of the test run, which has neither UI nor event log. One of the resource's
+    # own would stay open.
+    resource._spark_session = spark
     assert resource.web_places() == {}
 
 

@@ -9,13 +9,18 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Final, Literal
 
-from training_assets.checks import counts, history, rows, structure, up_to_date
+from pyspark import cloudpickle
+
+from training_assets.checks import comparisons, counts, history, rows, structure, up_to_date
 from training_assets.checks.evidence import Check, CheckResult, Evidence, Figure, Verdict
 from training_assets.errors import TrainingAssetsError
 from training_assets.liveness import require_engine
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, UNIFIED_ACTIONS
 
 __all__ = ["CHECKS", "Check", "CheckResult", "Evidence", "Figure", "Verdict", "run_checks"]
+
+# Workers of a cluster need not have this package; see ``kernels``.
+cloudpickle.register_pickle_by_value(comparisons)
 
 _REBUILD = "Materialize the day again; if it fails again, the code that builds it is at fault."
 

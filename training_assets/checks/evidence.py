@@ -17,6 +17,7 @@ from training_assets.lake import Lake, data_files, quarantine_files
 from training_assets.raw import RawDays, find_raw_days
 from training_assets.schemas import QUARANTINED_BY, TABLES, Table
 from training_assets.settings import Settings
+from training_assets.slots import Slots, engine_name
 from training_assets.staging import Staging
 
 Figure = int | float | str
@@ -72,6 +73,14 @@ class Evidence:
     memo: dict[str, Any] = field(default_factory=dict)
     is_apart: bool = False
     _parts: "dict[tuple[date, ...], Evidence]" = field(default_factory=dict)
+
+    @property
+    def slots(self) -> Slots:
+        """The tasks that work is spread over."""
+        if "slots" not in self.memo:
+            self.memo["slots"] = Slots.of(self.spark, engine_name(self.spark))
+        found: Slots = self.memo["slots"]
+        return found
 
     def frame(self, table: str) -> DataFrame:
         """The days of a table; of another than the subject's, as far as they are published."""

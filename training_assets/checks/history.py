@@ -1,30 +1,32 @@
 """Leakage and order, found by another way than the one the tables were built.
 
-The build sorts one array per customer and slices it per day. Here every action of
-``unified_actions`` is joined to every impression day that it counts for and ranked in a window;
-the histories under check are taken apart, and both sides are compared by checksums: one that does
-not depend on the order (leakage) and one that does (order_and_ties). Nothing is taken from
-``action_days_ago`` on trust: it is part of what is compared.
+The build reads compacted actions by ranges of customers, in its own order. Here the engine reads
+``unified_actions`` as published, and each history is held against the newest of its customer's
+actions whose day counts: the same (right), the same in another order (order_and_ties) or
+other ones (leakage). Nothing is taken from ``action_days_ago`` on trust: it is part of what is
+compared.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import Column, DataFrame, Row, Window
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
+from training_assets.checks.comparisons import ACTION, COMPARED_DDL, LISTS, compare_histories
 from training_assets.checks.evidence import Evidence, Figure, Verdict
 from training_assets.checks.structure import has_wrong_length, has_wrong_padding
 from training_assets.freshness import window_days
 from training_assets.lake import data_files
 from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS
 
-# Sums of a thousand such hashes stay far within 64 bits.
-_HASH_RANGE: Final = 2**40
 _BUCKETS: Final = 100_000
+# Workers hold all actions of the customers whose histories they compare.
+_HISTORIES_AT_ONCE: Final = 16_000
 _EXAMPLES: Final = 3
 
 
@@ -98,36 +100,53 @@ def _is_sound(evidence: Evidence) -> Column:
 
 def _compare_histories(evidence: Evidence) -> dict[date, Finding]:
     totals = {day: _num_rows(evidence, day) for day in evidence.days}
+    found: dict[date, Finding] = {}
+    some: dict[date, int] = {}
+    for day, total in totals.items():
+        at_once = sum(_num_sampled(evidence, n) for n in [*some.values(), total])
+        if some and at_once > _HISTORIES_AT_ONCE:
+            found |= _compare_days(evidence, some)
+            some = {}
+        some[day] = total
+    return found | _compare_days(evidence, some)
+
+
+def _compare_days(evidence: Evidence, totals: Mapping[date, int]) -> dict[date, Finding]:
     if not any(totals.values()):
         return {}
-    sample = evidence.frame(CUSTOMER_HISTORY.name).where(_is_sound(evidence))
-    sample = sample.where(_is_sampled(totals, evidence.settings.check_customers))
-    keys = ["dt", "customer_id"]
-    # A customer who has two rows is the matter of row_counts: here both must be right.
-    customers = sample.groupBy(*keys).agg(F.count(F.lit(1)).alias("copies"))
-    actual = _actual_checksums(sample)
-    expected = _expected_checksums(evidence, customers.select(*keys))
-    compared = customers.join(actual, on=keys, how="left").join(expected, on=keys, how="left")
-    same_bag = _equal("bag") & _equal("num")
-    lookback = evidence.settings.lookback_days
+    limit = evidence.settings.check_customers
+    stored = evidence.read(CUSTOMER_HISTORY, totals).where(_is_sampled(totals, limit))
+    stored = stored.where(F.col("customer_id").isNotNull())
+    histories = stored.where(_is_sound(evidence)).select(
+        "customer_id", F.lit(False).alias("is_action"), "dt", *LISTS
+    )
+    actions = _actions_of(evidence, totals, stored.select("customer_id").distinct())
+    both = histories.unionByName(actions, allowMissingColumns=True)
+    length, lookback = evidence.settings.history_length, evidence.settings.lookback_days
+
+    def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return compare_histories(batches, length, lookback)
+
     rows = (
-        compared.withColumn("wrong", ~same_bag)
-        .withColumn("misordered", same_bag & ~_equal("sequence"))
+        both.repartition("customer_id")
+        .mapInArrow(compare, COMPARED_DDL)
         .groupBy("dt")
         .agg(
-            F.sum("copies").alias("checked"),
+            F.count(F.lit(1)).alias("checked"),
             F.count_if("wrong").alias("wrong"),
             F.count_if("misordered").alias("misordered"),
-            F.sum(F.coalesce("not_before", F.lit(0))).alias("not_before"),
-            F.count_if(
-                F.lit(lookback is not None) & (F.col("oldest") > F.lit(lookback or 0))
-            ).alias("too_old"),
+            F.sum("not_before").alias("not_before"),
+            F.count_if("too_old").alias("too_old"),
             examples_of(F.col("wrong")).alias("wrong_examples"),
             examples_of(F.col("misordered")).alias("misordered_examples"),
         )
         .collect()
     )
     return {row["dt"]: _finding(row, totals[row["dt"]]) for row in rows}
+
+
+def _num_sampled(evidence: Evidence, total: int) -> int:
+    return min(total, evidence.settings.check_customers)
 
 
 def _is_sampled(totals: Mapping[date, int], limit: int) -> Column:
@@ -145,73 +164,13 @@ def _num_rows(evidence: Evidence, day: date) -> int:
     return sum(pq.read_metadata(file).num_rows for file in data_files(evidence.folder(day)))
 
 
-def _actual_checksums(sample: DataFrame) -> DataFrame:
-    # The cast names the fields: engines differ in what arrays_zip calls them.
-    action = F.arrays_zip("action_items", "action_types", "action_days_ago").cast(
-        "array<struct<item_id:bigint,action_type:bigint,days_ago:bigint>>"
-    )
-    exploded = sample.select("dt", "customer_id", F.posexplode(action).alias("position", "action"))
-    flat = exploded.select(
-        "dt",
-        "customer_id",
-        F.col("position").cast("long").alias("position"),
-        F.col("action.item_id").alias("item_id"),
-        F.col("action.action_type").alias("action_type"),
-        F.col("action.days_ago").alias("days_ago"),
-    )
-    return flat.groupBy("dt", "customer_id").agg(
-        *_checksums(""),
-        F.count_if(F.coalesce(F.col("days_ago") < 1, F.lit(True))).alias("not_before"),
-        F.max("days_ago").alias("oldest"),
-    )
-
-
-def _expected_checksums(evidence: Evidence, keys: DataFrame) -> DataFrame:
-    settings = evidence.settings
+def _actions_of(evidence: Evidence, days: Iterable[date], customers: DataFrame) -> DataFrame:
+    """All actions of the customers that a history of the days may hold."""
     published = evidence.lake.days(UNIFIED_ACTIONS.name)
-    window = {d for day in evidence.days for d in window_days(settings, published, day)}
-    actions = evidence.read(UNIFIED_ACTIONS, window).withColumnRenamed("dt", "action_day")
-    days_ago = F.datediff("dt", "action_day")
-    counts = days_ago > 0
-    if settings.lookback_days is not None:
-        counts = counts & (days_ago <= settings.lookback_days)
-    newest_first = Window.partitionBy("dt", "customer_id").orderBy(
-        F.col("occurred_at").desc(),
-        F.col("item_id").asc(),
-        F.col("action_type").asc(),
-        F.col("action_day").desc(),
-    )
-    ranked = (
-        keys.join(actions, on="customer_id", how="inner")
-        .where(counts)
-        .withColumn("position", F.row_number().over(newest_first) - 1)
-        .where(F.col("position") < settings.history_length)
-        .select(
-            "dt",
-            "customer_id",
-            F.col("position").cast("long").alias("position"),
-            F.col("item_id").cast("long").alias("item_id"),
-            F.col("action_type").cast("long").alias("action_type"),
-            F.least(days_ago, F.lit(2**15 - 1)).cast("long").alias("days_ago"),
-        )
-    )
-    return ranked.groupBy("dt", "customer_id").agg(*_checksums("expected_"))
-
-
-def _checksums(prefix: str) -> list[Column]:
-    action = ["item_id", "action_type", "days_ago"]
-    return [
-        F.count(F.lit(1)).alias(f"{prefix}num"),
-        F.sum(F.pmod(F.xxhash64(*action), F.lit(_HASH_RANGE))).alias(f"{prefix}bag"),
-        F.sum(F.pmod(F.xxhash64("position", *action), F.lit(_HASH_RANGE))).alias(
-            f"{prefix}sequence"
-        ),
-    ]
-
-
-def _equal(checksum: str) -> Column:
-    expected = F.coalesce(f"expected_{checksum}", F.lit(0)) * F.col("copies")
-    return F.coalesce(checksum, F.lit(0)) == expected
+    window = {d for day in days for d in window_days(evidence.settings, published, day)}
+    actions = evidence.read(UNIFIED_ACTIONS, window)
+    theirs = actions.join(customers, on="customer_id", how="left_semi")
+    return theirs.select("customer_id", F.lit(True).alias("is_action"), "dt", *ACTION)
 
 
 def examples_of(found: Column) -> Column:

@@ -1,18 +1,21 @@
 """The rows of training_input against customer_history, which has checks of its own.
 
-Each history is padded here once per customer and day, and judged by its shape. A row whose arrays
-hash to the same value is right in length, padding, content and order. Only rows that do not are
-looked at one by one, and charged to the first check that they break.
+Each history is judged by its shape and padded here anew. A row that is equal to it is right in
+length, padding, content and order. Only where there are others, the engine looks at each row and
+charges it to the first check that it breaks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from training_assets.checks.comparisons import COUNTED_DDL, GROUPS_DDL, count_other_rows
 from training_assets.checks.evidence import Evidence, Verdict
 from training_assets.checks.history import examples_of, listed
 from training_assets.checks.structure import (
@@ -21,7 +24,10 @@ from training_assets.checks.structure import (
     num_actions,
     verdicts_on_rows,
 )
-from training_assets.schemas import CUSTOMER_HISTORY, PADDING, TRAINING_INPUT
+from training_assets.lake import data_files
+from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
+
+_EPOCH: Final = date(1970, 1, 1)
 
 LENGTH: Final = "length"
 HOLES: Final = "holes"
@@ -78,48 +84,46 @@ def _findings(evidence: Evidence) -> dict[date, _Finding]:
 
 
 def _compare(evidence: Evidence) -> dict[date, _Finding]:
-    day = F.to_date("dt").alias("dt")
-    rows = evidence.frame(TRAINING_INPUT.name)
-    hashed = rows.select(day, "customer_id", _hash().alias("hash"))
-    is_other = ~F.coalesce(F.col("hash") == F.col("true_hash"), F.lit(False))
-    compared = hashed.join(_true_hashes(evidence), on=["dt", "customer_id"], how="left")
-    counted = (
-        compared.groupBy("dt")
-        .agg(F.count(F.lit(1)).alias("rows"), F.count_if(is_other).alias("others"))
-        .collect()
-    )
-    found = {row["dt"]: _Finding(row["rows"]) for row in counted}
-    if any(row["others"] for row in counted):
-        _look_closely(evidence, rows.withColumn("dt", day), found)
+    history = evidence.frame(CUSTOMER_HISTORY.name)
+    counted = _count(evidence)
+    found = {day: _Finding(rows) for day, (rows, _) in counted.items()}
+    if any(others for _, others in counted.values()):
+        _look_closely(evidence, history, found)
     return found
 
 
-def _hash() -> Column:
-    # With the sizes: a hash goes on from one array into the next, and passes over nulls.
-    sizes = (F.size("action_items"), F.size("action_types"))
-    return F.xxhash64(*sizes, "action_items", "action_types")
+def _count(evidence: Evidence) -> dict[date, tuple[int, int]]:
+    """By day: rows, and rows that do not carry the history of their customer."""
+    histories = {}
+    groups: list[tuple[int, int, str, int]] = []
+    for day in evidence.days:
+        number = (day - _EPOCH).days
+        of_day = evidence.lake.day_path(CUSTOMER_HISTORY.name, day).absolute()
+        histories[number] = [str(file) for file in data_files(of_day)]
+        for file in data_files(evidence.folder(day).absolute()):
+            for group in range(pq.read_metadata(file).num_row_groups):
+                groups.append((len(groups), number, str(file), group))
+    if not groups:
+        return {}
+    length = evidence.settings.history_length
 
+    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return count_other_rows(batches, histories, length)
 
-def _true_hashes(evidence: Evidence) -> DataFrame:
-    """(dt, customer_id, true_hash) of each history, padded; null where its shape is wrong."""
-    limit = evidence.settings.history_length
-
-    def padded(name: str) -> Column:
-        zeros = F.array_repeat(F.lit(PADDING), limit)
-        return F.slice(F.concat(F.col(name).cast("array<int>"), zeros), 1, limit).alias(name)
-
-    history = evidence.frame(CUSTOMER_HISTORY.name).select(
-        "dt", "customer_id", padded("action_items"), padded("action_types")
+    frame = evidence.spark.createDataFrame(groups, GROUPS_DDL)
+    spread = evidence.slots.spread(frame, F.col("number"), of=len(groups))
+    counted = (
+        spread.mapInArrow(count, COUNTED_DDL).groupBy("day").agg(F.sum("rows"), F.sum("others"))
     )
-    broken = has_wrong_length(TRAINING_INPUT, limit) | has_wrong_padding(TRAINING_INPUT, limit)
-    return history.select("dt", "customer_id", F.when(~broken, _hash()).alias("true_hash"))
+    return {_EPOCH + timedelta(days=day): (rows, others) for day, rows, others in counted.collect()}
 
 
-def _look_closely(evidence: Evidence, rows: DataFrame, found: dict[date, _Finding]) -> None:
+def _look_closely(evidence: Evidence, histories: DataFrame, found: dict[date, _Finding]) -> None:
     """Say of each row in which way it differs, and add it up in ``found``."""
     limit = evidence.settings.history_length
     n = num_actions()
-    history = evidence.frame(CUSTOMER_HISTORY.name).select(
+    rows = evidence.frame(TRAINING_INPUT.name).withColumn("dt", F.to_date("dt"))
+    history = histories.select(
         "dt",
         "customer_id",
         F.col("action_items").alias("true_items"),

@@ -18,7 +18,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from training_assets import pipeline
-from training_assets.checks import CHECKS, CheckResult
+from training_assets.checks import CHECKS, CheckResult, history
 from training_assets.lake import Lake, data_files
 from training_assets.pipeline import build_days, check_days
 from training_assets.schemas import (
@@ -582,6 +582,21 @@ def test_history_that_cannot_be_read_fails_what_is_compared_with_it_and_no_other
     assert failed(results) == [(*name, BAD_DAY) for name in names]
     message = next(r.message for r in results if r.check.table == TRAINING_INPUT.name and r.message)
     assert f"customer_history: day {BAD_DAY} is not as declared: part-00000.parquet" in message
+
+
+@on_sail_only
+def test_days_compared_one_after_the_other_are_judged_alike(
+    spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_HISTORIES_AT_ONCE", 1)
+    set_history(SHORT, SHORT_ACTIONS[1:])(lake.day_path(CUSTOMER_HISTORY.name, BAD_DAY))
+    results = check(spark, lake, CUSTOMER_HISTORY.name, days=IMPRESSION_DAYS)
+    assert failed(results) == [(CUSTOMER_HISTORY.name, "leakage", BAD_DAY)]
+    checked = [
+        only(results, "leakage", day).figures["histories_checked"] for day in IMPRESSION_DAYS
+    ]
+    histories = [only(results, "leakage", day).figures["histories"] for day in IMPRESSION_DAYS]
+    assert checked == histories
 
 
 @on_sail_only
