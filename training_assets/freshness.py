@@ -23,6 +23,7 @@ further down is out of date.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -112,7 +113,13 @@ class Freshness:
 
     def outdated(self, table: Table, days: Sequence[date]) -> list[date]:
         """Those of ``days`` that are not published or out of date."""
+        self.look_ahead(table, days)
         return [day for day in days if not self.is_current(table, day)]
+
+    def look_ahead(self, table: Table, days: Sequence[date]) -> None:
+        """Look at the raw files of days that will be asked for; at once, which is much faster."""
+        for source in ACTION_SOURCES if table is UNIFIED_ACTIONS else (IMPRESSIONS,):
+            self._find_raw(source, days)
 
     def require_history(self, day: date) -> None:
         """Raise unless the published history of the day was built with the present settings.
@@ -140,12 +147,24 @@ class Freshness:
 
     def raw(self, table: Table, days: Sequence[date]) -> RawDays:
         """The raw files of the days, each day listed and looked at once."""
+        self._find_raw(table, days)
         for day in days:
             if (table.name, day) not in self._raw:
-                allow = self.settings.missing_raw == "empty"
-                found = find_raw_days(self.lake.root, table, [day], allow_missing=allow)
-                self._raw[table.name, day] = found
+                self._raw[table.name, day] = self._look_at(table, [day])
         return RawDays.of([self._raw[table.name, day] for day in days])
+
+    def _find_raw(self, table: Table, days: Sequence[date]) -> None:
+        # Each look goes through all names of the table. Where something is wrong with one of many
+        # days, each is looked at alone when it is asked for.
+        missing = [day for day in days if (table.name, day) not in self._raw]
+        if len(missing) > 1:
+            with suppress(TrainingAssetsError):
+                found = self._look_at(table, missing)
+                self._raw |= {(table.name, day): found.of_day(day) for day in missing}
+
+    def _look_at(self, table: Table, days: Sequence[date]) -> RawDays:
+        allow = self.settings.missing_raw == "empty"
+        return find_raw_days(self.lake.root, table, days, allow_missing=allow)
 
     def fingerprint(self, table: Table, day: date) -> dict[str, list[Any]]:
         """By name: [bytes, mtime_ns] of a file in the day's folder, [rows, hash] of a flat one.

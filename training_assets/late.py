@@ -77,9 +77,9 @@ def find_outdated(
     lake = freshness.lake
     found = []
     for table in TABLES.values():
-        for day in lake.days(table.name):
-            if _is_within(day, first, last) and (late := outdated_day(freshness, table, day)):
-                found.append(late)
+        days = [day for day in lake.days(table.name) if _is_within(day, first, last)]
+        freshness.look_ahead(table, days)
+        found += [late for day in days if (late := outdated_day(freshness, table, day))]
     found += [late for late in _missing_days(freshness) if _is_within(late.day, first, last)]
     order = list(TABLES)
     ordered = tuple(sorted(found, key=lambda late: (order.index(late.table), late.day)))

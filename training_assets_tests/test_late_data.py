@@ -20,13 +20,15 @@ import pytest
 from click.testing import CliRunner
 from pyspark.sql import SparkSession
 
-from training_assets import cli
+from training_assets import cli, freshness
 from training_assets.assets.outdated import SENSOR
 from training_assets.freshness import Freshness, pack, unpack
 from training_assets.lake import MANIFEST, Lake
 from training_assets.late import contiguous, days_in_words, find_outdated
 from training_assets.pipeline import build_days, check_days
+from training_assets.raw import find_raw_days
 from training_assets.schemas import (
+    ACTION_SOURCES,
     CUSTOMER_HISTORY,
     PREVIOUS_ORDERS,
     TABLES,
@@ -91,6 +93,24 @@ def reasons(lake: Lake, settings: Settings = SETTINGS) -> str:
         f"{late.table} {late.day}: {'; '.join(late.reasons)}"
         for late in find_outdated(Freshness(lake, settings)).days
     )
+
+
+@on_sail_only
+def test_raw_folders_are_looked_through_once_for_all_days(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Days] = []
+
+    def find(root: Path, table: Table, days: Days, **knobs: Any) -> Any:
+        looks.append(days)
+        return find_raw_days(root, table, days, **knobs)
+
+    monkeypatch.setattr(freshness, "find_raw_days", find)
+    assert Freshness(lake, SETTINGS).outdated(UNIFIED_ACTIONS, ACTION_DAYS) == []
+    assert looks == [ACTION_DAYS] * len(ACTION_SOURCES)
+    # A day that cannot be looked at says nothing of the others.
+    shutil.rmtree(raw_file(lake.root, "clicks", before(5)).parent)
+    assert Freshness(lake, SETTINGS).outdated(UNIFIED_ACTIONS, ACTION_DAYS) == [before(5)]
 
 
 # --- the scenarios --------------------------------------------------------------------------------
