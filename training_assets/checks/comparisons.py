@@ -5,6 +5,7 @@ for each day, and training rows are read by another reader than the writer of th
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from training_assets.schemas import (
     MAX_ITEM_ID,
     MIN_ITEM_ID,
     PADDING,
+    UNIFIED_ACTIONS,
 )
 
 ACTION: Final = ("occurred_at", "item_id", "action_type")
@@ -28,8 +30,13 @@ LISTS: Final = ("action_items", "action_types", "action_days_ago")
 COMPARED_DDL: Final = (
     "dt date, customer_id long, wrong boolean, misordered boolean, not_before long, too_old boolean"
 )
-GROUPS_DDL: Final = "number int, day int, path string, row_group int"
-COUNTED_DDL: Final = "day int, rows long, others long"
+FILES_DDL: Final = "number int, dt date, path string"
+ACTIONS_DDL: Final = (
+    "customer_id long, is_action boolean, dt date, occurred_at timestamp, item_id int, "
+    "action_type tinyint"
+)
+GROUPS_DDL: Final = "number int, dt date, path string, row_group int"
+COUNTED_DDL: Final = "dt date, rows long, others long"
 
 _COMPARED: Final = pa.schema(
     [
@@ -41,14 +48,21 @@ _COMPARED: Final = pa.schema(
         ("too_old", pa.bool_()),
     ]
 )
+_NO_ACTIONS: Final = pa.schema(
+    [
+        ("customer_id", pa.int64()),
+        ("dt", pa.date32()),
+        *(UNIFIED_ACTIONS.arrow_schema.field(name) for name in ACTION),
+    ]
+).empty_table()
 _NO_HISTORIES: Final = pa.schema(
     [
         ("customer_id", pa.int64()),
         ("dt", pa.date32()),
-        *zip(LISTS, map(pa.list_, (pa.int32(), pa.int8(), pa.int16())), strict=True),
+        *(CUSTOMER_HISTORY.arrow_schema.field(name) for name in LISTS),
     ]
 ).empty_table()
-_COUNTED: Final = pa.schema([("day", pa.int32()), ("rows", pa.int64()), ("others", pa.int64())])
+_COUNTED: Final = pa.schema([("dt", pa.date32()), ("rows", pa.int64()), ("others", pa.int64())])
 _MAX_DAYS_AGO: Final = 2**15 - 1
 # Neither an item nor a type nor a number of days: it equals nothing that is right.
 _NULL: Final = -1
@@ -56,6 +70,7 @@ _NULL: Final = -1
 _BOUNDS: Final = ((MIN_ITEM_ID, MAX_ITEM_ID), (min(ACTION_TYPES), max(ACTION_TYPES)))
 # Actions that are looked through at once for more of a day than a history can have.
 _PART: Final = 2**20
+_ACTIONS_PER_BATCH: Final = 2**16
 # Customers times this plus the day: more days than there are.
 _SPAN: Final = 2**33
 _ROWS_AT_ONCE: Final = 2_048
@@ -64,6 +79,32 @@ Batches = Iterable[pa.RecordBatch]
 
 
 # ------------------------------------------------------------------------ customer_history
+
+
+def read_actions(files: Batches, customers: Ints) -> Iterator[pa.RecordBatch]:
+    """The actions of some customers, as of ``ACTIONS_DDL``, from files of ``unified_actions``.
+
+    ``files`` are rows of ``FILES_DDL``.
+    """
+    customers, columns = np.sort(customers), ["customer_id", *ACTION]
+    held: list[pa.Table] = []
+    for file in (row for batch in files for row in batch.to_pylist()):
+        with pq.ParquetFile(file["path"]) as parquet:
+            rows = parquet.read(columns, use_threads=False).select(columns)
+        ids = ints(rows["customer_id"])
+        if not len(ids):
+            continue
+        # Each run of one customer is looked up once.
+        starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1])))
+        is_theirs = np.isin(ids[starts], customers, kind="sort")
+        found = rows.filter(pa.array(np.repeat(is_theirs, np.diff(starts, append=len(ids)))))
+        found = found.add_column(1, "is_action", pa.repeat(True, len(found)))
+        held.append(found.add_column(2, "dt", pa.repeat(pa.scalar(file["dt"]), len(found))))
+        if sum(map(len, held)) >= _ACTIONS_PER_BATCH:
+            yield from pa.concat_tables(held).combine_chunks().to_batches()
+            held = []
+    if held:
+        yield from pa.concat_tables(held).combine_chunks().to_batches()
 
 
 def compare_histories(
@@ -136,21 +177,26 @@ class _Actions(NamedTuple):
 
 def _apart(batches: Batches, history_length: int) -> tuple[pa.Table, _Actions]:
     """The histories, and the actions without most of what no history can have."""
-    histories = [_NO_HISTORIES]
-    parts = [_Actions(*(np.empty(0, np.int64) for _ in _Actions._fields))]
-    part: list[_Actions] = []
+    histories, actions = [_NO_HISTORIES], [_Actions.of(_NO_ACTIONS)]
+    for rows in _in_parts(batches):
+        others = rows.select(_NO_HISTORIES.column_names).filter(pc.invert(rows["is_action"]))
+        # Engines name the elements of lists differently.
+        histories.append(others.cast(_NO_HISTORIES.schema))
+        some = rows.select(_NO_ACTIONS.column_names).filter(rows["is_action"])
+        actions.append(_newest_of_days(_Actions.of(some), history_length))
+    return pa.concat_tables(histories), _Actions.concat(actions)
+
+
+def _in_parts(batches: Batches) -> Iterator[pa.Table]:
+    """The rows in fewer and longer pieces."""
+    held: list[pa.RecordBatch] = []
     for batch in batches:
-        is_action = batch["is_action"]
-        actions = pa.Table.from_batches([batch.select(["customer_id", "dt", *ACTION])])
-        if is_action.true_count < len(batch):
-            actions = actions.filter(is_action)
-            others = batch.select(_NO_HISTORIES.column_names).filter(pc.invert(is_action))
-            histories.append(pa.Table.from_batches([others]).cast(_NO_HISTORIES.schema))
-        part.append(_Actions.of(actions))
-        if sum(len(actions.day) for actions in part) > _PART:
-            parts.append(_newest_of_days(_Actions.concat(part), history_length))
-            part = []
-    return pa.concat_tables(histories), _Actions.concat([*parts, *part])
+        held.append(batch)
+        if sum(map(len, held)) >= _PART:
+            yield pa.Table.from_batches(held)
+            held = []
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 def _newest_of_days(actions: _Actions, history_length: int) -> _Actions:
@@ -185,7 +231,7 @@ def _in_any_order(history: Sequence[Ints]) -> list[Ints]:
 
 
 def count_other_rows(
-    groups: Batches, histories: Mapping[int, Sequence[str]], history_length: int
+    groups: Batches, histories: Mapping[date, Sequence[str]], history_length: int
 ) -> Iterator[pa.RecordBatch]:
     """How many training rows of each row group do not carry the history of their customer.
 
@@ -198,7 +244,8 @@ def count_other_rows(
         with pq.ParquetFile(group["path"]) as file:
             number = group["row_group"]
             customers = ints(file.read_row_group(number, ["customer_id"])["customer_id"])
-            known = _Histories(histories[group["day"]], np.unique(customers), history_length)
+            paths = histories.get(group["dt"], ())
+            known = _Histories(paths, np.unique(customers), history_length)
             read = file.iter_batches(
                 _ROWS_AT_ONCE,
                 row_groups=[number],
@@ -208,7 +255,7 @@ def count_other_rows(
             for rows in read:
                 num_rows += len(rows)
                 num_others += int(np.count_nonzero(~known.are_carried_by(rows)))
-        yield _batch([(group["day"], num_rows, num_others)], _COUNTED)
+        yield _batch([(group["dt"], num_rows, num_others)], _COUNTED)
 
 
 class _Histories:

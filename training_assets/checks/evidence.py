@@ -91,21 +91,41 @@ class Evidence:
 
         Where ``is_apart``, raises ``SchemaError`` for a day that is not as declared.
         """
-        place = self.staging if self.staging and table == self.table else self.lake
+        place = self._place(table)
         if not self.is_apart:
             return place.read(self.spark, table, days)
-        folders = sorted(place.table_path(table.name).glob("dt=*"))
-        broken = {f: found for f in folders if (found := schema_problems(table, f))}
-        if not broken:
-            return place.read(self.spark, table, days)
-        wanted = {place.day_path(table.name, day): day for day in sorted(days)}
-        for folder in wanted.keys() & broken.keys():
-            raise SchemaError(
-                f"{table.name}: day {wanted[folder]} is not as declared: "
-                f"{'; '.join(broken[folder][:5])}. Materialize it again."
-            )
-        parts = [self._read_day(table, wanted[f], f) for f in folders if f in wanted]
-        return _union(parts) if parts else self.spark.createDataFrame([], schema=table.ddl)
+        folders = self._require_declared(table, days)
+        if not folders:
+            return self.spark.createDataFrame([], schema=table.ddl)
+        return _union([self._read_day(table, day, folder) for day, folder in folders.items()])
+
+    def files(self, table: Table, days: Iterable[date]) -> dict[date, list[Path]]:
+        """Data files of the days that there are, for workers to read; errors as of ``read``."""
+        if self.is_apart:
+            folders = self._require_declared(table, days)
+        else:
+            place = self._place(table)
+            folders = {day: place.day_path(table.name, day) for day in sorted(days)}
+        found = {day: data_files(folder.absolute()) for day, folder in folders.items()}
+        return {day: files for day, files in found.items() if files}
+
+    def _place(self, table: Table) -> Lake | Staging:
+        return self.staging if self.staging and table == self.table else self.lake
+
+    def _require_declared(self, table: Table, days: Iterable[date]) -> dict[date, Path]:
+        """Folders of the days that there are; raises ``SchemaError`` for one not as declared."""
+        place, folders = self._place(table), {}
+        for day in sorted(days):
+            folder = place.day_path(table.name, day)
+            if not folder.is_dir():
+                continue
+            if problems := schema_problems(table, folder):
+                raise SchemaError(
+                    f"{table.name}: day {day} is not as declared: {'; '.join(problems[:5])}. "
+                    "Materialize it again."
+                )
+            folders[day] = folder
+        return folders
 
     def _read_day(self, table: Table, day: date, folder: Path) -> DataFrame:
         stored = ", ".join(f"`{column.name}` {column.type}" for column in table.stored_columns)

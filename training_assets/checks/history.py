@@ -1,10 +1,9 @@
 """Leakage and order, found by another way than the one the tables were built.
 
-The build reads compacted actions by ranges of customers, in its own order. Here the engine reads
-``unified_actions`` as published, and each history is held against the newest of its customer's
-actions whose day counts: the same (right), the same in another order (order_and_ties) or
-other ones (leakage). Nothing is taken from ``action_days_ago`` on trust: it is part of what is
-compared.
+The build reads compacted actions by ranges of customers. Here ``unified_actions`` is read as it was
+published, and each history is held against the newest of its customer's actions whose day counts:
+the same (right), the same in another order (order_and_ties) or other ones (leakage). Nothing is
+taken from ``action_days_ago`` on trust: it is part of what is compared.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,15 +11,24 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from training_assets.checks.comparisons import ACTION, COMPARED_DDL, LISTS, compare_histories
+from training_assets.checks.comparisons import (
+    ACTIONS_DDL,
+    COMPARED_DDL,
+    FILES_DDL,
+    LISTS,
+    compare_histories,
+    read_actions,
+)
 from training_assets.checks.evidence import Evidence, Figure, Verdict
 from training_assets.checks.structure import has_wrong_length, has_wrong_padding
 from training_assets.freshness import window_days
+from training_assets.kernels.timelines import Ints
 from training_assets.lake import data_files
 from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS
 
@@ -28,6 +36,9 @@ _BUCKETS: Final = 100_000
 # Workers hold all actions of the customers whose histories they compare.
 _HISTORIES_AT_ONCE: Final = 16_000
 _EXAMPLES: Final = 3
+_MIN_TASKS: Final = 2
+_MAX_TASKS: Final = 128
+_BYTES_PER_TASK: Final = 2**24
 
 
 def check_leakage(evidence: Evidence) -> Mapping[date, Verdict]:
@@ -115,12 +126,13 @@ def _compare_days(evidence: Evidence, totals: Mapping[date, int]) -> dict[date, 
     if not any(totals.values()):
         return {}
     limit = evidence.settings.check_customers
-    stored = evidence.read(CUSTOMER_HISTORY, totals).where(_is_sampled(totals, limit))
-    stored = stored.where(F.col("customer_id").isNotNull())
+    stored = evidence.read(CUSTOMER_HISTORY, totals).where(F.col("customer_id").isNotNull())
+    stored = stored.where(_is_sampled(totals, limit))
     histories = stored.where(_is_sound(evidence)).select(
         "customer_id", F.lit(False).alias("is_action"), "dt", *LISTS
     )
-    actions = _actions_of(evidence, totals, stored.select("customer_id").distinct())
+    customers = [row[0] for row in stored.select("customer_id").distinct().collect()]
+    actions = _actions_of(evidence, totals, np.array(customers, np.int64))
     both = histories.unionByName(actions, allowMissingColumns=True)
     length, lookback = evidence.settings.history_length, evidence.settings.lookback_days
 
@@ -164,13 +176,27 @@ def _num_rows(evidence: Evidence, day: date) -> int:
     return sum(pq.read_metadata(file).num_rows for file in data_files(evidence.folder(day)))
 
 
-def _actions_of(evidence: Evidence, days: Iterable[date], customers: DataFrame) -> DataFrame:
+def _actions_of(evidence: Evidence, days: Iterable[date], customers: Ints) -> DataFrame:
     """All actions of the customers that a history of the days may hold."""
     published = evidence.lake.days(UNIFIED_ACTIONS.name)
     window = {d for day in days for d in window_days(evidence.settings, published, day)}
-    actions = evidence.read(UNIFIED_ACTIONS, window)
-    theirs = actions.join(customers, on="customer_id", how="left_semi")
-    return theirs.select("customer_id", F.lit(True).alias("is_action"), "dt", *ACTION)
+    found = evidence.files(UNIFIED_ACTIONS, window)
+    files = [(day, file, file.stat().st_size) for day in found for file in found[day]]
+    if not files:
+        return evidence.spark.createDataFrame([], ACTIONS_DDL)
+    # Tasks of about as many bytes each.
+    ends = np.cumsum([size for _, _, size in files])
+    num_tasks = int(min(_MIN_TASKS + ends[-1] // _BYTES_PER_TASK, _MAX_TASKS))
+    rows = [
+        (int((end - 1) * num_tasks // ends[-1]), day, str(file))
+        for (day, file, _), end in zip(files, ends, strict=True)
+    ]
+
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return read_actions(batches, customers)
+
+    frame = evidence.spark.createDataFrame(rows, FILES_DDL)
+    return evidence.slots.spread(frame, F.col("number"), of=num_tasks).mapInArrow(read, ACTIONS_DDL)
 
 
 def examples_of(found: Column) -> Column:

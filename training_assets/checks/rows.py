@@ -7,12 +7,12 @@ charges it to the first check that it breaks.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from training_assets.checks.comparisons import COUNTED_DDL, GROUPS_DDL, count_other_rows
@@ -24,10 +24,7 @@ from training_assets.checks.structure import (
     num_actions,
     verdicts_on_rows,
 )
-from training_assets.lake import data_files
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
-
-_EPOCH: Final = date(1970, 1, 1)
 
 LENGTH: Final = "length"
 HOLES: Final = "holes"
@@ -84,25 +81,24 @@ def _findings(evidence: Evidence) -> dict[date, _Finding]:
 
 
 def _compare(evidence: Evidence) -> dict[date, _Finding]:
-    history = evidence.frame(CUSTOMER_HISTORY.name)
     counted = _count(evidence)
     found = {day: _Finding(rows) for day, (rows, _) in counted.items()}
     if any(others for _, others in counted.values()):
-        _look_closely(evidence, history, found)
+        _look_closely(evidence, found)
     return found
 
 
 def _count(evidence: Evidence) -> dict[date, tuple[int, int]]:
     """By day: rows, and rows that do not carry the history of their customer."""
-    histories = {}
-    groups: list[tuple[int, int, str, int]] = []
-    for day in evidence.days:
-        number = (day - _EPOCH).days
-        of_day = evidence.lake.day_path(CUSTOMER_HISTORY.name, day).absolute()
-        histories[number] = [str(file) for file in data_files(of_day)]
-        for file in data_files(evidence.folder(day).absolute()):
+    histories = {
+        day: [str(file) for file in files]
+        for day, files in evidence.files(CUSTOMER_HISTORY, evidence.days).items()
+    }
+    groups: list[tuple[int, date, str, int]] = []
+    for day, files in evidence.files(TRAINING_INPUT, evidence.days).items():
+        for file in files:
             for group in range(pq.read_metadata(file).num_row_groups):
-                groups.append((len(groups), number, str(file), group))
+                groups.append((len(groups), day, str(file), group))
     if not groups:
         return {}
     length = evidence.settings.history_length
@@ -113,17 +109,17 @@ def _count(evidence: Evidence) -> dict[date, tuple[int, int]]:
     frame = evidence.spark.createDataFrame(groups, GROUPS_DDL)
     spread = evidence.slots.spread(frame, F.col("number"), of=len(groups))
     counted = (
-        spread.mapInArrow(count, COUNTED_DDL).groupBy("day").agg(F.sum("rows"), F.sum("others"))
+        spread.mapInArrow(count, COUNTED_DDL).groupBy("dt").agg(F.sum("rows"), F.sum("others"))
     )
-    return {_EPOCH + timedelta(days=day): (rows, others) for day, rows, others in counted.collect()}
+    return {day: (rows, others) for day, rows, others in counted.collect()}
 
 
-def _look_closely(evidence: Evidence, histories: DataFrame, found: dict[date, _Finding]) -> None:
+def _look_closely(evidence: Evidence, found: dict[date, _Finding]) -> None:
     """Say of each row in which way it differs, and add it up in ``found``."""
     limit = evidence.settings.history_length
     n = num_actions()
     rows = evidence.frame(TRAINING_INPUT.name).withColumn("dt", F.to_date("dt"))
-    history = histories.select(
+    history = evidence.frame(CUSTOMER_HISTORY.name).select(
         "dt",
         "customer_id",
         F.col("action_items").alias("true_items"),

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -231,13 +231,12 @@ def test_rows_that_do_not_carry_the_history_of_their_customer_are_counted(
         columns["action_days_ago"] = columns["action_types"]
         table = pa.table(columns, schema=CUSTOMER_HISTORY.arrow_schema)
         pq.write_table(table, histories[-1], row_group_size=2)
-    day = (DAY - date(1970, 1, 1)).days
-    groups = [{"number": n, "day": day, "path": str(file), "row_group": n} for n in range(7)]
+    groups = [{"number": n, "dt": DAY, "path": str(file), "row_group": n} for n in range(7)]
     batch = pa.RecordBatch.from_pylist(groups)
-    counted = [b.to_pylist()[0] for b in count_other_rows([batch], {day: histories}, LENGTH)]
+    counted = [b.to_pylist()[0] for b in count_other_rows([batch], {DAY: histories}, LENGTH)]
     expected = [rows[start : start + 30] for start in range(0, len(rows), 30)]
     assert counted == [
-        {"day": day, "rows": len(some), "others": sum(not row[3] for row in some)}
+        {"dt": DAY, "rows": len(some), "others": sum(not row[3] for row in some)}
         for some in expected
     ]
 
@@ -247,6 +246,6 @@ def test_without_any_history_all_rows_are_others(tmp_path: Path) -> None:
     columns = {name: [1, 1] for name in TRAINING_INPUT.arrow_schema.names}
     columns |= {"ranking_id": ["a", "b"], **{name: [padded([])] * 2 for name in LISTS[:2]}}
     pq.write_table(pa.table(columns, schema=TRAINING_INPUT.arrow_schema), file)
-    groups = pa.RecordBatch.from_pylist([{"day": 1, "path": str(file), "row_group": 0}])
-    (counted,) = count_other_rows([groups], {1: []}, LENGTH)
-    assert counted.to_pylist() == [{"day": 1, "rows": 2, "others": 2}]
+    groups = pa.RecordBatch.from_pylist([{"dt": DAY, "path": str(file), "row_group": 0}])
+    (counted,) = count_other_rows([groups], {DAY: []}, LENGTH)
+    assert counted.to_pylist() == [{"dt": DAY, "rows": 2, "others": 2}]
