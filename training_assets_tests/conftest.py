@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pyspark.sql import SparkSession
 
+from training_assets import slots
 from training_assets.engine import java_version, spark_session
 
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -54,8 +55,14 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def spark(engine: str) -> Iterator[SparkSession]:
     """The engine's session, shared by all tests of that engine."""
-    with spark_session(engine, memory="2g", conf=_SMALL_SPARK if engine == "spark" else {}) as s:
-        yield s
+    with pytest.MonkeyPatch.context() as patch:
+        if engine == "spark":
+            # A task of Spark costs more than these few rows, with a Python worker for each.
+            patch.setattr(slots, "_MAX_SLOTS", 4)
+        with spark_session(
+            engine, memory="2g", conf=_SMALL_SPARK if engine == "spark" else {}
+        ) as s:
+            yield s
 
 
 def _is_on_spark(nodeid: str) -> bool:
