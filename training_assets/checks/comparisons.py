@@ -31,9 +31,10 @@ COMPARED_DDL: Final = (
     "dt date, customer_id long, wrong boolean, misordered boolean, not_before long, too_old boolean"
 )
 FILES_DDL: Final = "number int, dt date, path string"
-ACTIONS_DDL: Final = (
-    "customer_id long, is_action boolean, dt date, occurred_at timestamp, item_id int, "
-    "action_type tinyint"
+# Histories as bytes: a null for each list of each action takes Spark minutes.
+BOTH_DDL: Final = (
+    "customer_id long, dt date, occurred_at timestamp, item_id int, action_type tinyint, "
+    "history binary"
 )
 GROUPS_DDL: Final = "number int, dt date, path string, row_group int"
 COUNTED_DDL: Final = "dt date, rows long, others long"
@@ -48,20 +49,16 @@ _COMPARED: Final = pa.schema(
         ("too_old", pa.bool_()),
     ]
 )
-_NO_ACTIONS: Final = pa.schema(
+_BOTH: Final = pa.schema(
     [
         ("customer_id", pa.int64()),
         ("dt", pa.date32()),
         *(UNIFIED_ACTIONS.arrow_schema.field(name) for name in ACTION),
+        ("history", pa.binary()),
     ]
-).empty_table()
-_NO_HISTORIES: Final = pa.schema(
-    [
-        ("customer_id", pa.int64()),
-        ("dt", pa.date32()),
-        *(CUSTOMER_HISTORY.arrow_schema.field(name) for name in LISTS),
-    ]
-).empty_table()
+)
+# Of items, types and days ago in the bytes of a history.
+_DTYPES: Final[tuple[np.dtype[Any], ...]] = tuple(map(np.dtype, ("i4", "i1", "i2")))
 _COUNTED: Final = pa.schema([("dt", pa.date32()), ("rows", pa.int64()), ("others", pa.int64())])
 _MAX_DAYS_AGO: Final = 2**15 - 1
 # Neither an item nor a type nor a number of days: it equals nothing that is right.
@@ -82,7 +79,7 @@ Batches = Iterable[pa.RecordBatch]
 
 
 def read_actions(files: Batches, customers: Ints) -> Iterator[pa.RecordBatch]:
-    """The actions of some customers, as of ``ACTIONS_DDL``, from files of ``unified_actions``.
+    """The actions of some customers, as of ``BOTH_DDL``, from files of ``unified_actions``.
 
     ``files`` are rows of ``FILES_DDL``.
     """
@@ -98,8 +95,8 @@ def read_actions(files: Batches, customers: Ints) -> Iterator[pa.RecordBatch]:
         starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1])))
         is_theirs = np.isin(ids[starts], customers, kind="sort")
         found = rows.filter(pa.array(np.repeat(is_theirs, np.diff(starts, append=len(ids)))))
-        found = found.add_column(1, "is_action", pa.repeat(True, len(found)))
-        held.append(found.add_column(2, "dt", pa.repeat(pa.scalar(file["dt"]), len(found))))
+        found = found.add_column(1, "dt", pa.repeat(pa.scalar(file["dt"]), len(found)))
+        held.append(found.append_column("history", pa.nulls(len(found), pa.binary())))
         if sum(map(len, held)) >= _ACTIONS_PER_BATCH:
             yield from pa.concat_tables(held).combine_chunks().to_batches()
             held = []
@@ -107,19 +104,45 @@ def read_actions(files: Batches, customers: Ints) -> Iterator[pa.RecordBatch]:
         yield from pa.concat_tables(held).combine_chunks().to_batches()
 
 
+def pack_histories(batches: Batches) -> Iterator[pa.RecordBatch]:
+    """Histories (customer_id, dt and ``LISTS``, of equal lengths) as rows of ``BOTH_DDL``."""
+    for batch in batches:
+        rows = pa.Table.from_batches([batch])
+        lists = [_lists(rows[name]) for name in LISTS]
+        packed = [
+            b"".join(
+                values[offsets[n] : offsets[n + 1]].astype(dtype).tobytes()
+                for (offsets, values), dtype in zip(lists, _DTYPES, strict=True)
+            )
+            for n in range(len(rows))
+        ]
+        nothing = [pa.nulls(len(rows), _BOTH.field(name).type) for name in ACTION]
+        columns = [batch["customer_id"], batch["dt"], *nothing, pa.array(packed, pa.binary())]
+        yield pa.RecordBatch.from_arrays(columns, schema=_BOTH)
+
+
+def _unpacked(history: bytes) -> list[Ints]:
+    size = len(history) // sum(dtype.itemsize for dtype in _DTYPES)
+    found, start = [], 0
+    for dtype in _DTYPES:
+        found.append(np.frombuffer(history, dtype, size, start))
+        start += size * dtype.itemsize
+    return found
+
+
 def compare_histories(
     batches: Batches, history_length: int, lookback_days: int | None
 ) -> Iterator[pa.RecordBatch]:
     """A row for each history: in what it differs from the actions of its customer.
 
-    The batches have the columns ``customer_id, is_action, dt`` and those of ``ACTION`` and
-    ``LISTS``: histories and actions of the same customers, in any order, because an engine may
-    leave out a sort. All are held at once, of a day's actions no more than a history can have.
+    The batches are rows of ``BOTH_DDL``: histories and actions of the same customers, in any order,
+    because an engine may leave out a sort. All are held at once, of a day's actions no more than a
+    history can have.
     """
     histories, actions = _apart(batches, history_length)
     histories = histories.sort_by("customer_id").combine_chunks()
     customers, days = ints(histories["customer_id"]), ints(histories["dt"])
-    claims = [_lists(histories[name]) for name in LISTS]
+    claims = histories["history"].to_pylist()
     by_customer = np.argsort(actions.customer, kind="stable")
     owners = actions.customer[by_customer]
     found = []
@@ -135,7 +158,7 @@ def compare_histories(
             newest = np.flatnonzero(counts)[:history_length]
             ago = np.minimum(days_ago[newest], _MAX_DAYS_AGO)
             true = [theirs.item[newest], theirs.kind[newest], ago]
-            claimed = [values[offsets[n] : offsets[n + 1]] for offsets, values in claims]
+            claimed = _unpacked(claims[n])
             is_same = _equal(claimed, true)
             has_same = is_same or _equal(_in_any_order(claimed), _in_any_order(true))
             not_before = np.count_nonzero(claimed[2] < 1)
@@ -177,12 +200,12 @@ class _Actions(NamedTuple):
 
 def _apart(batches: Batches, history_length: int) -> tuple[pa.Table, _Actions]:
     """The histories, and the actions without most of what no history can have."""
-    histories, actions = [_NO_HISTORIES], [_Actions.of(_NO_ACTIONS)]
+    nothing = _BOTH.empty_table()
+    histories, actions = [nothing], [_Actions.of(nothing)]
     for rows in _in_parts(batches):
-        others = rows.select(_NO_HISTORIES.column_names).filter(pc.invert(rows["is_action"]))
-        # Engines name the elements of lists differently.
-        histories.append(others.cast(_NO_HISTORIES.schema))
-        some = rows.select(_NO_ACTIONS.column_names).filter(rows["is_action"])
+        is_history = pc.is_valid(rows["history"])
+        histories.append(rows.filter(is_history).cast(_BOTH))
+        some = rows.drop_columns(["history"]).filter(pc.invert(is_history))
         actions.append(_newest_of_days(_Actions.of(some), history_length))
     return pa.concat_tables(histories), _Actions.concat(actions)
 

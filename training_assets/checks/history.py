@@ -18,11 +18,12 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from training_assets.checks.comparisons import (
-    ACTIONS_DDL,
+    BOTH_DDL,
     COMPARED_DDL,
     FILES_DDL,
     LISTS,
     compare_histories,
+    pack_histories,
     read_actions,
 )
 from training_assets.checks.evidence import Evidence, Figure, Verdict
@@ -128,12 +129,10 @@ def _compare_days(evidence: Evidence, totals: Mapping[date, int]) -> dict[date, 
     limit = evidence.settings.check_customers
     stored = evidence.read(CUSTOMER_HISTORY, totals).where(F.col("customer_id").isNotNull())
     stored = stored.where(_is_sampled(totals, limit))
-    histories = stored.where(_is_sound(evidence)).select(
-        "customer_id", F.lit(False).alias("is_action"), "dt", *LISTS
-    )
+    sound = stored.where(_is_sound(evidence)).select("customer_id", "dt", *LISTS)
     customers = [row[0] for row in stored.select("customer_id").distinct().collect()]
     actions = _actions_of(evidence, totals, np.array(customers, np.int64))
-    both = histories.unionByName(actions, allowMissingColumns=True)
+    both = sound.mapInArrow(pack_histories, BOTH_DDL).unionByName(actions)
     length, lookback = evidence.settings.history_length, evidence.settings.lookback_days
 
     def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -183,7 +182,7 @@ def _actions_of(evidence: Evidence, days: Iterable[date], customers: Ints) -> Da
     found = evidence.files(UNIFIED_ACTIONS, window)
     files = [(day, file, file.stat().st_size) for day in found for file in found[day]]
     if not files:
-        return evidence.spark.createDataFrame([], ACTIONS_DDL)
+        return evidence.spark.createDataFrame([], BOTH_DDL)
     # Tasks of about as many bytes each.
     ends = np.cumsum([size for _, _, size in files])
     num_tasks = int(min(_MIN_TASKS + ends[-1] // _BYTES_PER_TASK, _MAX_TASKS))
@@ -196,7 +195,7 @@ def _actions_of(evidence: Evidence, days: Iterable[date], customers: Ints) -> Da
         return read_actions(batches, customers)
 
     frame = evidence.spark.createDataFrame(rows, FILES_DDL)
-    return evidence.slots.spread(frame, F.col("number"), of=num_tasks).mapInArrow(read, ACTIONS_DDL)
+    return evidence.slots.spread(frame, F.col("number"), of=num_tasks).mapInArrow(read, BOTH_DDL)
 
 
 def examples_of(found: Column) -> Column:

@@ -11,7 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from training_assets.checks import comparisons
-from training_assets.checks.comparisons import ACTION, LISTS, compare_histories, count_other_rows
+from training_assets.checks.comparisons import (
+    ACTION,
+    LISTS,
+    compare_histories,
+    count_other_rows,
+    pack_histories,
+)
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, UNIFIED_ACTIONS
 from training_assets_tests import reference
 from training_assets_tests.frames import DAY, before
@@ -100,11 +106,12 @@ def test_each_history_is_judged_as_the_reference_says(
             )
             lists = zip(*claimed, strict=True) if claimed else ((), (), ())
             arrays = dict(zip(LISTS, map(list, lists), strict=True))
-            rows.append({"customer_id": customer, "is_action": False, "dt": day, **arrays})
+            rows.append({"customer_id": customer, "dt": day, **arrays})
+    histories = pa.Table.from_pylist(rows, HISTORIES_SCHEMA).to_batches(4)
+    rows = pa.Table.from_batches(pack_histories(histories)).to_pylist()
     rows += [
         {
             "customer_id": a.customer_id,
-            "is_action": True,
             "dt": a.day,
             "occurred_at": a.at,
             "item_id": a.item_id,
@@ -121,13 +128,15 @@ def test_each_history_is_judged_as_the_reference_says(
     assert sorted(found.to_pylist(), key=key) == sorted(expected, key=key)
 
 
+KEYS = [("customer_id", pa.int64()), ("dt", pa.date32())]
+HISTORIES_SCHEMA = pa.schema(
+    [*KEYS, *(CUSTOMER_HISTORY.arrow_schema.field(name) for name in LISTS)]
+)
 SCHEMA = pa.schema(
     [
-        ("customer_id", pa.int64()),
-        ("is_action", pa.bool_()),
-        ("dt", pa.date32()),
+        *KEYS,
         *(UNIFIED_ACTIONS.arrow_schema.field(name) for name in ACTION),
-        *(CUSTOMER_HISTORY.arrow_schema.field(name) for name in LISTS),
+        ("history", pa.binary()),
     ]
 )
 
@@ -139,12 +148,11 @@ def test_of_a_busy_day_no_more_is_held_than_a_history_can_have(
     noon = datetime(2024, 5, 1, 12, tzinfo=UTC)
     rows = {
         "customer_id": [7] * 20_000,
-        "is_action": [True] * 20_000,
         "dt": [before(3)] * 20_000,
         "occurred_at": [noon + timedelta(microseconds=n) for n in range(20_000)],
         "item_id": [1] * 20_000,
         "action_type": [1] * 20_000,
-        **dict.fromkeys(LISTS, [None] * 20_000),
+        "history": [None] * 20_000,
     }
     table = pa.table(rows, schema=SCHEMA)
     _, actions = comparisons._apart(table.to_batches(500), LENGTH)
