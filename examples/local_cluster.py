@@ -18,6 +18,7 @@ server, which keeps it, and one of a session that names the master. In Python:
 import argparse
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -189,9 +190,15 @@ def _speaks_grpc(port: int) -> bool:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """One that is free, below those that systems give to outgoing connections.
+
+    Of these one may be taken, by the master or a worker, before the server gets to bind it.
+    """
+    while True:
+        port = random.randint(20_000, 32_000)
+        with socket.socket() as tried:
+            if tried.connect_ex((HOST, port)) != 0:
+                return port
 
 
 def main() -> None:
