@@ -292,6 +292,9 @@ class _Histories:
             near &= ds.field("customer_id") <= int(customers[-1])
         columns = ["customer_id", *LISTS[:2]]
         source = ds.dataset(list(paths), schema=CUSTOMER_HISTORY.arrow_schema)
+        for name in LISTS[:2]:
+            # Without an array there is no history, and an empty one is something else.
+            near &= ds.field(name).is_valid()
         table = source.to_table(columns, filter=near, use_threads=False).sort_by("customer_id")
         self._length = history_length
         self._customers = ints(table["customer_id"])

@@ -168,7 +168,8 @@ def test_without_rows_there_is_nothing_to_say() -> None:
 
 # --- training rows against histories --------------------------------------------------------------
 
-History = tuple[int, list[int | None], list[int | None]]
+Values = list[int | None] | None
+History = tuple[int, Values, Values]
 HISTORIES: list[History] = [
     (-(2**63), [], []),
     (1, [4, 5], [1, 2]),
@@ -179,13 +180,15 @@ HISTORIES: list[History] = [
     (5, [4, 5], [1, 4]),
     (6, [4, None], [1, 2]),
     (7, [4, 5], [1]),
+    (8, None, None),
+    (9, None, []),
     (2**63 - 1, [8], [2]),
 ]
-BAD_HISTORIES, WITHOUT_HISTORY = (4, 5, 6, 7), 99
+BAD_HISTORIES, WITHOUT_HISTORY = (4, 5, 6, 7, 8, 9), 99
 
 
-def padded(values: list[int | None]) -> list[int | None]:
-    return (values + [0] * LENGTH)[:LENGTH]
+def padded(values: Values) -> list[int | None]:
+    return [*(values or []), *[0] * LENGTH][:LENGTH]
 
 
 def random_rows(rng: random.Random) -> Iterator[tuple[int, Any, Any, bool]]:
