@@ -14,13 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from training_assets.kernels.day_files import HistoryColumns, day_file, write_history_file
+from training_assets.kernels.list_parquet import JaggedLists
+from training_assets.kernels.training_rows import write_training_rows
 from training_assets.loader import TrainingDays
-from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, Table
+from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
 
 FIRST_DAY = date(2024, 3, 1)
 NUM_DAYS = 3
 NUM_ITEMS = 50_000
-HISTORIES_PER_CHUNK = 2_000
+HISTORIES_PER_FILE = 50_000
+ROWS_AT_ONCE = 2_000
 ROWS_OF_DATASET = 50_000
 BARE = "(c) bare gather, 1 thread"
 EXPANDED = "expanded"
@@ -34,76 +38,79 @@ Case = Callable[[Options, Path], Iterator[int]]
 
 
 def write_lake(options: Options, lake: Path, *, is_full: bool) -> None:
-    """``options.rows`` examples of ``options.histories`` customers a day, in both tables."""
+    """``options.rows`` examples of ``options.histories`` customers a day, in both tables.
+
+    Written by what writes them in the platform, so that all cases read the files that users have.
+    """
     rng = np.random.default_rng([options.seed, is_full])
-    per_history = options.rows // options.histories
-    with _Writer(lake, CUSTOMER_HISTORY) as histories, _Writer(lake, TRAINING_INPUT) as rows:
-        for first in range(0, options.histories, HISTORIES_PER_CHUNK):
-            customers = np.arange(first, min(first + HISTORIES_PER_CHUNK, options.histories))
-            lengths = np.full(len(customers), options.length)
-            if not is_full:
-                drawn = rng.lognormal(5.5, 1.2, len(customers)).astype(int)
-                lengths = np.minimum(drawn, options.length)
-            inside = np.arange(options.length) < lengths[:, None]
-            items = np.where(inside, rng.zipf(1.2, inside.shape) % NUM_ITEMS + 1, 0)
-            types = np.where(inside, rng.choice([1, 1, 1, 1, 1, 1, 2, 3], inside.shape), 0)
-            ago = np.sort(rng.integers(1, 366, inside.shape), axis=1)
-            ends = np.concatenate([[0], np.cumsum(lengths)])
-            histories.write(
-                customer_id=customers,
-                action_items=_lists(ends, items[inside], np.int32),
-                action_types=_lists(ends, types[inside], np.int8),
-                action_days_ago=_lists(ends, ago[inside], np.int16),
-            )
-            num_rows = len(customers) * per_history
-            ends = np.arange(num_rows + 1) * options.length
-            rows.write(
-                customer_id=customers.repeat(per_history),
-                ranking_id=np.repeat([f"ranking-{c}" for c in customers], per_history),
-                impression_item_id=rng.integers(1, NUM_ITEMS, num_rows),
-                is_order=(rng.random(num_rows) < 0.02).astype(np.int32),
-                action_items=_lists(ends, items.repeat(per_history, axis=0), np.int32),
-                action_types=_lists(ends, types.repeat(per_history, axis=0), np.int32),
-            )
+    day = (FIRST_DAY - date(1970, 1, 1)).days
+    starts = range(0, options.histories, HISTORIES_PER_FILE)
+    roots = [str(lake / table.name) for table in (CUSTOMER_HISTORY, TRAINING_INPUT)]
+    files = [day_file(roots[0], day, part) for part in range(len(starts))]
+    for path, first in zip(files, starts, strict=True):
+        customers = range(first, min(first + HISTORIES_PER_FILE, options.histories))
+        steps = range(0, len(customers), ROWS_AT_ONCE)
+        chunks = (customers[at : at + ROWS_AT_ONCE] for at in steps)
+        write_history_file(path, [_histories(rng, chunk, options, is_full) for chunk in chunks])
+    rankings = (_rankings(rng, part, options) for part in range(len(starts)))
+    list(write_training_rows(rankings, roots[1], {day: list(map(str, files))}, options.length))
     for table in (CUSTOMER_HISTORY, TRAINING_INPUT):
         _publish(lake / table.name, table.name, options.length)
 
 
-class _Writer:
-    def __init__(self, lake: Path, table: Table) -> None:
-        path = lake / table.name / f"dt={FIRST_DAY}" / "part-00000.parquet"
-        path.parent.mkdir(parents=True)
-        self._schema = table.arrow_schema
-        self._file = pq.ParquetWriter(path, self._schema, compression="zstd")
+def _histories(
+    rng: np.random.Generator, customers: range, options: Options, is_full: bool
+) -> HistoryColumns:
+    lengths = np.full(len(customers), options.length)
+    if not is_full:
+        lengths = np.minimum(rng.lognormal(5.5, 1.2, len(customers)).astype(int), options.length)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    items = rng.zipf(1.2, offsets[-1]) % NUM_ITEMS + 1
+    types = rng.choice(np.array([1, 1, 1, 1, 1, 1, 2, 3], np.int8), offsets[-1])
+    ago = rng.integers(1, 366, offsets[-1], np.int16)
+    ago = ago[np.lexsort((ago, np.repeat(np.arange(len(lengths)), lengths)))]
+    return HistoryColumns(
+        np.array(customers),
+        JaggedLists(items.astype(np.uint16), offsets, np.arange(NUM_ITEMS + 1, dtype=np.int32)),
+        JaggedLists(types, offsets),
+        JaggedLists(ago, offsets),
+    )
 
-    def write(self, **columns: Any) -> None:
-        self._file.write_table(pa.table(columns, schema=self._schema))
 
-    def __enter__(self) -> "_Writer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-
-def _lists(ends: np.ndarray, values: np.ndarray, dtype: Any) -> pa.ListArray:
-    flat = np.ascontiguousarray(values, dtype).reshape(-1)
-    return pa.ListArray.from_arrays(ends.astype(np.int32), flat)
+def _rankings(rng: np.random.Generator, part: int, options: Options) -> pa.RecordBatch:
+    """One ranking a customer, of as many items as the rows are to be."""
+    first = part * HISTORIES_PER_FILE
+    customers = np.arange(first, min(first + HISTORIES_PER_FILE, options.histories))
+    per_ranking = options.rows // options.histories
+    size = len(customers) * per_ranking
+    items = pa.StructArray.from_arrays(
+        [rng.integers(1, NUM_ITEMS, size, np.int32), rng.random(size) < 0.02],
+        ["item_id", "is_order"],
+    )
+    offsets = np.arange(0, size + 1, per_ranking, np.int32)
+    columns = {
+        "dt": pa.array(np.full(len(customers), FIRST_DAY)),
+        "part": pa.array(np.full(len(customers), part, np.int32)),
+        "customer_id": pa.array(customers),
+        "ranking_id": pa.array([f"ranking-{customer}" for customer in customers]),
+        "impressions": pa.ListArray.from_arrays(offsets, items),
+    }
+    return pa.RecordBatch.from_pydict(columns)
 
 
 def _publish(folder: Path, table: str, length: int) -> None:
-    """A manifest for the day, and days after it that are links to its file."""
-    (file,) = folder.glob("*/*.parquet")
+    """A manifest for the day, and days after it that are links to its files."""
+    files = sorted(folder.glob("*/*.parquet"))
     for number in range(NUM_DAYS):
         dt = FIRST_DAY + timedelta(days=number)
         day = folder / f"dt={dt}"
         day.mkdir(exist_ok=True)
-        if number:
+        for file in files if number else []:
             os.link(file, day / file.name)
         manifest = {
             "table": table,
             "dt": str(dt),
-            "rows": pq.read_metadata(file).num_rows,
+            "rows": sum(pq.read_metadata(file).num_rows for file in files),
             "schema_version": 1,
             "settings": {"history_length": length, "lookback_days": 365},
         }
@@ -123,13 +130,18 @@ def ours(num_workers: int | None = None, **settings: Any) -> Case:
 
 def padded_parquet(options: Options, lake: Path) -> Iterator[int]:
     """(a): each array column is flattened and viewed as [B, L], which copies nothing more."""
-    with pq.ParquetFile(next(lake.glob("training_input/*/*.parquet"))) as file:
-        for read in file.iter_batches(options.batch_size, columns=COLUMNS):
-            tensors = [torch.from_dlpack(read.column(name)) for name in COLUMNS[:2]]
-            for name in COLUMNS[2:]:
-                flat = torch.from_dlpack(read.column(name).flatten())
-                tensors.append(flat.reshape(read.num_rows, options.length))
-            yield len(tensors[0])
+    for read in _batches(lake, options.batch_size):
+        tensors = [torch.from_dlpack(read.column(name)) for name in COLUMNS[:2]]
+        for name in COLUMNS[2:]:
+            flat = torch.from_dlpack(read.column(name).flatten())
+            tensors.append(flat.reshape(read.num_rows, options.length))
+        yield len(tensors[0])
+
+
+def _batches(lake: Path, num_rows: int) -> Iterator[pa.RecordBatch]:
+    for path in sorted((lake / TRAINING_INPUT.name / f"dt={FIRST_DAY}").glob("*.parquet")):
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(num_rows, columns=COLUMNS)
 
 
 class Rows(torch.utils.data.Dataset[tuple[torch.Tensor, ...]]):
@@ -153,18 +165,16 @@ class Rows(torch.utils.data.Dataset[tuple[torch.Tensor, ...]]):
 
 def padded_pandas(options: Options, lake: Path) -> Iterator[int]:
     """(a) as it is often written: rows as objects, stacked."""
-    with pq.ParquetFile(next(lake.glob("training_input/*/*.parquet"))) as file:
-        for read in file.iter_batches(options.batch_size, columns=COLUMNS):
-            frame = read.to_pandas()
-            tensors = [torch.tensor(frame[name].to_numpy()) for name in COLUMNS[:2]]
-            tensors += [torch.tensor(np.stack(frame[name].to_numpy())) for name in COLUMNS[2:]]
-            yield len(tensors[0])
+    for read in _batches(lake, options.batch_size):
+        frame = read.to_pandas()
+        tensors = [torch.tensor(frame[name].to_numpy()) for name in COLUMNS[:2]]
+        tensors += [torch.tensor(np.stack(frame[name].to_numpy())) for name in COLUMNS[2:]]
+        yield len(tensors[0])
 
 
 def torch_dataset(num_workers: int) -> Case:
     def case(options: Options, lake: Path) -> Iterator[int]:
-        with pq.ParquetFile(next(lake.glob("training_input/*/*.parquet"))) as file:
-            read = next(file.iter_batches(min(ROWS_OF_DATASET, options.rows), columns=COLUMNS))
+        read = next(_batches(lake, min(ROWS_OF_DATASET, options.rows)))
         loader = torch.utils.data.DataLoader(
             Rows(pa.Table.from_batches([read])),
             batch_size=options.batch_size,
