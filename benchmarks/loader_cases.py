@@ -29,6 +29,7 @@ ROWS_OF_DATASET = 50_000
 BARE = "(c) bare gather, 1 thread"
 EXPANDED = "expanded"
 STORED_ORDER = "expanded, in stored order"
+HELD = "expanded, in stored order, batches held"
 PARQUET = "(a) padded Parquet by pyarrow"
 COLUMNS = ["impression_item_id", "is_order", "action_items", "action_types"]
 
@@ -117,25 +118,43 @@ def _publish(folder: Path, table: str, length: int) -> None:
         (day / "_day.json").write_text(json.dumps(manifest))
 
 
-def ours(num_workers: int | None = None, **settings: Any) -> Case:
-    """Batches of a TrainingDays; as tensors if ``num_workers`` is given."""
+def ours(num_workers: int | None = None, *, is_held: bool = False, **settings: Any) -> Case:
+    """Batches of a TrainingDays; as tensors if ``num_workers`` is given.
+
+    Each is let go of before the next one is asked for, or after that if ``is_held``.
+    """
 
     def case(options: Options, lake: Path) -> Iterator[int]:
         days = TrainingDays(lake, batch_size=options.batch_size, days=[FIRST_DAY], **settings)
         batches = days if num_workers is None else days.tensors(num_workers=num_workers)
-        return (len(batch) for batch in batches)
+        return (len(batch) for batch in batches) if is_held else map(len, batches)
 
     return case
 
 
 def padded_parquet(options: Options, lake: Path) -> Iterator[int]:
     """(a): each array column is flattened and viewed as [B, L], which copies nothing more."""
-    for read in _batches(lake, options.batch_size):
+
+    def num_examples(read: pa.RecordBatch) -> int:
         tensors = [torch.from_dlpack(read.column(name)) for name in COLUMNS[:2]]
         for name in COLUMNS[2:]:
             flat = torch.from_dlpack(read.column(name).flatten())
             tensors.append(flat.reshape(read.num_rows, options.length))
-        yield len(tensors[0])
+        return len(tensors[0])
+
+    return map(num_examples, _batches(lake, options.batch_size))
+
+
+def padded_pandas(options: Options, lake: Path) -> Iterator[int]:
+    """(a) as it is often written: rows as objects, stacked."""
+
+    def num_examples(read: pa.RecordBatch) -> int:
+        frame = read.to_pandas()
+        tensors = [torch.tensor(frame[name].to_numpy()) for name in COLUMNS[:2]]
+        tensors += [torch.tensor(np.stack(frame[name].to_numpy())) for name in COLUMNS[2:]]
+        return len(tensors[0])
+
+    return map(num_examples, _batches(lake, options.batch_size))
 
 
 def _batches(lake: Path, num_rows: int) -> Iterator[pa.RecordBatch]:
@@ -161,15 +180,6 @@ class Rows(torch.utils.data.Dataset[tuple[torch.Tensor, ...]]):
             torch.from_dlpack(actions.values),
             torch.from_dlpack(types.values),
         )
-
-
-def padded_pandas(options: Options, lake: Path) -> Iterator[int]:
-    """(a) as it is often written: rows as objects, stacked."""
-    for read in _batches(lake, options.batch_size):
-        frame = read.to_pandas()
-        tensors = [torch.tensor(frame[name].to_numpy()) for name in COLUMNS[:2]]
-        tensors += [torch.tensor(np.stack(frame[name].to_numpy())) for name in COLUMNS[2:]]
-        yield len(tensors[0])
 
 
 def torch_dataset(num_workers: int) -> Case:
@@ -221,6 +231,7 @@ CASES: dict[str, Case] = {
     "expanded, 1 thread": ours(threads=1),
     EXPANDED: ours(),
     STORED_ORDER: ours(shuffle="none"),
+    HELD: ours(shuffle="none", is_held=True),
     "expanded, held jagged, 1 thread": ours(dense_limit_bytes=0, threads=1),
     "expanded, held jagged": ours(dense_limit_bytes=0),
     "deduplicated": ours(layout="deduplicated"),

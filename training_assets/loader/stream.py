@@ -65,14 +65,19 @@ class Stream:
         return self.num_done
 
     def counted(self, batches: Iterable[T]) -> Iterator[T]:
-        """Pass batches on, each counted as done once it is handed over."""
-        for batch in batches:
-            self.num_done += 1
-            if self.num_done == self.num_batches:
-                self.epoch, self.num_done = self.epoch + 1, 0
-            yield batch
+        """Pass batches on, each counted as done once it is handed over.
+
+        No frame here holds a batch that the consumer let go of: the next one may take its memory.
+        """
         if self.num_batches == 0:
             self.epoch += 1
+        return map(self._count, batches)
+
+    def _count(self, batch: T) -> T:
+        self.num_done += 1
+        if self.num_done == self.num_batches:
+            self.epoch, self.num_done = self.epoch + 1, 0
+        return batch
 
     def batches(
         self,

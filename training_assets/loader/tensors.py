@@ -72,7 +72,7 @@ class TensorBatches:
         elif self._is_host:
             with self._stream.gathering(threads=self._threads) as gather_from:
                 batches = self._stream.batches(gather_from, self._stream.begin())
-                yield from self._stream.counted(batch.map(torch.from_numpy) for batch in batches)
+                yield from self._stream.counted(map(_as_tensors, batches))
         else:
             yield from self._on_device()
 
@@ -138,10 +138,15 @@ class WorkerBatches(IterableDataset[TensorBatch]):
         info = get_worker_info()
         worker, num_workers = (info.id, info.num_workers) if info else (0, 1)
         with self._stream.gathering(threads=1) as gather_from:
-            for batch in self._stream.batches(
+            batches = self._stream.batches(
                 gather_from, start, worker=worker, num_workers=num_workers
-            ):
-                yield batch.map(torch.from_numpy)
+            )
+            yield from map(_as_tensors, batches)
+
+
+def _as_tensors(batch: Batch[Array]) -> TensorBatch:
+    """The same memory as tensors."""
+    return batch.map(torch.from_numpy)
 
 
 class DeviceGather:
@@ -221,7 +226,7 @@ class CopiedGather:
             event, _ = self._in_flight.popleft()
             if event is not None:
                 event.synchronize()
-        on_host = self._gather(rows).map(torch.from_numpy)
+        on_host = _as_tensors(self._gather(rows))
         on_device = on_host.map(lambda tensor: tensor.to(self._device, non_blocking=True))
         # Holding on to the host batch keeps its buffers from being filled again meanwhile.
         self._in_flight.append((self._copied(), on_host))

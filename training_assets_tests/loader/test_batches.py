@@ -187,6 +187,12 @@ def test_buffers_are_used_again_when_batches_are_let_go(tmp_path: Path) -> None:
     days = TrainingDays(write_lake(tmp_path, random_days(7)), batch_size=4, drop_last=True)
     places = {batch.actions.ctypes.data for batch in days}
     assert len(places) <= 3 < len(days)
+    # Let go of before the next one is asked for, a batch gives its place to that one.
+    assert len(set(map(place_of, days))) == 1
+
+
+def place_of(batch: Batch[Any]) -> int:
+    return int(batch.actions.ctypes.data)
 
 
 def test_a_day_without_rows_gives_no_batch(tmp_path: Path) -> None:

@@ -121,6 +121,12 @@ def test_a_kept_tensor_is_not_overwritten(lake: Path) -> None:
         assert torch.equal(tensor, copy)
 
 
+def test_a_tensor_that_nobody_holds_gives_its_memory_to_the_next(lake: Path) -> None:
+    days = loader(lake, drop_last=True)
+    assert len(days) > 3
+    assert len(set(map(lambda batch: batch.actions.data_ptr(), days.tensors()))) == 1
+
+
 def test_workers_and_device_mode_exclude_each_other(lake: Path) -> None:
     with pytest.raises(SettingsError, match="num_workers is 2 with device meta; expected 0"):
         loader(lake).tensors("meta", num_workers=2)
