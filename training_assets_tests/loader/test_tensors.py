@@ -124,7 +124,11 @@ def test_a_kept_tensor_is_not_overwritten(lake: Path) -> None:
 def test_a_tensor_that_nobody_holds_gives_its_memory_to_the_next(lake: Path) -> None:
     days = loader(lake, drop_last=True)
     assert len(days) > 3
-    assert len(set(map(lambda batch: batch.actions.data_ptr(), days.tensors()))) == 1
+    assert len(set(map(place_of, days.tensors()))) == 1
+
+
+def place_of(batch: Batch[Any]) -> int:
+    return int(batch.actions.data_ptr())
 
 
 def test_workers_and_device_mode_exclude_each_other(lake: Path) -> None:
