@@ -91,9 +91,7 @@ def moves(found: dict[str, Any]) -> tuple[str, Sizes]:
         text.append(_line(table, what, f"{each:.2f} bytes", unit, f"{makes:,.1f} GB"))
     for table, what, unit, part in CPU:
         of_table = found["tables"][table]
-        micros = of_table[part].get("cpu_ns", 0) / 1e3
-        # Python runs in the build.
-        micros += of_table["python_cpu_s"] * 1e6 if part == "build" else 0
+        micros = of_table[part].get("cpu_ns", 0) / 1e3 + of_table["python_cpu_s"][part] * 1e6
         each = micros / rows[unit.key]
         makes = sizes.core_hours[table, what] = each * unit.millions / 3600
         text.append(_line(table, what, f"{each:.2f} µs", unit, f"{makes:,.2f} core hours"))

@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -54,7 +54,7 @@ ON_DISK = {FIRST_TIME: "_compacted"}
 
 @dataclass(frozen=True)
 class Span:
-    """When a table was built, in ms since 1970, and what Python workers did meanwhile.
+    """When a table was built, in ms since 1970, and by part what Python workers did meanwhile.
 
     From ``staged`` on it was checked and described.
     """
@@ -62,7 +62,7 @@ class Span:
     start: int
     staged: int
     stop: int
-    python: "PythonWork"
+    python: dict[str, "PythonWork"]
     peak_mib: int
 
 
@@ -121,7 +121,18 @@ def build(lake_root: Path, first: date, last: date, master: str, log: Path) -> d
     from training_assets.raw import raw_days
     from training_assets.schemas import CLICKS, CUSTOMER_HISTORY, TABLES
     from training_assets.settings import Settings
+    from training_assets.stages import STAGES
 
+    staged: list[tuple[int, PythonWork]] = []
+
+    def noted(stage: Callable[..., None]) -> Callable[..., None]:
+        def run(*arguments: Any) -> None:
+            stage(*arguments)
+            staged.append((_now(), PythonWork.now()))
+
+        return run
+
+    STAGES.update({name: noted(stage) for name, stage in STAGES.items()})
     lake, settings = Lake(lake_root), replace(Settings.from_env(), lake=lake_root)
     days = day_range(first, last)
     start = settings.window_start(first) or date.min
@@ -138,14 +149,18 @@ def build(lake_root: Path, first: date, last: date, master: str, log: Path) -> d
         for name, table in tables:
             if table is CUSTOMER_HISTORY:
                 wanted = days
-            started, before = time.time_ns() // 10**6, PythonWork.now()
+            started, before = _now(), PythonWork.now()
             for report in build_days(spark, lake, settings, [table], wanted):
                 if report.problem:
                     raise SystemExit(report.problem)
-                staged = started + round(1000 * report.seconds["stage"])
-            work = PythonWork.now().since(before)
-            spans[name] = Span(started, staged, time.time_ns() // 10**6, work, _peak_mib())
+            then, built = staged[-1]
+            work = {"build": built.since(before), "checks": PythonWork.now().since(built)}
+            spans[name] = Span(started, then, _now(), work, _peak_mib())
     return spans
+
+
+def _now() -> int:
+    return time.time_ns() // 10**6
 
 
 def _import_in_workers(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -247,12 +262,10 @@ def report(found: dict[str, Any]) -> None:
             sums = of_table[part]
             print(
                 f"  {part}: {sums.get('tasks', 0)} tasks, {sums.get('cpu_ns', 0) / 1e9:.1f} s of "
-                f"CPU in Java, at most {sums.get('peak_memory', 0) / 2**20:.0f} MiB in one"
+                f"CPU in Java, at most {sums.get('peak_memory', 0) / 2**20:.0f} MiB in one; "
+                f"{of_table['python_cpu_s'][part]:.1f} s of CPU in Python"
             )
-        print(
-            f"  {of_table['python_cpu_s']:.1f} s of CPU in Python, at most "
-            f"{of_table['python_peak_mib']} MiB in one worker until here"
-        )
+        print(f"  at most {of_table['python_peak_mib']} MiB in one Python worker until here")
 
 
 def main() -> None:
@@ -277,16 +290,16 @@ def main() -> None:
             span = spans[table]
             tables[table] = {
                 "seconds": (span.stop - span.start) / 1000,
-                "python_cpu_s": span.python.cpu_s,
+                "python_cpu_s": {part: work.cpu_s for part, work in span.python.items()},
                 "python_peak_mib": span.peak_mib,
                 "bytes": {
                     "Spark: read": parts["build"]["spark_read"],
                     "Spark: shuffled": parts["build"]["shuffle"],
                     "Spark: spilled": parts["build"]["spill"],
                     "published": folder_bytes(root / ON_DISK.get(table, table)),
-                    "Python: read": span.python.read,
-                    "Python: written": span.python.written,
-                    "checks: read": parts["checks"]["spark_read"],
+                    "Python: read": span.python["build"].read,
+                    "Python: written": span.python["build"].written,
+                    "checks: read": parts["checks"]["spark_read"] + span.python["checks"].read,
                     "checks: shuffled": parts["checks"]["shuffle"],
                     "checks: spilled": parts["checks"]["spill"],
                 },
