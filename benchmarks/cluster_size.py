@@ -1,6 +1,6 @@
 """From what was measured to the size of a cluster: fills the tables of docs/cluster.md.
 
-    python benchmarks/shuffle_bytes.py --lake L --start-date D --end-date D
+    TRAINING_ASSETS_CHECK_CUSTOMERS=20 python benchmarks/shuffle_bytes.py --lake L … --end-date D
     python benchmarks/cluster_size.py
 
 Multiplies the bytes and the CPU of benchmarks/results/shuffle.json, by action, history and row,
@@ -27,6 +27,7 @@ ACTIONS_PER_FILE, ACTIONS_PER_TASK, RANKINGS_PER_FILE, MAX_TASKS = 4, 2, 0.05, 1
 
 CORES_PER_EXECUTOR = 4
 HOURS = 0.5
+LEAST_HEAP = 2
 # Measured with 20,000 histories of 1000 actions in one file.
 COPIES = 4.5
 
@@ -117,7 +118,7 @@ def follows(found: dict[str, Any], sizes: Sizes) -> str:
         for of_table in found["tables"].values()
         for part in ("build", "checks")
     )
-    heap = math.ceil(2 * CORES_PER_EXECUTOR * java / 1024)
+    heap = max(LEAST_HEAP, math.ceil(2 * CORES_PER_EXECUTOR * java / 1024))
     overhead = math.ceil(CORES_PER_EXECUTOR * python)
     cores = math.ceil(sizes.daily_core_hours() / HOURS)
     executors = math.ceil(cores / CORES_PER_EXECUTOR)
@@ -146,7 +147,8 @@ def follows(found: dict[str, Any], sizes: Sizes) -> str:
         ),
         (
             "memory of Java",
-            f"2 x {CORES_PER_EXECUTOR} cores x {java:,.0f} MiB, the largest task measured",
+            f"2 x {CORES_PER_EXECUTOR} cores x {java:,.0f} MiB, the largest task measured; not less "
+            f"than {LEAST_HEAP} GB, with which a hot customer was tried",
             f"{heap} GB",
         ),
         (

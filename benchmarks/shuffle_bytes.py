@@ -269,6 +269,8 @@ def report(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    from training_assets.settings import Settings
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lake", type=Path, required=True)
     parser.add_argument("--start-date", type=date.fromisoformat, required=True)
@@ -307,6 +309,7 @@ def main() -> None:
             }
         found = {
             **where_measured(given.master),
+            "check_customers": Settings.from_env().check_customers,
             "first_day": str(first),
             "last_day": str(last),
             "raw_bytes": {
