@@ -147,8 +147,8 @@ def follows(found: dict[str, Any], sizes: Sizes) -> str:
         ),
         (
             "memory of Java",
-            f"2 x {CORES_PER_EXECUTOR} cores x {java:,.0f} MiB, the largest task measured; not less "
-            f"than {LEAST_HEAP} GB, with which a hot customer was tried",
+            f"2 x {CORES_PER_EXECUTOR} cores x {java:,.0f} MiB, the largest task measured; not "
+            f"less than {LEAST_HEAP} GB, with which a hot customer was tried",
             f"{heap} GB",
         ),
         (
