@@ -1,6 +1,6 @@
 """From what was measured to the size of a cluster: fills the tables of docs/cluster.md.
 
-    TRAINING_ASSETS_CHECK_CUSTOMERS=20 python benchmarks/shuffle_bytes.py --lake L … --end-date D
+    TRAINING_ASSETS_CHECK_CUSTOMERS=20 python benchmarks/shuffle_bytes.py --lake L …
     python benchmarks/cluster_size.py
 
 Multiplies the bytes and the CPU of benchmarks/results/shuffle.json, by action, history and row,

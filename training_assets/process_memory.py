@@ -10,27 +10,28 @@ from functools import cache
 from typing import Final
 
 import pyarrow as pa
-from numpy._core import multiarray
 
 # mallopt(3) of glibc.
 _TRIM_THRESHOLD: Final = (-1, 2**30)
 _TOP_PAD: Final = (-2, 2**26)
 _MMAP_THRESHOLD: Final = (-3, 2**25)
 _ARENA_MAX: Final = (-8, 1)
+# PR_SET_THP_DISABLE of prctl(2).
+_DISABLE_HUGE_PAGES: Final = 41
 
 
 @cache
 def keep_memory() -> None:
     """Keep up to 1 GiB of free memory. Does nothing where the C library is not glibc."""
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        library = ctypes.CDLL(None)
+        mallopt, prctl = library.mallopt, library.prctl
     except (OSError, AttributeError):
         return
     for option in (_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX):
         mallopt(*option)
-    # NumPy asks for huge pages, and to clear those costs more than they save where each array is
-    # gone through a few times. It has a variable for that, but reads it when it is imported.
-    if set_huge_pages := getattr(multiarray, "_set_madvise_hugepage", None):
-        set_huge_pages(False)
+    # NumPy and Sail ask for huge pages. To clear all of one for the part that is used costs more
+    # than it saves where memory is gone through a few times.
+    prctl(_DISABLE_HUGE_PAGES, 1, 0, 0, 0)
     # Arrow's own allocator would go on giving back.
     pa.set_memory_pool(pa.system_memory_pool())

@@ -13,6 +13,7 @@ from training_assets.kernels import (
     day_files,
     histories,
     list_parquet,
+    list_reader,
     timelines,
     training_rows,
 )
@@ -26,6 +27,7 @@ _MODULES: tuple[ModuleType, ...] = (
     day_files,
     histories,
     list_parquet,
+    list_reader,
     training_rows,
 )
 for _module in _MODULES:

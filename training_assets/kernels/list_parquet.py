@@ -20,18 +20,18 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from training_assets.kernels.timelines import Ints
+from training_assets.kernels.timelines import Ints, ranges
 
 _MAGIC: Final = b"PAR1"
-_CREATED_BY: Final = b"training_assets"
+CREATED_BY: Final = "training_assets"
 _PAGE_BYTES: Final = 1 << 20
 _IDENTITY: Final = 2**12
 # Definition levels of an optional list of optional values.
-_EMPTY, _PRESENT = 1, 3
+EMPTY, _PRESENT = 1, 3
 _INT32, _INT64, _BYTE_ARRAY = 1, 2, 6
 _OPTIONAL, _REPEATED = 1, 2
 _PLAIN, _RLE, _RLE_DICTIONARY = 0, 3, 8
-_DATA_PAGE, _DICTIONARY_PAGE = 0, 2
+DATA_PAGE, DICTIONARY_PAGE = 0, 2
 _ZSTD: Final = 6
 _UTF8, _LIST = 0, 3
 _CONVERTED: Final = {8: 15, 16: 16}
@@ -77,27 +77,58 @@ class JaggedLists:
         values = self.values[offsets[0] : offsets[-1]]
         return JaggedLists(values, offsets - offsets[0], self.dictionary)
 
+    def take(self, rows: Ints, *, at_most: int) -> "JaggedLists":
+        """Some rows, each cut to its first ``at_most`` values."""
+        sizes = np.minimum(np.diff(self.offsets).take(rows), at_most)
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(sizes, out=offsets[1:])
+        values = self.values.take(ranges(self.offsets.take(rows), sizes))
+        return JaggedLists(values, offsets, self.dictionary)
+
+    def plain(self) -> "JaggedLists":
+        """The same without a dictionary."""
+        if self.dictionary is None:
+            return self
+        return JaggedLists(self.dictionary.take(self.values), self.offsets)
+
+    def encoded(self) -> "JaggedLists":
+        """The same with a dictionary."""
+        if self.dictionary is not None:
+            return self
+        dictionary, values = _dictionary(self.values)
+        return JaggedLists(values, self.offsets, dictionary)
+
     @classmethod
     def concat(cls, parts: "Sequence[JaggedLists]") -> "JaggedLists":
-        """One after another. Of dictionaries, what the values use is left, in ascending order."""
+        """One after another. Of dictionaries, what the values use is left, the most used first.
+
+        So most of the places are small numbers, which take less room than any other order.
+        """
         sizes = np.concatenate([np.diff(part.offsets) for part in parts])
         offsets = np.zeros(len(sizes) + 1, np.int64)
         np.cumsum(sizes, out=offsets[1:])
         if parts[0].dictionary is None:
             return cls(np.concatenate([part.values for part in parts]), offsets)
         columns = [(part.dictionary, part.values) for part in parts if part.dictionary is not None]
-        dictionary = _distinct(np.concatenate([_used(*column) for column in columns]))
-        if not len(dictionary):
+        uses = [np.bincount(own, minlength=len(entries)) for entries, own in columns]
+        used = [entries[use > 0] for (entries, _), use in zip(columns, uses, strict=True)]
+        distinct = _distinct(np.concatenate(used))
+        if not len(distinct):
             return cls(np.zeros(0, np.uint16), offsets, np.zeros(1, np.int32))
-        places = np.uint16 if len(dictionary) <= 2**16 else np.uint32
-        values = np.empty(offsets[-1], places)
+        # Entries that no value uses get a place that is not theirs, and nobody asks for it.
+        places = [np.searchsorted(distinct, entries) for entries, _ in columns]
+        total = np.zeros(len(distinct) + 1, np.int64)
+        for place, use in zip(places, uses, strict=True):
+            np.add.at(total, place, use)
+        order = np.argsort(-total[:-1], kind="stable")
+        rank = np.zeros(len(total), np.uint16 if len(distinct) <= 2**16 else np.uint32)
+        rank[order] = np.arange(len(order))
+        values = np.empty(offsets[-1], rank.dtype)
         end = 0
-        for entries, own in columns:
-            # Entries that no value uses get a place that is not theirs, and nobody asks for it.
-            translation = np.searchsorted(dictionary, entries).astype(places)
+        for place, (_, own) in zip(places, columns, strict=True):
             start, end = end, end + len(own)
-            np.take(translation, own, out=values[start:end], mode="clip")
-        return cls(values, offsets, dictionary)
+            np.take(rank.take(place), own, out=values[start:end], mode="clip")
+        return cls(values, offsets, distinct.take(order))
 
 
 def _distinct(values: Ints) -> Ints:
@@ -106,12 +137,6 @@ def _distinct(values: Ints) -> Ints:
     is_new = np.ones(len(values), bool)
     np.not_equal(values[1:], values[:-1], out=is_new[1:])
     return values[is_new]
-
-
-def _used(dictionary: Ints, values: Ints) -> Ints:
-    is_used = np.zeros(len(dictionary), bool)
-    is_used[values] = True
-    return dictionary[is_used]
 
 
 Values: TypeAlias = pa.Array | SharedLists | JaggedLists
@@ -169,7 +194,7 @@ class ListParquetWriter:
         kind, plain = _plain(values)
         start, total = self._file.tell(), 0
         body = np.frombuffer(_valid_levels(values) + plain, np.uint8)
-        total += self._write_page(_DATA_PAGE, len(values), _PLAIN, body)
+        total += self._write_page(DATA_PAGE, len(values), _PLAIN, body)
         size = self._file.tell() - start
         return _Chunk(
             (name,), kind, len(values), total, size, start, None, _statistics(kind, values)
@@ -181,7 +206,7 @@ class ListParquetWriter:
             dictionary, index = _dictionary(lists.values)
         start = self._file.tell()
         plain = np.frombuffer(dictionary.astype("<i4").tobytes(), np.uint8)
-        total = self._write_page(_DICTIONARY_PAGE, len(dictionary), _PLAIN, plain)
+        total = self._write_page(DICTIONARY_PAGE, len(dictionary), _PLAIN, plain)
         first_data, num_values = self._file.tell(), 0
         bits = _width(len(dictionary))
         if isinstance(lists, SharedLists):
@@ -193,7 +218,7 @@ class ListParquetWriter:
             pages = _jagged_pages(lists, index, bits)
         for levels, count, packed, rows in pages:
             body = self._page_body(levels, packed, rows, bits)
-            total += self._write_page(_DATA_PAGE, count, _RLE_DICTIONARY, body)
+            total += self._write_page(DATA_PAGE, count, _RLE_DICTIONARY, body)
             num_values += count
         size = self._file.tell() - start
         path = (name, "list", "element")
@@ -221,7 +246,7 @@ class ListParquetWriter:
     def _write_page(self, kind: int, num_values: int, encoding: int, body: Ints) -> int:
         """Append a page; returns its size with the header, uncompressed."""
         squeezed = self._codec.compress(pa.py_buffer(body))
-        if kind == _DATA_PAGE:
+        if kind == DATA_PAGE:
             detail = _struct(
                 (1, _T_I32, num_values), (2, _T_I32, encoding), (3, _T_I32, _RLE), (4, _T_I32, _RLE)
             )
@@ -231,7 +256,7 @@ class ListParquetWriter:
             (1, _T_I32, kind),
             (2, _T_I32, len(body)),
             (3, _T_I32, squeezed.size),
-            (5 if kind == _DATA_PAGE else 7, _T_STRUCT, detail),
+            (5 if kind == DATA_PAGE else 7, _T_STRUCT, detail),
         )
         self._file.write(header)
         self._file.write(squeezed)
@@ -278,7 +303,7 @@ def _jagged_levels(sizes: Ints) -> tuple[bytes, int]:
         definition = _run(count, _PRESENT)
     else:
         level = np.full(count + -count % 8, _PRESENT, np.uint8)
-        level[starts[sizes == 0]] = _EMPTY
+        level[starts[sizes == 0]] = EMPTY
         definition = _packed_run(_pack(level.reshape(1, -1), 2), 2)
     return _sized(_packed_run(np.packbits(repetition, bitorder="little"), 1)) + _sized(
         definition
@@ -327,10 +352,24 @@ def _plain(values: pa.Array) -> tuple[int, bytes]:
     """Parquet type and PLAIN encoding of the values that are not null."""
     there = values.drop_null()
     if pa.types.is_string(values.type):
-        texts = (text.encode() for text in there.to_pylist())
-        return _BYTE_ARRAY, b"".join(struct.pack("<I", len(text)) + text for text in texts)
+        return _BYTE_ARRAY, _plain_texts(there)
     kind, dtype = (_INT64, "<i8") if pa.types.is_int64(values.type) else (_INT32, "<i4")
     return kind, there.to_numpy().astype(dtype).tobytes()
+
+
+def _plain_texts(texts: pa.Array) -> bytes:
+    """Each text after its size in four bytes."""
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    sizes = np.diff(ends)
+    starts = ends[:-1] - ends[0] + 4 * np.arange(len(texts))
+    plain = np.empty(4 * len(texts) + ends[-1] - ends[0], np.uint8)
+    is_text = np.ones(len(plain), bool)
+    for byte in range(4):
+        plain[starts + byte] = sizes >> 8 * byte & 0xFF
+        is_text[starts + byte] = False
+    plain[is_text] = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
+    return plain.tobytes()
 
 
 def _statistics(kind: int, values: pa.Array) -> bytes:
@@ -355,7 +394,7 @@ def _footer(schema: pa.Schema, groups: Sequence[tuple[int, list[_Chunk]]]) -> by
         (2, _T_LIST, (_T_STRUCT, elements)),
         (3, _T_I64, sum(rows for rows, _ in groups)),
         (4, _T_LIST, (_T_STRUCT, [_row_group(rows, chunks) for rows, chunks in groups])),
-        (6, _T_BINARY, _CREATED_BY),
+        (6, _T_BINARY, CREATED_BY.encode()),
         (7, _T_LIST, (_T_STRUCT, [type_order] * columns)),
     )
 

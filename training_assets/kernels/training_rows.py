@@ -7,12 +7,11 @@ Histories are read as they were published, sorted by customer, and padded once e
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from training_assets.kernels.action_files import row_group_bounds
 from training_assets.kernels.day_files import (
@@ -24,7 +23,8 @@ from training_assets.kernels.day_files import (
     whole_file,
     written_batch,
 )
-from training_assets.kernels.list_parquet import ListParquetWriter, SharedLists
+from training_assets.kernels.list_parquet import JaggedLists, ListParquetWriter, SharedLists
+from training_assets.kernels.list_reader import ListParquetReader
 from training_assets.kernels.timelines import Ints, ranges
 from training_assets.schemas import IMPRESSIONS, TRAINING_INPUT
 
@@ -91,61 +91,68 @@ class HistoryReader:
     """Histories of one day for ranges of customers that ascend."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self._files = [pq.ParquetFile(path) for path in paths]
+        self._files = [ListParquetReader(path) for path in paths]
         self._groups = [
             (bounds, number, group)
             for number, file in enumerate(self._files)
-            for group in range(file.num_row_groups)
+            for group in range(file.metadata.num_row_groups)
             if (bounds := row_group_bounds(file.metadata, group)) is not None
         ]
-        self._known: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
+        self._known: OrderedDict[tuple[int, int], _Group] = OrderedDict()
 
     def padded(self, customers: Ints, length: int) -> list[tuple[Ints, Ints | None]]:
         """(values [customers, length], dictionary) of items and types of sorted customers.
 
         Zeros are at the old end, and customers without a history have nothing else.
         """
-        rows, sizes, items, types = [], [], [], []
+        rows: list[Ints] = []
+        items: list[JaggedLists] = []
+        kinds: list[JaggedLists] = []
         for (low, high), number, group in self._groups:
             if low > customers[-1] or high < customers[0]:
                 continue
-            table = self._read(number, group)
-            found = np.searchsorted(customers, ids := ints(table["customer_id"]))
+            own, *lists = self._read(number, group)
+            found = np.searchsorted(customers, own)
             is_wanted = found < len(customers)
-            is_wanted[is_wanted] = customers[found[is_wanted]] == ids[is_wanted]
+            is_wanted[is_wanted] = customers[found[is_wanted]] == own[is_wanted]
             wanted = np.flatnonzero(is_wanted)
-            lists = [as_list(table[name]) for name in _LISTS]
-            offsets = ints_of(lists[0].offsets).astype(np.int64)
-            size = np.minimum(np.diff(offsets).take(wanted), length)
-            source = ranges(offsets.take(wanted), size)
             rows.append(found.take(wanted))
-            sizes.append(size)
-            items.append(ints_of(lists[0].values).take(source))
-            types.append(ints_of(lists[1].values).take(source))
+            for column, part in zip((items, kinds), lists, strict=True):
+                column.append(part.take(wanted, at_most=length))
         if not rows:
             nothing = np.zeros((len(customers), length), np.int8)
             return [(nothing, None), (nothing, None)]
-        where = ranges(np.concatenate(rows) * length, np.concatenate(sizes))
-        codes = pa.array(np.concatenate(items)).dictionary_encode()
-        dictionary = np.concatenate(([0], codes.dictionary.to_numpy())).astype(np.int32)
+        of_items, of_kinds = JaggedLists.concat(items), JaggedLists.concat(kinds)
+        where = ranges(np.concatenate(rows) * length, np.diff(of_items.offsets))
+        assert of_items.dictionary is not None
         # Place 0 is the padding.
+        dictionary = np.concatenate(([0], of_items.dictionary)).astype(np.int32)
         dtype = np.uint16 if len(dictionary) <= 2**16 else np.uint32
         index = np.zeros((len(customers), length), dtype)
-        index.reshape(-1)[where] = codes.indices.to_numpy() + 1
-        kinds = np.zeros((len(customers), length), np.int8)
-        kinds.reshape(-1)[where] = np.concatenate(types)
-        return [(index, dictionary), (kinds, None)]
+        index.reshape(-1)[where] = np.add(of_items.values, 1, dtype=dtype)
+        kind = np.zeros((len(customers), length), np.int8)
+        kind.reshape(-1)[where] = of_kinds.values
+        return [(index, dictionary), (kind, None)]
 
-    def _read(self, number: int, group: int) -> pa.Table:
+    def _read(self, number: int, group: int) -> "_Group":
         key = (number, group)
         if key not in self._known:
-            columns = ["customer_id", *_LISTS]
             file = self._files[number]
-            self._known[key] = file.read_row_group(group, columns=columns, use_threads=False)
+            items, kinds = (file.lists(group, name) for name in _LISTS)
+            ids = ints(file.scalars(group, "customer_id"))
+            self._known[key] = _Group(ids, items.encoded(), kinds.plain())
             # Customers ascend, so that at most one group of each file is needed again.
             while len(self._known) > len(self._files):
                 self._known.popitem(last=False)
         return self._known[key]
+
+
+class _Group(NamedTuple):
+    """A row group of histories."""
+
+    customers: Ints
+    items: JaggedLists
+    kinds: JaggedLists
 
 
 def _write_file(path: Path, rankings: pa.Table, histories: HistoryReader, length: int) -> int:

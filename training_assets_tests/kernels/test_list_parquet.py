@@ -1,5 +1,6 @@
 """What the list writer writes, every reader reads, as if a general writer had written it."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from training_assets.errors import SchemaError
 from training_assets.kernels import list_parquet
 from training_assets.kernels.list_parquet import (
     JaggedLists,
@@ -22,6 +24,7 @@ from training_assets.kernels.list_parquet import (
     SharedLists,
     Values,
 )
+from training_assets.kernels.list_reader import ListParquetReader
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
 
 SCALARS = pa.schema([("customer_id", pa.int64()), ("label", pa.int32()), ("name", pa.string())])
@@ -68,7 +71,17 @@ def read(path: Path) -> Rows:
         table.validate(full=True)
         groups = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
         assert sum(groups) == file.metadata.num_rows == table.num_rows
-        return table.to_pylist()
+    rows = table.to_pylist()
+    for field in table.schema:
+        if pa.types.is_list(field.type):
+            assert by_list_reader(path, field.name) == [row[field.name] for row in rows]
+    return rows
+
+
+def by_list_reader(path: Path, name: str) -> list[list[int]]:
+    reader = ListParquetReader(path)
+    groups = range(reader.metadata.num_row_groups)
+    return [one for group in groups for one in as_lists(reader.lists(group, name).plain())]
 
 
 numbers = {
@@ -249,7 +262,8 @@ def test_lists_of_many_dictionaries_are_one_and_leave_out_what_none_uses(
         for (low, high), dictionary in zip(pairwise(bounds), dictionaries, strict=False)
     ]
     whole = JaggedLists.concat(parts)
-    used = sorted({value for one in lists for value in one})
+    uses = Counter(value for one in lists for value in one)
+    used = sorted(uses, key=lambda value: (-uses[value], value))
     assert whole.dictionary is not None
     assert whole.dictionary.tolist() == (used or [0])
     assert [[used[place] for place in one] for one in as_lists(whole)] == lists
@@ -257,6 +271,67 @@ def test_lists_of_many_dictionaries_are_one_and_leave_out_what_none_uses(
         [jagged(lists[low:high], np.int32) for low, high in pairwise(bounds)]
     )
     assert as_lists(plain) == lists
+
+
+# --- the list reader ------------------------------------------------------------------------------
+
+
+def random_lists(top: int) -> list[list[int]]:
+    rng = np.random.default_rng(top)
+    return [rng.integers(0, top, n % 7, endpoint=True).tolist() for n in range(400)]
+
+
+@pytest.mark.parametrize("page_bytes", [16, 100, 1 << 20])
+@pytest.mark.parametrize("top", [3, 4, 200, 5000, 70_000])
+def test_lists_stay_places_in_a_dictionary(
+    path: Path, monkeypatch: pytest.MonkeyPatch, top: int, page_bytes: int
+) -> None:
+    monkeypatch.setattr(list_parquet, "_PAGE_BYTES", page_bytes)
+    lists = random_lists(top)
+    write(path, pa.schema([LISTS.field("wide")]), [[jagged(lists, np.int32)]])
+    monkeypatch.setattr(ListParquetReader, "scalars", None)
+    found = ListParquetReader(path).lists(0, "wide")
+    assert found.dictionary is not None
+    assert as_lists(found.plain()) == lists
+
+
+def test_lists_of_another_writer_are_read_by_arrow(path: Path) -> None:
+    lists = random_lists(100)
+    pq.write_table(pa.table({"wide": pa.array(lists, pa.list_(pa.int32()))}), path)
+    found = ListParquetReader(path).lists(0, "wide")
+    assert found.dictionary is None
+    assert as_lists(found) == lists
+
+
+def lists_or_none(path: Path) -> JaggedLists | None:
+    """None where an error says that the column is damaged."""
+    try:
+        return ListParquetReader(path).lists(0, "wide")
+    except SchemaError:
+        return None
+
+
+def test_damage_is_named_or_gives_other_numbers(path: Path) -> None:
+    lists = random_lists(5000)
+    write(path, pa.schema([LISTS.field("wide")]), [[jagged(lists, np.int32)]])
+    chunk = pq.read_metadata(path).row_group(0).column(0)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    start, size = chunk.dictionary_page_offset, chunk.total_compressed_size
+    # All of the headers, and some of the rest.
+    places = {start + n for n in range(60)} | {chunk.data_page_offset + n for n in range(60)}
+    places |= set((start + rng.choice(size, 200, replace=False)).tolist())
+    named = 0
+    for place in sorted(places):
+        damaged = bytearray(whole)
+        damaged[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        if (found := lists_or_none(path)) is None:
+            named += 1
+            continue
+        assert found.offsets[0] == 0
+        assert (np.diff(found.offsets) >= 0).all()
+        assert found.offsets[-1] == len(found.values)
+    assert named > 50
 
 
 # --- pages and row groups -------------------------------------------------------------------------
