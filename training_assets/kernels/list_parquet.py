@@ -79,7 +79,10 @@ class JaggedLists:
 
     def take(self, rows: Ints, *, at_most: int) -> "JaggedLists":
         """Some rows, each cut to its first ``at_most`` values."""
-        sizes = np.minimum(np.diff(self.offsets).take(rows), at_most)
+        all_sizes = np.diff(self.offsets)
+        sizes = np.minimum(all_sizes.take(rows), at_most)
+        if len(rows) and (np.diff(rows) == 1).all() and (sizes == all_sizes.take(rows)).all():
+            return self.slice(int(rows[0]), len(rows))
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(sizes, out=offsets[1:])
         values = self.values.take(ranges(self.offsets.take(rows), sizes))
@@ -108,7 +111,10 @@ class JaggedLists:
         offsets = np.zeros(len(sizes) + 1, np.int64)
         np.cumsum(sizes, out=offsets[1:])
         if parts[0].dictionary is None:
-            return cls(np.concatenate([part.values for part in parts]), offsets)
+            whole = (
+                parts[0].values if len(parts) == 1 else np.concatenate([p.values for p in parts])
+            )
+            return cls(whole, offsets)
         columns = [(part.dictionary, part.values) for part in parts if part.dictionary is not None]
         uses = [np.bincount(own, minlength=len(entries)) for entries, own in columns]
         used = [entries[use > 0] for (entries, _), use in zip(columns, uses, strict=True)]

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from training_assets.errors import SchemaError
 from training_assets.kernels.action_files import row_group_bounds
 from training_assets.kernels.day_files import (
     PART,
@@ -25,7 +26,7 @@ from training_assets.kernels.day_files import (
 )
 from training_assets.kernels.list_parquet import JaggedLists, ListParquetWriter, SharedLists
 from training_assets.kernels.list_reader import ListParquetReader
-from training_assets.kernels.timelines import Ints, ranges
+from training_assets.kernels.timelines import Ints
 from training_assets.schemas import IMPRESSIONS, TRAINING_INPUT
 
 _RANKING_COLUMNS: Final = ("customer_id", "ranking_id", "impressions")
@@ -122,16 +123,24 @@ class HistoryReader:
         if not rows:
             nothing = np.zeros((len(customers), length), np.int8)
             return [(nothing, None), (nothing, None)]
+        place = np.concatenate(rows)
+        if not (np.diff(place) > 0).all():
+            raise SchemaError(
+                "customer_history: customers of a day do not ascend; expected each once, files and "
+                "rows by customer. Publish the day again."
+            )
         of_items, of_kinds = JaggedLists.concat(items), JaggedLists.concat(kinds)
-        where = ranges(np.concatenate(rows) * length, np.diff(of_items.offsets))
+        sizes = np.zeros((len(customers), 1), np.int32)
+        sizes[place, 0] = np.diff(of_items.offsets)
+        is_action = np.arange(length, dtype=np.int32) < sizes
         assert of_items.dictionary is not None
         # Place 0 is the padding.
         dictionary = np.concatenate(([0], of_items.dictionary)).astype(np.int32)
         dtype = np.uint16 if len(dictionary) <= 2**16 else np.uint32
-        index = np.zeros((len(customers), length), dtype)
-        index.reshape(-1)[where] = np.add(of_items.values, 1, dtype=dtype)
-        kind = np.zeros((len(customers), length), np.int8)
-        kind.reshape(-1)[where] = of_kinds.values
+        index = np.zeros(is_action.shape, dtype)
+        index[is_action] = np.add(of_items.values, 1, dtype=dtype)
+        kind = np.zeros(is_action.shape, np.int8)
+        kind[is_action] = of_kinds.values
         return [(index, dictionary), (kind, None)]
 
     def _read(self, number: int, group: int) -> "_Group":
