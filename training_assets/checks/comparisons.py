@@ -83,8 +83,11 @@ def read_actions(files: Batches, customers: Ints) -> Iterator[pa.RecordBatch]:
 
     ``files`` are rows of ``FILES_DDL``.
     """
+    if not len(customers):
+        return
     customers, columns = np.sort(customers), ["customer_id", *ACTION]
     held: list[pa.Table] = []
+    num_held = 0
     for file in (row for batch in files for row in batch.to_pylist()):
         with pq.ParquetFile(file["path"]) as parquet:
             rows = parquet.read(columns, use_threads=False).select(columns)
@@ -93,13 +96,15 @@ def read_actions(files: Batches, customers: Ints) -> Iterator[pa.RecordBatch]:
             continue
         # Each run of one customer is looked up once.
         starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1])))
-        is_theirs = np.isin(ids[starts], customers, kind="sort")
+        some = ids[starts]
+        is_theirs = customers.take(np.searchsorted(customers, some), mode="clip") == some
         found = rows.filter(pa.array(np.repeat(is_theirs, np.diff(starts, append=len(ids)))))
         found = found.add_column(1, "dt", pa.repeat(pa.scalar(file["dt"]), len(found)))
         held.append(found.append_column("history", pa.nulls(len(found), pa.binary())))
-        if sum(map(len, held)) >= _ACTIONS_PER_BATCH:
+        num_held += len(found)
+        if num_held >= _ACTIONS_PER_BATCH:
             yield from pa.concat_tables(held).combine_chunks().to_batches()
-            held = []
+            held, num_held = [], 0
     if held:
         yield from pa.concat_tables(held).combine_chunks().to_batches()
 
@@ -213,11 +218,13 @@ def _apart(batches: Batches, history_length: int) -> tuple[pa.Table, _Actions]:
 def _in_parts(batches: Batches) -> Iterator[pa.Table]:
     """The rows in fewer and longer pieces."""
     held: list[pa.RecordBatch] = []
+    num_held = 0
     for batch in batches:
         held.append(batch)
-        if sum(map(len, held)) >= _PART:
+        num_held += len(batch)
+        if num_held >= _PART:
             yield pa.Table.from_batches(held)
-            held = []
+            held, num_held = [], 0
     if held:
         yield pa.Table.from_batches(held)
 
