@@ -1,0 +1,81 @@
+"""Published histories, padded for some customers at a time, equal plain loops."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training_assets.errors import SchemaError
+from training_assets.kernels import day_files
+from training_assets.kernels.day_files import HistoryColumns, write_history_file
+from training_assets.kernels.list_parquet import JaggedLists
+from training_assets.kernels.timelines import Ints
+from training_assets.kernels.training_rows import HistoryReader
+
+Actions = list[tuple[int, int]]
+
+
+def columns(histories: dict[int, Actions]) -> HistoryColumns:
+    """Customers in the order of the dict."""
+    offsets = np.cumsum([0, *map(len, histories.values())])
+    actions = [action for own in histories.values() for action in own]
+    items = np.array([item for item, _ in actions], np.int32)
+    dictionary, places = np.unique(items, return_inverse=True)
+    return HistoryColumns(
+        np.array(list(histories), np.int64),
+        JaggedLists(places.astype(np.uint16), offsets, dictionary),
+        JaggedLists(np.array([kind for _, kind in actions], np.int8), offsets),
+        JaggedLists(np.ones(len(actions), np.int16), offsets),
+    )
+
+
+def plain(values: Ints, dictionary: Ints | None) -> list[list[int]]:
+    rows: Ints = values if dictionary is None else dictionary[values]
+    return rows.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    histories=st.dictionaries(
+        st.integers(0, 30),
+        st.lists(st.tuples(st.integers(1, 2**31 - 1), st.integers(1, 3)), max_size=6),
+        max_size=20,
+    ),
+    first_of_second_file=st.integers(0, 30),
+    wanted=st.sets(st.integers(0, 30), min_size=1),
+    length=st.integers(1, 7),
+)
+def test_histories_are_padded_as_by_hand(
+    tmp_path_factory: pytest.TempPathFactory,
+    histories: dict[int, Actions],
+    first_of_second_file: int,
+    wanted: set[int],
+    length: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("day")
+    paths = [folder / "part-00000.parquet", folder / "part-00001.parquet"]
+    with pytest.MonkeyPatch.context() as patch:
+        # Row groups of three histories.
+        patch.setattr(day_files, "_MIN_GROUP", 3)
+        for path, is_second in zip(paths, (False, True), strict=True):
+            own = {c: histories[c] for c in sorted(histories)}
+            own = {c: h for c, h in own.items() if (c >= first_of_second_file) == is_second}
+            write_history_file(path, [columns(own)] if own else [])
+    reader = HistoryReader([str(path) for path in paths])
+    customers = sorted(wanted)
+    half = max(1, len(customers) // 2)
+    for some in filter(None, (customers[:half], customers[half:])):
+        items, kinds = reader.padded(np.array(some), length)
+        newest = [histories.get(customer, [])[:length] for customer in some]
+        padded = [own + [(0, 0)] * (length - len(own)) for own in newest]
+        assert plain(*items) == [[item for item, _ in own] for own in padded]
+        assert plain(*kinds) == [[kind for _, kind in own] for own in padded]
+
+
+def test_customers_out_of_order_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.parquet"
+    write_history_file(path, [columns({7: [(1, 1)], 3: [(2, 1)]})])
+    with pytest.raises(SchemaError, match="customers of a day do not ascend"):
+        HistoryReader([str(path)]).padded(np.array([3, 7]), 5)
