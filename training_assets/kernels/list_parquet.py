@@ -79,9 +79,9 @@ class JaggedLists:
 
     def take(self, rows: Ints, *, at_most: int) -> "JaggedLists":
         """Some rows, each cut to its first ``at_most`` values."""
-        all_sizes = np.diff(self.offsets)
-        sizes = np.minimum(all_sizes.take(rows), at_most)
-        if len(rows) and (np.diff(rows) == 1).all() and (sizes == all_sizes.take(rows)).all():
+        whole = np.diff(self.offsets).take(rows)
+        sizes = np.minimum(whole, at_most)
+        if len(rows) and (np.diff(rows) == 1).all() and (sizes == whole).all():
             return self.slice(int(rows[0]), len(rows))
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(sizes, out=offsets[1:])
@@ -111,10 +111,8 @@ class JaggedLists:
         offsets = np.zeros(len(sizes) + 1, np.int64)
         np.cumsum(sizes, out=offsets[1:])
         if parts[0].dictionary is None:
-            whole = (
-                parts[0].values if len(parts) == 1 else np.concatenate([p.values for p in parts])
-            )
-            return cls(whole, offsets)
+            plain = [part.values for part in parts]
+            return cls(plain[0] if len(parts) == 1 else np.concatenate(plain), offsets)
         columns = [(part.dictionary, part.values) for part in parts if part.dictionary is not None]
         uses = [np.bincount(own, minlength=len(entries)) for entries, own in columns]
         used = [entries[use > 0] for (entries, _), use in zip(columns, uses, strict=True)]

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training_assets.errors import SchemaError
+from training_assets.kernels.day_files import as_list
 from training_assets.kernels.list_parquet import (
     CREATED_BY,
     DATA_PAGE,
@@ -71,7 +72,7 @@ class ListParquetReader:
         return _joined(np.frombuffer(dictionary.body, "<i4"), pages)
 
     def _by_arrow(self, group: int, name: str) -> JaggedLists:
-        column = self.scalars(group, name).combine_chunks()
+        column = as_list(self.scalars(group, name))
         offsets = column.offsets.to_numpy().astype(np.int64)
         return JaggedLists(column.values.to_numpy()[offsets[0] : offsets[-1]], offsets - offsets[0])
 
