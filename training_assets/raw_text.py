@@ -43,8 +43,10 @@ _JSON_BLANKS: Final = " \t\r\n"
 _OTHER_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 # What stands within quotes; cells and then one that has no end, on a line; the end of such a cell,
 # or not, on a later line.
-_QUOTED: Final = rb'[^"]*+(?:""[^"]*+)*+'
-_OPENS: Final = re.compile(rb'(?:(?:"%b"|(?!")[^,]*+),)*+"%b\Z' % (_QUOTED, _QUOTED))
+# A line can be read in one way only, so nothing else is found by giving back what was matched. The
+# groups may do that all the same: Python before 3.11.5 matches possessive groups wrongly.
+_QUOTED: Final = rb'[^"]*+(?:""[^"]*+)*'
+_OPENS: Final = re.compile(rb'(?:(?:"%b"|(?!")[^,]*+),)*"%b\Z' % (_QUOTED, _QUOTED))
 _CLOSES: Final = re.compile(rb'%b"(?:,|\Z)' % _QUOTED)
 _STAYS_OPEN: Final = re.compile(rb"%b\Z" % _QUOTED)
 _MAX_LINE_BREAKS: Final = 10_000
