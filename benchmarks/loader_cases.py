@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 
 from training_assets.kernels.day_files import HistoryColumns, day_file, write_history_file
-from training_assets.kernels.list_parquet import JaggedLists
+from training_assets.kernels.lists import JaggedLists
 from training_assets.kernels.training_rows import write_training_rows
 from training_assets.loader import TrainingDays
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT

@@ -22,7 +22,10 @@ _DISABLE_HUGE_PAGES: Final = 41
 
 @cache
 def keep_memory() -> None:
-    """Keep up to 1 GiB of free memory. Does nothing where the C library is not glibc."""
+    """Keep up to 1 GiB of free memory, and use no huge pages, until the process ends.
+
+    Does nothing where the C library is not glibc.
+    """
     try:
         library = ctypes.CDLL(None)
         mallopt, prctl = library.mallopt, library.prctl

@@ -14,6 +14,8 @@ from training_assets.kernels import (
     histories,
     list_parquet,
     list_reader,
+    lists,
+    thrift,
     timelines,
     training_rows,
 )
@@ -26,6 +28,8 @@ _MODULES: tuple[ModuleType, ...] = (
     action_files,
     day_files,
     histories,
+    lists,
+    thrift,
     list_parquet,
     list_reader,
     training_rows,

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training_assets.kernels.list_parquet import JaggedLists, ListParquetWriter
+from training_assets.kernels.list_parquet import ListParquetWriter
+from training_assets.kernels.lists import JaggedLists
 from training_assets.kernels.timelines import Actions, Ints, in_order
 from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS
 

@@ -23,7 +23,7 @@ from training_assets.kernels.day_files import (
     write_ordered_actions,
     written_batch,
 )
-from training_assets.kernels.list_parquet import JaggedLists
+from training_assets.kernels.lists import JaggedLists
 from training_assets.kernels.timelines import (
     Histories,
     Ints,

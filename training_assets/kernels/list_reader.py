@@ -11,7 +11,7 @@ What another writer has written is left to Arrow.
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,12 +24,11 @@ from training_assets.kernels.list_parquet import (
     DATA_PAGE,
     DICTIONARY_PAGE,
     EMPTY,
-    JaggedLists,
 )
+from training_assets.kernels.lists import JaggedLists
+from training_assets.kernels.thrift import decode_struct, decode_varint
 from training_assets.kernels.timelines import Ints
 
-# Thrift's compact protocol, as in list_parquet: the type codes of what page headers hold.
-_TRUE, _FALSE, _INTEGERS, _STRUCT = 1, 2, (4, 5, 6), 12
 # The four numbers of two bits that each byte holds.
 _QUADS: Final = (np.arange(256)[:, None] >> [0, 2, 4, 6] & 3).astype(np.uint8).view("<u4")[:, 0]
 _TYPE, _UNCOMPRESSED, _COMPRESSED, _DATA = 1, 2, 3, 5
@@ -103,7 +102,7 @@ def _pages(chunk: memoryview, uncompressed: int) -> Iterator[_Page]:
     """The dictionary page and the data pages after it, ``uncompressed`` bytes at most."""
     codec, at = pa.Codec("zstd"), 0
     while at < len(chunk):
-        header, at = _struct(chunk, at)
+        header, at = decode_struct(chunk, at)
         kind, size = header[_TYPE], header[_COMPRESSED]
         if kind not in (DATA_PAGE, DICTIONARY_PAGE) or header[_UNCOMPRESSED] > uncompressed:
             raise ValueError(f"a page of type {kind} and {header[_UNCOMPRESSED]} bytes")
@@ -149,40 +148,10 @@ def _levels(body: memoryview, at: int) -> tuple[memoryview, int]:
 
 def _run(run: memoryview) -> Ints:
     """The bytes of a bit-packed run after its header."""
-    _, at = _varint(run, 0)
+    _, at = decode_varint(run, 0)
     return np.frombuffer(run, np.uint8, offset=at)
 
 
 def _twos(packed: Ints, count: int) -> Ints:
     """Numbers of two bits, the lowest bits first."""
     return _QUADS.take(packed).view(np.uint8)[:count]
-
-
-def _struct(data: memoryview, at: int) -> tuple[dict[int, Any], int]:
-    """A Thrift struct of integers, booleans and structs by field id, and where it ends."""
-    fields: dict[int, Any] = {}
-    last = 0
-    while (head := data[at]) != 0:
-        at += 1
-        kind, delta = head & 0x0F, head >> 4
-        if not delta:
-            raise ValueError("a field id of a page header is not written as a difference")
-        last += delta
-        if kind in (_TRUE, _FALSE):
-            fields[last] = kind == _TRUE
-        elif kind in _INTEGERS:
-            number, at = _varint(data, at)
-            fields[last] = (number >> 1) ^ -(number & 1)
-        elif kind == _STRUCT:
-            fields[last], at = _struct(data, at)
-        else:
-            raise ValueError(f"a page header holds a field of type {kind}")
-    return fields, at + 1
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    number, shift = 0, 0
-    while data[at] & 0x80:
-        number |= (data[at] & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-    return number | data[at] << shift, at + 1

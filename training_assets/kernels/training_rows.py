@@ -24,8 +24,9 @@ from training_assets.kernels.day_files import (
     whole_file,
     written_batch,
 )
-from training_assets.kernels.list_parquet import JaggedLists, ListParquetWriter, SharedLists
+from training_assets.kernels.list_parquet import ListParquetWriter
 from training_assets.kernels.list_reader import ListParquetReader
+from training_assets.kernels.lists import JaggedLists, SharedLists
 from training_assets.kernels.timelines import Ints
 from training_assets.schemas import IMPRESSIONS, TRAINING_INPUT
 

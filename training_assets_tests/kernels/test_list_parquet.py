@@ -18,13 +18,9 @@ from pyspark.sql import functions as F
 
 from training_assets.errors import SchemaError
 from training_assets.kernels import list_parquet
-from training_assets.kernels.list_parquet import (
-    JaggedLists,
-    ListParquetWriter,
-    SharedLists,
-    Values,
-)
+from training_assets.kernels.list_parquet import ListParquetWriter, Values
 from training_assets.kernels.list_reader import ListParquetReader
+from training_assets.kernels.lists import JaggedLists, SharedLists
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
 
 SCALARS = pa.schema([("customer_id", pa.int64()), ("label", pa.int32()), ("name", pa.string())])

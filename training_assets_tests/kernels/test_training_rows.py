@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from training_assets.errors import SchemaError
 from training_assets.kernels import day_files
 from training_assets.kernels.day_files import HistoryColumns, write_history_file
-from training_assets.kernels.list_parquet import JaggedLists
+from training_assets.kernels.lists import JaggedLists
 from training_assets.kernels.timelines import Ints
 from training_assets.kernels.training_rows import HistoryReader
 
