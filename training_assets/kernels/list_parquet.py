@@ -2,7 +2,8 @@
 
 A general writer walks through every value of every list. Here the values of a column become
 dictionary indices in one go, and where many rows share a list, as the items of a ranking share
-their customer's history, it is encoded once and its bytes are gathered:
+their customer's history, it is encoded once. Rows of long lists are not even put together: the
+compressed page says how often each is repeated (``zstd_frames``).
 
     page = levels | bits per index | one bit-packed run of indices
 
@@ -14,13 +15,14 @@ named here.
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from training_assets.kernels.lists import JaggedLists, SharedLists, dictionary_of
+from training_assets.kernels.lists import JaggedLists, SharedLists
 from training_assets.kernels.thrift import (
     BINARY,
     BYTE,
@@ -33,10 +35,19 @@ from training_assets.kernels.thrift import (
     encode_varint,
 )
 from training_assets.kernels.timelines import Ints
+from training_assets.kernels.zstd_frames import (
+    MAX_ROW,
+    MIN_ROW,
+    frame,
+    repeated,
+    repeated_rows,
+)
 
 _MAGIC: Final = b"PAR1"
 CREATED_BY: Final = "training_assets"
 _PAGE_BYTES: Final = 1 << 20
+# Bytes that a list has on average for its repetitions not to be searched for.
+_LONG_LIST: Final = 512
 # Definition levels of an optional list of optional values.
 EMPTY, _PRESENT = 1, 3
 _INT32, _INT64, _BYTE_ARRAY = 1, 2, 6
@@ -76,7 +87,6 @@ class ListParquetWriter:
         self._file: BinaryIO = path.open("wb")
         self._codec = pa.Codec("zstd", compression_level=compression_level)
         self._groups: list[tuple[int, list[_Chunk]]] = []
-        self._buffer = np.empty(0, np.uint8)
         self._file.write(_MAGIC)
 
     def __enter__(self) -> "ListParquetWriter":
@@ -100,60 +110,46 @@ class ListParquetWriter:
 
     def _write_scalars(self, name: str, values: pa.Array) -> _Chunk:
         kind, plain = _plain(values)
-        start, total = self._file.tell(), 0
+        start = self._file.tell()
         body = np.frombuffer(_valid_levels(values) + plain, np.uint8)
-        total += self._write_page(DATA_PAGE, len(values), _PLAIN, body)
+        total = self._write_page(DATA_PAGE, len(values), _PLAIN, self._squeezed(body))
         size = self._file.tell() - start
         return _Chunk(
             (name,), kind, len(values), total, size, start, None, _statistics(kind, values)
         )
 
     def _write_lists(self, name: str, lists: SharedLists | JaggedLists) -> _Chunk:
-        dictionary, index = lists.dictionary, lists.values
-        if dictionary is None:
-            dictionary, index = dictionary_of(lists.values)
-        start = self._file.tell()
-        plain = np.frombuffer(dictionary.astype("<i4").tobytes(), np.uint8)
-        total = self._write_page(DICTIONARY_PAGE, len(dictionary), _PLAIN, plain)
-        first_data, num_values = self._file.tell(), 0
-        bits = _width(len(dictionary))
         if isinstance(lists, SharedLists):
-            if index.shape[1] % (8 // min(bits, 8)):
-                # Encoded rows must be whole bytes to be gathered.
-                bits = 8
-            pages = _shared_pages(lists, index, bits)
+            shared = lists.encoded()
+            dictionary, bits = _dictionary(shared.lists)
+            pages = self._shared_pages(shared, bits)
         else:
-            pages = _jagged_pages(lists, index, bits)
-        for levels, count, packed, rows in pages:
-            body = self._page_body(levels, packed, rows, bits)
-            total += self._write_page(DATA_PAGE, count, _RLE_DICTIONARY, body)
+            jagged = lists.encoded()
+            dictionary, bits = _dictionary(jagged)
+            pages = ((count, self._squeezed(body)) for count, body in _jagged_pages(jagged, bits))
+        start, num_values = self._file.tell(), 0
+        plain = self._squeezed(dictionary.astype("<i4").view(np.uint8))
+        total = self._write_page(DICTIONARY_PAGE, len(dictionary), _PLAIN, plain)
+        first_data = self._file.tell()
+        for count, page in pages:
+            total += self._write_page(DATA_PAGE, count, _RLE_DICTIONARY, page)
             num_values += count
         size = self._file.tell() - start
         path = (name, "list", "element")
         return _Chunk(path, _INT32, num_values, total, size, first_data, start, b"")
 
-    def _page_body(self, levels: bytes, packed: Ints, rows: Ints | None, bits: int) -> Ints:
-        """Levels, then one bit-packed run of the packed bytes, or of those rows of them."""
-        size = packed.size if rows is None else packed.shape[1] * len(rows)
-        # A bit-packed run is whole groups of eight values.
-        groups = -(-size // bits)
-        head = levels + bytes([bits]) + encode_varint(groups << 1 | 1)
-        # The same memory for every page: fresh memory costs more than what is written to it.
-        if len(self._buffer) < len(head) + groups * bits:
-            self._buffer = np.empty(2 * (len(head) + groups * bits), np.uint8)
-        body = self._buffer[: len(head) + groups * bits]
-        body[: len(head)] = np.frombuffer(head, np.uint8)
-        run = body[len(head) : len(head) + size]
-        if rows is None:
-            run[:] = packed.reshape(-1)
+    def _shared_pages(self, shared: SharedLists, bits: int) -> "_Pages":
+        if _is_long(shared, bits):
+            yield from _framed_pages(shared, bits)
         else:
-            np.take(packed, rows, axis=0, out=run.reshape(len(rows), -1), mode="clip")
-        body[len(head) + size :] = 0
-        return body
+            for count, body in _gathered_pages(shared, bits):
+                yield count, self._squeezed(body)
 
-    def _write_page(self, kind: int, num_values: int, encoding: int, body: Ints) -> int:
+    def _squeezed(self, body: Ints) -> "_Page":
+        return _Page(len(body), self._codec.compress(pa.py_buffer(body), asbytes=True))
+
+    def _write_page(self, kind: int, num_values: int, encoding: int, page: "_Page") -> int:
         """Append a page; returns its size with the header, uncompressed."""
-        squeezed = self._codec.compress(pa.py_buffer(body))
         if kind == DATA_PAGE:
             detail = encode_struct(
                 (1, I32, num_values), (2, I32, encoding), (3, I32, _RLE), (4, I32, _RLE)
@@ -162,42 +158,122 @@ class ListParquetWriter:
             detail = encode_struct((1, I32, num_values), (2, I32, encoding))
         header = encode_struct(
             (1, I32, kind),
-            (2, I32, len(body)),
-            (3, I32, squeezed.size),
+            (2, I32, page.size),
+            (3, I32, len(page.content)),
             (5 if kind == DATA_PAGE else 7, STRUCT, detail),
         )
         self._file.write(header)
-        self._file.write(squeezed)
-        return len(header) + len(body)
+        self._file.write(page.content)
+        return len(header) + page.size
 
 
-_Pages: TypeAlias = Iterator[tuple[bytes, int, Ints, Ints | None]]
+class _Page(NamedTuple):
+    """The compressed content of a page, and its size without that."""
+
+    size: int
+    content: bytes
 
 
-def _shared_pages(lists: SharedLists, index: Ints, bits: int) -> _Pages:
-    """(levels, number of values, packed lists, rows) of each page; every list is packed once."""
-    length = index.shape[1]
-    packed = _pack(index, bits)
+# (number of values, content) of each page.
+_Pages: TypeAlias = Iterator[tuple[int, _Page]]
+_Bodies: TypeAlias = Iterator[tuple[int, Ints]]
+
+
+def _dictionary(lists: JaggedLists) -> tuple[Ints, int]:
+    """The values of the dictionary, and the bits of a place in it."""
+    assert lists.dictionary is not None
+    return lists.dictionary, _width(len(lists.dictionary))
+
+
+def _is_long(shared: SharedLists, bits: int) -> bool:
+    """Whether rows are repeated, and so long that to say so takes little of what they take."""
+    num_rows, num_lists = len(shared), len(shared.lists)
+    own = len(shared.lists.values) * bits // 8
+    fits = bits >= 8 and MIN_ROW <= shared.length * bits // 8 <= MAX_ROW
+    return fits and num_rows >= 2 * num_lists and own >= _LONG_LIST * num_lists
+
+
+def _framed_pages(shared: SharedLists, bits: int) -> _Pages:
+    """Every list is there once, with how often it is repeated."""
+    unit, row_size = bits // 8, shared.length * bits // 8
+    starts = _starts(shared.index, at_most=max(1, _PAGE_BYTES // row_size))
+    times = np.diff(starts, append=len(shared))
+    own = shared.lists.take(shared.index[starts], at_most=shared.length)
+    blocks, ends = repeated_rows(
+        _pack(own.values[own.offsets[0] : own.offsets[-1]], bits),
+        np.diff(own.offsets) * unit,
+        shared.padding.to_bytes(unit, "little"),
+        row_size,
+        times,
+    )
+    # No list is cut but those that are longer than a page.
+    cuts = np.flatnonzero(np.diff(starts * row_size // _PAGE_BYTES, prepend=-1))
+    before = np.append(0, ends)
+    for first, end in pairwise([*cuts, len(starts)]):
+        num_rows = int(times[first:end].sum())
+        (size, repetition, rest), tail = _shared_levels(num_rows, shared.length, bits)
+        levels = [repeated(size, 1), repeated(repetition, num_rows), repeated(rest, 1)]
+        rows = blocks[before[first] : before[end]]
+        total = len(size + rest + tail) + (len(repetition) + row_size) * num_rows
+        content = frame(total, [*levels, rows, repeated(tail, 1)])
+        yield num_rows * shared.length, _Page(total, content)
+
+
+def _starts(index: Ints, *, at_most: int) -> Ints:
+    """The first rows of each list; of one with more rows than that, some of them."""
+    starts = np.flatnonzero(np.diff(index, prepend=-1))
+    is_long = np.diff(starts, append=len(index)) > at_most
+    if not is_long.any():
+        return starts
+    rows = np.arange(0, len(index), at_most)
+    return np.union1d(starts, rows[is_long[np.searchsorted(starts, rows, side="right") - 1]])
+
+
+def _gathered_pages(shared: SharedLists, bits: int) -> _Bodies:
+    """Every list is encoded once."""
+    lists, length = shared.lists, shared.length
+    if length % (8 // min(bits, 8)):
+        # Rows must be whole bytes to be gathered.
+        bits = 8
+    is_value = np.arange(length) < np.diff(lists.offsets)[:, None]
+    padded = np.full(is_value.shape, shared.padding, lists.values.dtype)
+    padded[is_value] = lists.values[lists.offsets[0] : lists.offsets[-1]]
+    packed = _pack(padded.reshape(-1), bits).reshape(len(lists), -1)
     step = max(1, _PAGE_BYTES // max(1, packed.shape[1]))
-    for low in range(0, len(lists), step):
-        rows = lists.index[low : low + step]
-        repetition = _run(1, 0) + (_run(length - 1, 1) if length > 1 else b"")
-        count = len(rows) * length
-        levels = _sized(repetition * len(rows)) + _sized(_run(count, _PRESENT))
-        yield levels, count, packed, rows
+    for low in range(0, len(shared), step):
+        index = shared.index[low : low + step]
+        (size, repetition, rest), tail = _shared_levels(len(index), length, bits)
+        head = size + repetition * len(index) + rest
+        body = np.zeros(len(head) + packed.shape[1] * len(index) + len(tail), np.uint8)
+        body[: len(head)] = np.frombuffer(head, np.uint8)
+        rows = body[len(head) : len(body) - len(tail)].reshape(len(index), -1)
+        np.take(packed, index, axis=0, out=rows, mode="clip")
+        yield len(index) * length, body
 
 
-def _jagged_pages(lists: JaggedLists, index: Ints, bits: int) -> _Pages:
+def _shared_levels(
+    num_rows: int, length: int, bits: int
+) -> tuple[tuple[bytes, bytes, bytes], bytes]:
+    """What stands before the rows of a page, its second part once per row; and what after them."""
+    count = num_rows * length
+    repetition = _run(1, 0) + (_run(length - 1, 1) if length > 1 else b"")
+    # A bit-packed run is whole groups of eight values.
+    groups = -(-count // 8)
+    rest = _sized(_run(count, _PRESENT)) + bytes([bits]) + encode_varint(groups << 1 | 1)
+    parts = (struct.pack("<I", len(repetition) * num_rows), repetition, rest)
+    return parts, bytes(groups * bits - count * bits // 8)
+
+
+def _jagged_pages(lists: JaggedLists, bits: int) -> _Bodies:
     offsets = lists.offsets
     step = _PAGE_BYTES * 8 // bits
     cuts = np.flatnonzero(np.diff((offsets[:-1] - offsets[0]) // step, prepend=-1))
     for low, high in zip(cuts, [*cuts[1:], len(lists)], strict=True):
-        own = index[offsets[low] : offsets[high]]
-        room = -len(own) % 8
-        packed = _pack(np.concatenate((own, np.zeros(room, own.dtype))).reshape(1, -1), bits)
-        sizes = np.diff(offsets[low : high + 1])
-        levels, count = _jagged_levels(sizes)
-        yield levels, count, packed, None
+        own = lists.values[offsets[low] : offsets[high]]
+        packed = _pack(np.append(own, np.zeros(-len(own) % 8, own.dtype)), bits)
+        levels, count = _jagged_levels(np.diff(offsets[low : high + 1]))
+        head = levels + bytes([bits]) + encode_varint(len(packed) // bits << 1 | 1)
+        yield count, np.concatenate([np.frombuffer(head, np.uint8), packed])
 
 
 def _jagged_levels(sizes: Ints) -> tuple[bytes, int]:
@@ -212,7 +288,7 @@ def _jagged_levels(sizes: Ints) -> tuple[bytes, int]:
     else:
         level = np.full(count + -count % 8, _PRESENT, np.uint8)
         level[starts[sizes == 0]] = EMPTY
-        definition = _packed_run(_pack(level.reshape(1, -1), 2), 2)
+        definition = _packed_run(_pack(level, 2), 2)
     return _sized(_packed_run(np.packbits(repetition, bitorder="little"), 1)) + _sized(
         definition
     ), count
@@ -224,13 +300,12 @@ def _width(distinct: int) -> int:
 
 
 def _pack(index: Ints, bits: int) -> Ints:
-    """Rows of indices as rows of bytes; the rows of 2-bit indices are multiples of 4 long."""
+    """Indices as bytes; there are whole groups of eight."""
     if bits == 2:
-        quads = index.astype(np.uint8, copy=False).reshape(len(index), -1, 4)
-        packed: Ints = quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
+        quads = index.astype(np.uint8, copy=False).reshape(-1, 4)
+        packed: Ints = quads[:, 0] | quads[:, 1] << 2 | quads[:, 2] << 4 | quads[:, 3] << 6
         return packed
-    whole = np.ascontiguousarray(index.astype(f"<u{bits // 8}", copy=False))
-    return whole.view(np.uint8).reshape(len(index), -1)
+    return np.ascontiguousarray(index.astype(f"<u{bits // 8}", copy=False)).view(np.uint8)
 
 
 def _packed_run(packed: Ints, bits: int) -> bytes:

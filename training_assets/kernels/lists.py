@@ -4,7 +4,7 @@ With a dictionary the values are places in it, as Parquet has them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -13,22 +13,8 @@ import pyarrow as pa
 from training_assets.kernels.timelines import Ints, ranges
 
 _IDENTITY: Final = 2**12
-
-
-@dataclass(frozen=True)
-class SharedLists:
-    """Lists of one length: row ``n`` holds ``values[index[n]]``.
-
-    ``values`` is [lists, length] of non-negative integers, ``index`` [rows]. With a ``dictionary``
-    the values are places in it.
-    """
-
-    values: Ints
-    index: Ints
-    dictionary: Ints | None = None
-
-    def __len__(self) -> int:
-        return len(self.index)
+# To look up in a table is quicker than to search, where numbers are not too far apart.
+_DENSE: Final = 16
 
 
 @dataclass(frozen=True)
@@ -95,7 +81,7 @@ class JaggedLists:
         if not len(distinct):
             return cls(np.zeros(0, np.uint16), offsets, np.zeros(1, np.int32))
         # Entries that no value uses get a place that is not theirs, and nobody asks for it.
-        places = [np.searchsorted(distinct, entries) for entries, _ in columns]
+        places = [_places(distinct, entries) for entries, _ in columns]
         total = np.zeros(len(distinct) + 1, np.int64)
         for place, use in zip(places, uses, strict=True):
             np.add.at(total, place, use)
@@ -110,12 +96,49 @@ class JaggedLists:
         return cls(values, offsets, distinct.take(order))
 
 
+@dataclass(frozen=True)
+class SharedLists:
+    """Padded lists that rows share: row ``n`` holds ``lists[index[n]]``, then padding.
+
+    ``index`` is [rows]; ``length`` is that of every row with its padding, and no list is longer.
+    ``padding`` is a value like those of the lists: with a dictionary, a place in it.
+    """
+
+    lists: JaggedLists
+    index: Ints
+    length: int
+    padding: int = 0
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def encoded(self) -> "SharedLists":
+        """The same with a dictionary."""
+        lists = self.lists
+        if lists.dictionary is not None:
+            return self
+        padding = np.array([self.padding], lists.values.dtype)
+        dictionary, places = dictionary_of(np.append(padding, lists.values))
+        encoded = JaggedLists(places[1:], lists.offsets, dictionary)
+        return replace(self, lists=encoded, padding=int(places[0]))
+
+
 def _distinct(values: Ints) -> Ints:
     """Ascending; quicker than by hashing where the values are a few ascending runs."""
     values = np.sort(values, kind="stable")
     is_new = np.ones(len(values), bool)
     np.not_equal(values[1:], values[:-1], out=is_new[1:])
     return values[is_new]
+
+
+def _places(distinct: Ints, entries: Ints) -> Ints:
+    """Of each entry the place among ascending numbers; any where it is not there."""
+    top = int(distinct[-1]) + 1
+    if top > _DENSE * len(distinct):
+        return np.searchsorted(distinct, entries)
+    table = np.zeros(top, np.int32)
+    table[distinct] = np.arange(len(distinct), dtype=np.int32)
+    return table.take(entries, mode="clip")
 
 
 def dictionary_of(values: Ints) -> tuple[Ints, Ints]:

@@ -128,17 +128,23 @@ def newest_per_group(actions: Actions, limit: int, *, by_day: bool) -> Actions:
 
 @dataclass(frozen=True)
 class Timelines:
-    """Each customer's actions, newest first, one customer after another; see ``Timelines.of``."""
+    """Each customer's actions, newest first, one customer after another; see ``Timelines.of``.
+
+    ``age`` is by how many days an action's day is older than ``top``, the newest of all.
+    """
 
     customers: Ints
     bounds: Ints
     item: Ints
     kind: Ints
-    day: Ints
-    # By action, the place of its customer and within that how old its day is, as one number: of
-    # the newest day from the action on downwards, and of the oldest one up to it.
-    oldest_so_far: Ints
-    newest_from_here: Ints
+    age: Ints
+    top: int
+    # By customer, whether days fall all the way down, because nothing was filed late.
+    is_falling: Ints
+    # By action, the place of its customer and within that its age, as one number: the least from
+    # the action on downwards, and the greatest up to it. Where days fall, both are its own.
+    greatest_so_far: Ints
+    least_from_here: Ints
 
     @classmethod
     def of(cls, actions: Actions) -> "Timelines":
@@ -146,21 +152,33 @@ class Timelines:
         if not len(actions):
             none = np.empty(0, np.int64)
             bounds = np.zeros(1, np.int64)
-            return cls(none, bounds, actions.item, actions.kind, actions.day, none, none)
+            kind = actions.kind
+            return cls(none, bounds, actions.item, kind, none, 0, none.astype(bool), none, none)
         customers, owner, order = _timelines(actions)
-        day = actions.day.take(order)
-        age = owner * _SPAN + (_top(day) - day)
-        # Where nothing was filed late, days fall all the way down.
-        is_falling = bool((age[1:] >= age[:-1]).all())
+        bounds = np.searchsorted(owner, np.arange(len(customers) + 1))
+        top = int(actions.day.max())
+        age = top - actions.day.take(order).astype(np.int64)
+        key = owner * _SPAN + age
+        is_falling = np.ones(len(customers), bool)
+        is_falling[owner[1:][key[1:] < key[:-1]]] = False
+        greatest, least = key, key
+        if not is_falling.all():
+            sizes = np.diff(bounds)
+            mixed = ranges(bounds[:-1][~is_falling], sizes[~is_falling])
+            greatest, least, some = key.copy(), key.copy(), key.take(mixed)
+            # Customers ascend in the key, so neither runs over from one customer to the next.
+            greatest[mixed] = np.maximum.accumulate(some)
+            least[mixed] = np.minimum.accumulate(some[::-1])[::-1]
         return cls(
             customers,
-            np.searchsorted(owner, np.arange(len(customers) + 1)),
+            bounds,
             actions.item.take(order),
             actions.kind.take(order),
-            day,
-            # Customers ascend in the key, so neither runs over from one customer to the next.
-            age if is_falling else np.maximum.accumulate(age),
-            age if is_falling else np.minimum.accumulate(age[::-1])[::-1],
+            age.astype(np.int16 if age.max() <= _MAX_DAYS_AGO else np.int64),
+            top,
+            is_falling,
+            greatest,
+            least,
         )
 
     def histories(
@@ -172,26 +190,26 @@ class Timelines:
         first, cut at the old end to ``history_length``. ``days_ago`` stops at 32767.
         """
         offsets = np.zeros(len(days) + 1, np.int64)
-        if not len(self.day):
+        if not len(self.age):
             return Histories(offsets, self.item, self.kind, np.empty(0, np.int16))
         # As 64 bits: a look-back may be longer than any calendar.
-        days = days.astype(np.int64)
-        oldest = days - min(_SPAN if lookback_days is None else lookback_days, _SPAN)
-        zones = self._zones(customers, days, oldest)
-        starts, sizes, counts = _newest(self.day, zones, days, oldest, history_length)
+        later = days.astype(np.int64) - self.top
+        # An action counts from the first age to before the second.
+        youngest = 1 - later
+        expired = youngest + min(_SPAN if lookback_days is None else lookback_days, _SPAN)
+        zones = self._zones(customers, youngest, expired)
+        starts, sizes, counts = _newest(self.age, zones, youngest, expired, history_length)
         np.cumsum(counts, out=offsets[1:])
-        ago = _gather(self.day, starts, sizes)
-        is_one_day = bool((days == days[:1]).all())
-        np.subtract(days[:1] if is_one_day else np.repeat(days, counts), ago, out=ago)
-        np.minimum(ago, _MAX_DAYS_AGO, out=ago)
         return Histories(
             offsets,
             _gather(self.item, starts, sizes),
             _gather(self.kind, starts, sizes),
-            ago.astype(np.int16),
+            _days_ago(_gather(self.age, starts, sizes), later, counts),
         )
 
-    def _zones(self, customers: Ints, days: Ints, oldest: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    def _zones(
+        self, customers: Ints, youngest: Ints, expired: Ints
+    ) -> tuple[Ints, Ints, Ints, Ints]:
         """Four positions per request, ascending: a mixed zone, one that counts whole, a mixed one.
 
         Down a timeline the days fall, but for actions that were filed late. Before the first
@@ -201,19 +219,27 @@ class Timelines:
         exists = self.customers[owner] == customers
         first = np.where(exists, self.bounds[owner], 0)
         last = np.where(exists, self.bounds[owner + 1], 0)
-        top = _top(self.day)
-        newest = owner * _SPAN + np.clip(top - (days - 1), 0, _SPAN - 1)
-        expired = owner * _SPAN + np.clip(top - (oldest - 1), 0, _SPAN - 1)
-        old, new = self.oldest_so_far, self.newest_from_here
-        a, b, c, d = (
-            np.clip(np.searchsorted(key, wanted, side="left"), first, last)
-            for key, wanted in ((old, newest), (new, newest), (old, expired), (new, expired))
-        )
+        mixed = np.flatnonzero(~self.is_falling[owner])
+        zones = []
+        for age in (youngest, expired):
+            wanted = owner * _SPAN + np.clip(age, 0, _SPAN - 1)
+            low = np.searchsorted(self.greatest_so_far, wanted)
+            high = low.copy()
+            high[mixed] = np.searchsorted(self.least_from_here, wanted[mixed])
+            zones += [np.clip(low, first, last), np.clip(high, first, last)]
+        a, b, c, d = zones
         return a, b, np.maximum(b, c), np.maximum(b, d)
 
 
-def _top(day: Ints) -> int:
-    return int(day.max())
+def _days_ago(age: Ints, later: Ints, counts: Ints) -> Ints:
+    """Days from the day of each action to that of its request, ``later`` than the newest."""
+    if not len(age):
+        return np.empty(0, np.int16)
+    greatest = int(age.max()) + int(later.max())
+    if (later == later[0]).all() and max(greatest, abs(int(later[0]))) <= _MAX_DAYS_AGO:
+        return np.add(age, age.dtype.type(later[0]), out=age).astype(np.int16, copy=False)
+    ago = age + np.repeat(later, counts)
+    return np.minimum(ago, _MAX_DAYS_AGO, out=ago).astype(np.int16)
 
 
 def _starts(*columns: Ints) -> Ints:
@@ -240,21 +266,22 @@ def _sort(group: Ints, actions: Actions) -> Ints:
 
 
 def _newest(
-    day: Ints,
+    age: Ints,
     zones: tuple[Ints, Ints, Ints, Ints],
-    days: Ints,
-    oldest: Ints,
+    youngest: Ints,
+    expired: Ints,
     limit: int,
 ) -> tuple[Ints, Ints, Ints]:
     """Ranges (starts, sizes) of the actions that count, and how many; ``limit`` per request."""
     a, b, c, d = zones
-    requests = np.arange(len(days))
+    requests = np.arange(len(youngest))
     counts_for = []
     for low, high in ((a, b), (c, d)):
         request = np.repeat(requests, high - low)
         position = ranges(low, high - low)
-        of_action = day.take(position)
-        counts = (of_action < days.take(request)) & (of_action >= oldest.take(request))
+        of_action = age.take(position)
+        counts = of_action >= youngest.take(request)
+        counts &= of_action < expired.take(request)
         counts_for.append((request[counts], position[counts]))
     (early_request, early), (late_request, late) = counts_for
     # One range per action of the mixed zones, one for all between them, in order of the timeline.

@@ -6,6 +6,7 @@ Histories are read as they were published, sorted by customer, and padded once e
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +34,7 @@ from training_assets.schemas import IMPRESSIONS, TRAINING_INPUT
 _RANKING_COLUMNS: Final = ("customer_id", "ranking_id", "impressions")
 _ROWS_PER_GROUP: Final = 32_768
 _VALUES_PER_GROUP: Final = 2**25
+_USES_PER_ENTRY: Final = 8
 _LISTS: Final = ("action_items", "action_types")
 RANKINGS_DDL: Final = (
     "dt date, part int, customer_id long, ranking_id string, "
@@ -102,10 +104,10 @@ class HistoryReader:
         ]
         self._known: OrderedDict[tuple[int, int], _Group] = OrderedDict()
 
-    def padded(self, customers: Ints, length: int) -> list[tuple[Ints, Ints | None]]:
-        """(values [customers, length], dictionary) of items and types of sorted customers.
+    def newest(self, customers: Ints, length: int) -> tuple[JaggedLists, JaggedLists]:
+        """The first ``length`` items and types of each of some sorted customers.
 
-        Zeros are at the old end, and customers without a history have nothing else.
+        A customer without a history has none. Items have a dictionary.
         """
         rows: list[Ints] = []
         items: list[JaggedLists] = []
@@ -122,27 +124,19 @@ class HistoryReader:
             for column, part in zip((items, kinds), lists, strict=True):
                 column.append(part.take(wanted, at_most=length))
         if not rows:
-            nothing = np.zeros((len(customers), length), np.int8)
-            return [(nothing, None), (nothing, None)]
+            nothing = JaggedLists(np.zeros(0, np.int8), np.zeros(len(customers) + 1, np.int64))
+            return nothing.encoded(), nothing
         place = np.concatenate(rows)
         if not (np.diff(place) > 0).all():
             raise SchemaError(
                 "customer_history: customers of a day do not ascend; expected each once, files and "
                 "rows by customer. Publish the day again."
             )
-        of_items, of_kinds = JaggedLists.concat(items), JaggedLists.concat(kinds)
-        sizes = np.zeros((len(customers), 1), np.int32)
-        sizes[place, 0] = np.diff(of_items.offsets)
-        is_action = np.arange(length, dtype=np.int32) < sizes
-        assert of_items.dictionary is not None
-        # Place 0 is the padding.
-        dictionary = np.concatenate(([0], of_items.dictionary)).astype(np.int32)
-        dtype = np.uint16 if len(dictionary) <= 2**16 else np.uint32
-        index = np.zeros(is_action.shape, dtype)
-        index[is_action] = np.add(of_items.values, 1, dtype=dtype)
-        kind = np.zeros(is_action.shape, np.int8)
-        kind[is_action] = of_kinds.values
-        return [(index, dictionary), (kind, None)]
+        of_items, of_kinds = _together(items), JaggedLists.concat(kinds)
+        sizes = np.zeros(len(customers), np.int64)
+        sizes[place] = np.diff(of_items.offsets)
+        offsets = np.concatenate(([0], np.cumsum(sizes)))
+        return replace(of_items, offsets=offsets), replace(of_kinds, offsets=offsets)
 
     def _read(self, number: int, group: int) -> "_Group":
         key = (number, group)
@@ -155,6 +149,24 @@ class HistoryReader:
             while len(self._known) > len(self._files):
                 self._known.popitem(last=False)
         return self._known[key]
+
+
+def _together(items: Sequence[JaggedLists]) -> JaggedLists:
+    """One after another, with one dictionary."""
+    first, *others = items
+    assert first.dictionary is not None
+    if others or len(first.values) < _USES_PER_ENTRY * len(first.dictionary):
+        return JaggedLists.concat(items)
+    # As it was read: to leave out what no value uses would take more time than it saves bytes.
+    return first
+
+
+def _padded(items: JaggedLists, index: Ints, length: int) -> SharedLists:
+    """Of each row the items and zeros, which get the last place."""
+    assert items.dictionary is not None
+    padding = len(items.dictionary)
+    dictionary = np.append(items.dictionary, np.zeros(1, np.int32))
+    return SharedLists(replace(items, dictionary=dictionary), index, length, padding)
 
 
 class _Group(NamedTuple):
@@ -180,7 +192,7 @@ def _write_file(path: Path, rankings: pa.Table, histories: HistoryReader, length
         cuts = np.flatnonzero(np.diff((ends - 1) // size, prepend=-1))
         for low, high in zip(cuts, [*cuts[1:], len(ends)], strict=True):
             known, of_ranking = np.unique(customers[low:high], return_inverse=True)
-            padded = histories.padded(known, length)
+            newest, kinds = histories.newest(known, length)
             ranking = np.repeat(np.arange(low, high), counts[low:high])
             index = np.repeat(of_ranking, counts[low:high])
             if not len(ranking):
@@ -195,7 +207,8 @@ def _write_file(path: Path, rankings: pa.Table, histories: HistoryReader, length
                     rankings["ranking_id"].take(ranking).combine_chunks(),
                     shown.field("item_id"),
                     shown.field("is_order").cast(pa.int32()),
-                    *(SharedLists(values, index, names) for values, names in padded),
+                    _padded(newest, index, length),
+                    SharedLists(kinds, index, length),
                 ]
             )
     return total

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from training_assets.kernels import list_parquet
 from training_assets.kernels.list_parquet import ListParquetWriter, Values
 from training_assets.kernels.list_reader import ListParquetReader
 from training_assets.kernels.lists import JaggedLists, SharedLists
+from training_assets.kernels.timelines import Ints
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
 
 SCALARS = pa.schema([("customer_id", pa.int64()), ("label", pa.int32()), ("name", pa.string())])
@@ -51,6 +53,13 @@ def scalars(rows: Rows, schema: pa.Schema = SCALARS) -> list[Values]:
 def jagged(lists: Sequence[Sequence[int]], dtype: Any) -> JaggedLists:
     values = np.array([value for values in lists for value in values], dtype)
     return JaggedLists(values, np.cumsum([0, *map(len, lists)]))
+
+
+def full(values: Ints, index: Any) -> SharedLists:
+    """Lists without padding; ``values`` is [lists, length]."""
+    lists, length = values.shape
+    offsets = length * np.arange(lists + 1)
+    return SharedLists(JaggedLists(values.reshape(-1), offsets), np.array(index), length)
 
 
 def of_lists(rows: Rows) -> list[Values]:
@@ -177,7 +186,7 @@ def test_shared_lists_are_read_back(
     schema = pa.schema([("wide", LISTS.field("wide").type)])
     # The largest is there only now and then: bits follow from what there is.
     values = rng.integers(0, top, (lists, length), np.int32, endpoint=True)
-    write(path, schema, [[SharedLists(values, np.array(index))]])
+    write(path, schema, [[full(values, index)]])
     assert read(path) == [{"wide": values[n].tolist()} for n in index]
 
 
@@ -190,9 +199,58 @@ def test_shared_lists_of_every_length_and_width_are_read_back(
     index = np.array([6, 0, 0, 0, 5, 1, 6])
     codes = np.minimum(values, 127).astype(np.int8)
     schema = pa.schema([LISTS.field("tiny"), LISTS.field("wide")])
-    write(path, schema, [[SharedLists(codes, index), SharedLists(values, index)]])
+    write(path, schema, [[full(codes, index), full(values, index)]])
     expected = [{"tiny": codes[n].tolist(), "wide": values[n].tolist()} for n in index]
     assert read(path) == expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    length=st.sampled_from([1, 5, 8, 70, 131, 264, 1000]),
+    top=st.sampled_from([3, 200, 5000, 70_000]),
+    sizes=st.lists(st.integers(0, 1000), min_size=1, max_size=5),
+    repeats=st.lists(st.tuples(st.integers(0, 4), st.integers(1, 60)), min_size=1, max_size=9),
+    page_bytes=st.sampled_from([1, 3000, 100_000, 1 << 20]),
+    has_dictionary=st.booleans(),
+    is_framed=st.booleans(),
+)
+def test_padded_lists_are_read_back(
+    path: Path,
+    length: int,
+    top: int,
+    sizes: list[int],
+    repeats: list[tuple[int, int]],
+    page_bytes: int,
+    has_dictionary: bool,
+    is_framed: bool,
+) -> None:
+    rng = np.random.default_rng(top)
+    lists = [rng.integers(1, top, min(n, length), np.int32).tolist() for n in sizes]
+    index = [n % len(lists) for n, times in repeats for _ in range(times)]
+    own, padding = jagged(lists, np.int32), 0
+    if has_dictionary:
+        own = own.encoded()
+        assert own.dictionary is not None
+        padding = len(own.dictionary)
+        own = replace(own, dictionary=np.append(own.dictionary, np.int32(0)))
+    schema = pa.schema([LISTS.field("wide")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(list_parquet, "_PAGE_BYTES", page_bytes)
+        patch.setattr(list_parquet, "_LONG_LIST", 0 if is_framed else 10**9)
+        write(path, schema, [[SharedLists(own, np.array(index), length, padding)]])
+    padded = [values + [0] * (length - len(values)) for values in lists]
+    assert read(path) == [{"wide": padded[n]} for n in index]
+
+
+def test_long_lists_are_written_once_in_each_page(path: Path) -> None:
+    lists, times = 40, 25
+    values = np.random.default_rng(0).integers(0, 60_000, (lists, 1000), np.int32)
+    shared = full(values, np.repeat(np.arange(lists), times))
+    write(path, pa.schema([LISTS.field("wide")]), [[shared]])
+    assert [row["wide"] for row in read(path)] == values[shared.index].tolist()
+    size = pq.read_metadata(path).row_group(0).column(0).total_compressed_size
+    # Two bytes for each value, what the dictionary takes, and little else.
+    assert size < values.size * 2 + 4 * len(np.unique(values)) + 40 * lists + 1000
 
 
 @pytest.mark.parametrize("distinct", [2**16, 2**16 + 1, 2**16 + 9])
@@ -205,7 +263,7 @@ def test_more_values_than_16_bits_can_count_are_read_back(
     shared = flat[: distinct // 3 * 3].reshape(-1, 3)
     rows = np.arange(len(shared))[::-1]
     schema = pa.schema([LISTS.field("wide")])
-    write(path, schema, [[JaggedLists(flat, np.array(cuts))], [SharedLists(shared, rows)]])
+    write(path, schema, [[JaggedLists(flat, np.array(cuts))], [full(shared, rows)]])
     found = pq.ParquetFile(path).read()["wide"]
     assert found.slice(0, 6).to_pylist() == [
         flat[low:high].tolist() for low, high in pairwise(cuts)
@@ -345,9 +403,7 @@ def test_lists_over_many_pages_and_row_groups_are_read_back(
         codes = np.minimum(values, 100).astype(np.int8)
         index = rng.integers(0, 5, 40)
         lists = [rng.integers(0, top, n % 7, endpoint=True).tolist() for n in range(40)]
-        groups.append(
-            [SharedLists(codes, index), SharedLists(values, index), jagged(lists, np.int32)]
-        )
+        groups.append([full(codes, index), full(values, index), jagged(lists, np.int32)])
         expected += [
             {"codes": codes[n].tolist(), "shared": values[n].tolist(), "jagged": own}
             for n, own in zip(index, lists, strict=True)
@@ -502,9 +558,13 @@ def full_file(path: Path) -> pa.Table:
         values = rng.integers(0, 2**31 - 1, (9, 1000), np.int32, endpoint=True)
         values[:3] %= 4
         index = np.sort(rng.integers(0, 9, len(part)))
-        groups.append([*scalars(part), *of_lists(part)[1:], SharedLists(values, index)])
+        # Also around the length whose padding is just worth a repetition.
+        sizes = [1000, 0, 1, 935, 934, 933, 500, 999, 1000]
+        lists = [own[:size].tolist() for own, size in zip(values, sizes, strict=True)]
+        shared = SharedLists(jagged(lists, np.int32), index, 1000)
+        groups.append([*scalars(part), *of_lists(part)[1:], shared])
         for row, n in zip(part, index, strict=True):
-            row["shared"] = values[n].tolist()
+            row["shared"] = lists[n] + [0] * (1000 - sizes[n])
     write(path, schema, groups)
     return pa.Table.from_pylist(rows, schema)
 

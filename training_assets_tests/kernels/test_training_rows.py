@@ -1,5 +1,6 @@
-"""Published histories, padded for some customers at a time, equal plain loops."""
+"""Published histories, read for some customers at a time, equal plain loops."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from training_assets.errors import SchemaError
 from training_assets.kernels import day_files
 from training_assets.kernels.day_files import HistoryColumns, write_history_file
 from training_assets.kernels.lists import JaggedLists
-from training_assets.kernels.timelines import Ints
 from training_assets.kernels.training_rows import HistoryReader
 
 Actions = list[tuple[int, int]]
@@ -31,9 +31,9 @@ def columns(histories: dict[int, Actions]) -> HistoryColumns:
     )
 
 
-def plain(values: Ints, dictionary: Ints | None) -> list[list[int]]:
-    rows: Ints = values if dictionary is None else dictionary[values]
-    return rows.tolist()
+def plain(lists: JaggedLists) -> list[list[int]]:
+    own = lists.plain()
+    return [own.values[low:high].tolist() for low, high in pairwise(own.offsets)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -47,7 +47,7 @@ def plain(values: Ints, dictionary: Ints | None) -> list[list[int]]:
     wanted=st.sets(st.integers(0, 30), min_size=1),
     length=st.integers(1, 7),
 )
-def test_histories_are_padded_as_by_hand(
+def test_the_newest_of_histories_are_those_found_by_hand(
     tmp_path_factory: pytest.TempPathFactory,
     histories: dict[int, Actions],
     first_of_second_file: int,
@@ -67,15 +67,14 @@ def test_histories_are_padded_as_by_hand(
     customers = sorted(wanted)
     half = max(1, len(customers) // 2)
     for some in filter(None, (customers[:half], customers[half:])):
-        items, kinds = reader.padded(np.array(some), length)
+        items, kinds = reader.newest(np.array(some), length)
         newest = [histories.get(customer, [])[:length] for customer in some]
-        padded = [own + [(0, 0)] * (length - len(own)) for own in newest]
-        assert plain(*items) == [[item for item, _ in own] for own in padded]
-        assert plain(*kinds) == [[kind for _, kind in own] for own in padded]
+        assert plain(items) == [[item for item, _ in own] for own in newest]
+        assert plain(kinds) == [[kind for _, kind in own] for own in newest]
 
 
 def test_customers_out_of_order_are_named(tmp_path: Path) -> None:
     path = tmp_path / "part-00000.parquet"
     write_history_file(path, [columns({7: [(1, 1)], 3: [(2, 1)]})])
     with pytest.raises(SchemaError, match="customers of a day do not ascend"):
-        HistoryReader([str(path)]).padded(np.array([3, 7]), 5)
+        HistoryReader([str(path)]).newest(np.array([3, 7]), 5)
