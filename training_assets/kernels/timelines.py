@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 
 Ints = np.ndarray[Any, Any]
 
@@ -237,7 +238,7 @@ def _days_ago(age: Ints, later: Ints, counts: Ints) -> Ints:
         return np.empty(0, np.int16)
     greatest = int(age.max()) + int(later.max())
     if (later == later[0]).all() and max(greatest, abs(int(later[0]))) <= _MAX_DAYS_AGO:
-        return np.add(age, age.dtype.type(later[0]), out=age).astype(np.int16, copy=False)
+        return (age + age.dtype.type(later[0])).astype(np.int16, copy=False)
     ago = age + np.repeat(later, counts)
     return np.minimum(ago, _MAX_DAYS_AGO, out=ago).astype(np.int16)
 
@@ -300,10 +301,12 @@ def _newest(
 
 def _gather(column: Ints, starts: Ints, sizes: Ints) -> Ints:
     """The values of all ranges, one after another."""
-    if not len(starts) or sizes.sum() < _LONG * len(starts):
+    if sizes.sum() < _LONG * len(starts):
         return column.take(ranges(starts, sizes))
-    bounds = zip(starts.tolist(), (starts + sizes).tolist(), strict=True)
-    return np.concatenate([column[start:end] for start, end in bounds])
+    # Arrow copies ranges as a whole, and lets other threads run meanwhile.
+    views = pa.LargeListViewArray.from_arrays(pa.array(starts), pa.array(sizes), pa.array(column))
+    gathered: Ints = views.flatten().to_numpy()
+    return gathered
 
 
 def ranges(starts: Ints, counts: Ints) -> Ints:
