@@ -1,4 +1,4 @@
-"""Executors in processes of their own, reached through Spark Connect, give the rows of Sail."""
+"""Executors without this package, reached through Spark Connect, give the rows of Sail."""
 
 import os
 import subprocess
@@ -34,7 +34,12 @@ def test_standalone_cluster_behind_spark_connect_gives_the_rows_of_sail(tmp_path
     days = (before(1), DAY)
     lake = write_tiny_lake(tmp_path / "lake")
     span = ["--start-date", str(days[0]), "--end-date", str(days[1])]
-    size = ["--workers", "1", "--memory-mb", "512", "--conf", *SMALL]
+    # Executors have pyarrow and NumPy, but not the platform.
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "sitecustomize.py").write_text("import sys; sys.modules['training_assets'] = None")
+    conf = [*SMALL, f"spark.executorEnv.PYTHONPATH={bare}"]
+    size = ["--workers", "1", "--memory-mb", "512", "--conf", *conf]
     done = subprocess.run(
         [sys.executable, COMPARE, "--lake", lake, *span, "--engines", "sail", "connect", *size],
         env={

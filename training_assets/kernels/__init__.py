@@ -18,6 +18,7 @@ from training_assets.kernels import (
     thrift,
     timelines,
     training_rows,
+    zstd_frames,
 )
 
 # Workers of a cluster have pyarrow and NumPy but need not have this package.
@@ -30,6 +31,7 @@ _MODULES: tuple[ModuleType, ...] = (
     histories,
     lists,
     thrift,
+    zstd_frames,
     list_parquet,
     list_reader,
     training_rows,

@@ -9,12 +9,11 @@ once, leaves one whole file. The same rows give the same bytes on every engine.
 import ctypes
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -112,21 +111,15 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def _begin_to_sync(path: Path) -> None:
     """Let the system begin to put a file on the disk, for which a day that is published waits."""
-    if call := _sync_file_range():
-        with path.open("rb") as file:
-            # Where it fails the wait is longer, and tells why.
-            call(file.fileno(), 0, 0, _BEGIN_TO_WRITE)
-
-
-@cache
-def _sync_file_range() -> Callable[..., int] | None:
-    """sync_file_range(2), which Linux has."""
     try:
+        # sync_file_range(2), which Linux has.
         call = ctypes.CDLL(None).sync_file_range
     except (OSError, AttributeError):
-        return None
+        return
     call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return cast("Callable[..., int]", call)
+    with path.open("rb") as file:
+        # Where it fails the wait is longer, and tells why.
+        call(file.fileno(), 0, 0, _BEGIN_TO_WRITE)
 
 
 def ints(column: pa.ChunkedArray) -> Ints:

@@ -39,6 +39,7 @@ from training_assets.kernels.zstd_frames import (
     MAX_ROW,
     MIN_ROW,
     frame,
+    raw,
     repeated,
     repeated_rows,
 )
@@ -208,15 +209,20 @@ def _framed_pages(shared: SharedLists, bits: int) -> _Pages:
     )
     # No list is cut but those that are longer than a page.
     cuts = np.flatnonzero(np.diff(starts * row_size // _PAGE_BYTES, prepend=-1))
-    before = np.append(0, ends)
-    for first, end in pairwise([*cuts, len(starts)]):
-        num_rows = int(times[first:end].sum())
-        (size, repetition, rest), tail = _shared_levels(num_rows, shared.length, bits)
-        levels = [repeated(size, 1), repeated(repetition, num_rows), repeated(rest, 1)]
-        rows = blocks[before[first] : before[end]]
-        total = len(size + rest + tail) + (len(repetition) + row_size) * num_rows
-        content = frame(total, [*levels, rows, repeated(tail, 1)])
-        yield num_rows * shared.length, _Page(total, content)
+    page_rows = np.add.reduceat(times, cuts).tolist()
+    around = {num_rows: _frame_around(num_rows, shared.length, bits) for num_rows in set(page_rows)}
+    bounds = np.append(0, ends)[[*cuts, len(starts)]].tolist()
+    for num_rows, (start, end) in zip(page_rows, pairwise(bounds), strict=True):
+        size, before, after = around[num_rows]
+        content = frame(size + row_size * num_rows, [before, blocks[start:end], after])
+        yield num_rows * shared.length, _Page(size + row_size * num_rows, content)
+
+
+def _frame_around(num_rows: int, length: int, bits: int) -> tuple[int, bytes, bytes]:
+    """What stands around the rows of a page: its bytes, and the blocks before and after them."""
+    (size, repetition, rest), tail = _shared_levels(num_rows, length, bits)
+    total = len(size + rest + tail) + len(repetition) * num_rows
+    return total, raw(size) + repeated(repetition, num_rows) + raw(rest), raw(tail)
 
 
 def _starts(index: Ints, *, at_most: int) -> Ints:

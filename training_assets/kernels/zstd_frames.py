@@ -8,8 +8,7 @@ https://www.rfc-editor.org/rfc/rfc8878 has the structures named here. Rows are n
 """
 
 import struct
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -36,14 +35,21 @@ def frame(size: int, blocks: Iterable[bytes | memoryview]) -> bytes:
     return b"".join([struct.pack("<IBI", _MAGIC, _SINGLE_SEGMENT, size), *blocks, _LAST])
 
 
-@lru_cache(maxsize=256)
+def raw(piece: bytes) -> bytes:
+    """Blocks of up to 128 KiB as they are."""
+    header, _ = _block_headers(_RAW, np.array([len(piece)]))
+    return header.tobytes() + piece
+
+
 def repeated(piece: bytes, times: int) -> bytes:
     """Blocks of a piece, of up to 128 KiB, that stands there so many times."""
-    if len(piece) * (times - 1) < _MIN_MATCH:
-        piece, times = piece * times, 1
-    own, one = np.frombuffer(piece, np.uint8), np.ones(1, np.int64)
-    blocks, _ = repeated_rows(own, one * len(piece), b"\0", len(piece), one * times)
-    return bytes(blocks)
+    left = len(piece) * (times - 1)
+    if left < _MIN_MATCH:
+        return raw(piece * times)
+    blocks = [raw(piece)]
+    for content, many in _repetitions(len(piece), np.array([left])):
+        blocks.append(content[0, : many[0]].tobytes())
+    return b"".join(blocks)
 
 
 def repeated_rows(
@@ -51,10 +57,8 @@ def repeated_rows(
 ) -> tuple[memoryview, Ints]:
     """Blocks of rows of 131 bytes to 128 KiB, of which row ``n`` stands there ``times[n]`` times.
 
-    Returns them, and where those of each row end.
-
     A row is its ``sizes[n]`` bytes of ``own``, one after another, and as many times ``padding``, a
-    value, as fill it up to ``row_size``.
+    value, as fill it up to ``row_size``. Returns the blocks, and where those of each row end.
     """
     unit, room = len(padding), row_size - sizes
     # The first value of the padding, and that again; all of it where that is not worth a match.
@@ -66,13 +70,7 @@ def repeated_rows(
         (np.broadcast_to(values, (len(sizes), len(values))), written),
         _matches(unit, np.where(is_match, room - unit, 0)),
     ]
-    left = row_size * (times - 1)
-    while left.any():
-        length = np.minimum(left, _MAX_BLOCK)
-        # What is left then is long enough, too.
-        length -= np.where((left > length) & (left - length < _MIN_MATCH), _MIN_MATCH, 0)
-        between.append(_matches(row_size, length))
-        left = left - length
+    between += _repetitions(row_size, row_size * (times - 1))
     after = np.sum([many for _, many in between[1:]], axis=0)
     counts = np.stack([between[0][1], sizes, after], axis=1)
     is_own = np.repeat(np.tile([False, True, False], len(sizes)), counts.reshape(-1))
@@ -91,6 +89,17 @@ _Bytes: TypeAlias = tuple[Ints, Ints]
 def _block_headers(kind: int, sizes: Ints) -> _Bytes:
     header = (sizes << 3 | kind << 1).astype("<u4").view(np.uint8).reshape(-1, 4)
     return header[:, :3], np.full(len(sizes), 3)
+
+
+def _repetitions(offset: int, sizes: Ints) -> Iterator[_Bytes]:
+    """Blocks that repeat what lies so far back, of 131 bytes or more in all, or of none."""
+    while sizes.any():
+        length = np.minimum(sizes, _MAX_BLOCK)
+        # What is left then is long enough, too.
+        is_short = (sizes > length) & (sizes - length < _MIN_MATCH)
+        length -= np.where(is_short, _MIN_MATCH, 0)
+        yield _matches(offset, length)
+        sizes = sizes - length
 
 
 def _matches(offset: int, lengths: Ints) -> _Bytes:
