@@ -22,7 +22,7 @@ further down is out of date.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -31,8 +31,9 @@ from typing import Any, Final
 
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError, ValidationError
 from training_assets.lake import Lake, data_files
-from training_assets.raw import RawDays, find_raw_days
+from training_assets.raw import RawDays, find_raw_days, fingerprint, whole_file
 from training_assets.raw_flat import FlatDays, flat_days
+from training_assets.raw_folders import RawFile, by_day, files_of_days
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -96,6 +97,7 @@ class Freshness:
     lake: Lake
     settings: Settings
     _raw: dict[tuple[str, date], RawDays] = field(default_factory=dict)
+    _files: dict[tuple[str, date], list[RawFile]] = field(default_factory=dict)
     _flat: dict[tuple[str, int, int], FlatDays] = field(default_factory=dict)
     _content: dict[tuple[str, date], str] = field(default_factory=dict)
 
@@ -117,9 +119,18 @@ class Freshness:
         return [day for day in days if not self.is_current(table, day)]
 
     def look_ahead(self, table: Table, days: Sequence[date]) -> None:
-        """Look at the raw files of days that will be asked for; at once, which is much faster."""
-        for source in ACTION_SOURCES if table is UNIFIED_ACTIONS else (IMPRESSIONS,):
-            self._find_raw(source, days)
+        """List the raw files of days that will be asked for; at once, which is much faster."""
+        for source in _sources(table):
+            missing = [day for day in days if (source.name, day) not in self._files]
+            # Where something is wrong with one of the days, each is listed when it is asked for.
+            with suppress(TrainingAssetsError):
+                files = by_day(self._list(source, missing), missing)
+                self._files |= {(source.name, day): files[day] for day in missing}
+
+    def require_raw(self, table: Table, day: date) -> None:
+        """Raise where raw files of the day are missing or lack columns; that opens each of them."""
+        for source in _sources(table):
+            self.raw(source, [day])
 
     def require_history(self, day: date) -> None:
         """Raise unless the published history of the day was built with the present settings.
@@ -146,41 +157,52 @@ class Freshness:
             ) from error
 
     def raw(self, table: Table, days: Sequence[date]) -> RawDays:
-        """The raw files of the days, each day listed and looked at once."""
-        self._find_raw(table, days)
+        """The raw files of the days, each day listed and its columns looked at once."""
+        missing = [day for day in days if (table.name, day) not in self._raw]
+        if len(missing) > 1:
+            # Where something is wrong with one of many days, each is looked at alone.
+            with suppress(TrainingAssetsError):
+                found = self._look_at(table, missing).by_day()
+                self._raw |= {(table.name, day): found[day] for day in missing}
         for day in days:
             if (table.name, day) not in self._raw:
                 self._raw[table.name, day] = self._look_at(table, [day])
         return RawDays.of([self._raw[table.name, day] for day in days])
 
-    def _find_raw(self, table: Table, days: Sequence[date]) -> None:
-        # Each look goes through all names of the table. Where something is wrong with one of many
-        # days, each is looked at alone when it is asked for.
-        missing = [day for day in days if (table.name, day) not in self._raw]
-        if len(missing) > 1:
-            with suppress(TrainingAssetsError):
-                found = self._look_at(table, missing)
-                self._raw |= {(table.name, day): found.of_day(day) for day in missing}
-
     def _look_at(self, table: Table, days: Sequence[date]) -> RawDays:
         allow = self.settings.missing_raw == "empty"
         return find_raw_days(self.lake.root, table, days, allow_missing=allow)
+
+    def _list(self, table: Table, days: Sequence[date]) -> list[RawFile]:
+        allow = self.settings.missing_raw == "empty"
+        return files_of_days(self.lake.root, table, days, allow_missing=allow)
+
+    def _files_of(self, table: Table, day: date) -> list[RawFile]:
+        key = (table.name, day)
+        if key in self._raw:
+            # What is recorded must be what is read.
+            return self._raw[key].files()
+        if key not in self._files:
+            self._files[key] = self._list(table, [day])
+        return self._files[key]
 
     def fingerprint(self, table: Table, day: date) -> dict[str, list[Any]]:
         """By name: [bytes, mtime_ns] of a file in the day's folder, [rows, hash] of a flat one.
 
         A flat file without rows of the day is left out.
         """
-        found = self.raw(table, [day])
-        flat = {task.name: task for task in found.tasks if task.day is None}
+        files = self._files_of(table, day)
+        flat = {file.name: file for file in files if file.day is None}
         entries: dict[str, list[Any]] = {}
-        for name, size, mtime_ns in found.fingerprint(day):
+        for name, size, mtime_ns in fingerprint(table, day, files):
             if name not in flat:
                 entries[name] = [size, mtime_ns]
                 continue
             key = (name, size, mtime_ns)
             if key not in self._flat:
-                self._flat[key] = flat_days(self.lake.root, table, flat[name], size, mtime_ns)
+                self._flat[key] = flat_days(
+                    self.lake.root, table, whole_file(flat[name]), size, mtime_ns
+                )
             if str(day) in self._flat[key]:
                 entries[name] = self._flat[key][str(day)]
         return entries
@@ -240,12 +262,16 @@ def _window_settings(settings: Settings) -> dict[str, int | None]:
     return {"history_length": settings.history_length, "lookback_days": settings.lookback_days}
 
 
-def _raw_of(freshness: Freshness, tables: Iterable[Table], day: date) -> dict[str, Any]:
-    return {table.name: freshness.fingerprint(table, day) for table in tables}
+def _sources(table: Table) -> tuple[Table, ...]:
+    return ACTION_SOURCES if table is UNIFIED_ACTIONS else (IMPRESSIONS,)
+
+
+def _raw_of(freshness: Freshness, table: Table, day: date) -> dict[str, Any]:
+    return {source.name: freshness.fingerprint(source, day) for source in _sources(table)}
 
 
 def _unified_actions(freshness: Freshness, day: date) -> Inputs:
-    return Inputs({}, _raw_of(freshness, ACTION_SOURCES, day))
+    return Inputs({}, _raw_of(freshness, UNIFIED_ACTIONS, day))
 
 
 def _customer_history(freshness: Freshness, day: date) -> Inputs:
@@ -253,7 +279,7 @@ def _customer_history(freshness: Freshness, day: date) -> Inputs:
     window = window_days(freshness.settings, published, day)
     return Inputs(
         _window_settings(freshness.settings),
-        _raw_of(freshness, [IMPRESSIONS], day),
+        _raw_of(freshness, CUSTOMER_HISTORY, day),
         {UNIFIED_ACTIONS.name: {d: freshness.content(UNIFIED_ACTIONS, d) for d in window}},
     )
 
@@ -261,7 +287,7 @@ def _customer_history(freshness: Freshness, day: date) -> Inputs:
 def _training_input(freshness: Freshness, day: date) -> Inputs:
     return Inputs(
         _window_settings(freshness.settings),
-        _raw_of(freshness, [IMPRESSIONS], day),
+        _raw_of(freshness, TRAINING_INPUT, day),
         {CUSTOMER_HISTORY.name: {day: freshness.content(CUSTOMER_HISTORY, day)}},
     )
 

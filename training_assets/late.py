@@ -95,11 +95,12 @@ def outdated_day(freshness: Freshness, table: Table, day: date) -> OutdatedDay |
         recorded, damage = {}, str(error)
     try:
         now = freshness.inputs(table, day)
+        if recorded.get("inputs") == now.hash:
+            return None
+        freshness.require_raw(table, day)
     except TrainingAssetsError as error:
         reason = f"it cannot be built any more: {error}"
         return OutdatedDay(table.name, day, (reason,), obstacle=str(error))
-    if recorded.get("inputs") == now.hash:
-        return None
     reasons = [damage] if damage else _reasons(recorded, now)
     return OutdatedDay(table.name, day, tuple(reasons), inputs=now.hash)
 

@@ -24,12 +24,9 @@ from training_assets.freshness import Freshness, content_hash
 from training_assets.lake import Lake
 from training_assets.liveness import require_engine
 from training_assets.schemas import (
-    ACTION_SOURCES,
     CUSTOMER_HISTORY,
-    IMPRESSIONS,
     TABLES,
     TRAINING_INPUT,
-    UNIFIED_ACTIONS,
     Table,
 )
 from training_assets.settings import Settings
@@ -281,8 +278,7 @@ def _reason(error: Exception) -> str:
 
 def _require_inputs(build: Build, table: Table, day: date) -> None:
     """Raise for a day whose inputs are missing or have wrong columns, before a job starts."""
-    for raw in ACTION_SOURCES if table is UNIFIED_ACTIONS else (IMPRESSIONS,):
-        build.raw(raw, [day])
+    build.freshness.require_raw(table, day)
     if table is TRAINING_INPUT and day not in set(build.lake.days(CUSTOMER_HISTORY.name)):
         raise DayNotPublishedError(
             f"training_input: customer_history has no day {day}. Materialize it first."

@@ -21,7 +21,7 @@ from training_assets import errors, raw_columns, raw_files, raw_parquet, raw_tex
 from training_assets.errors import RawDataError, SchemaError
 from training_assets.raw_columns import IGNORED_COLUMNS, READ_ERRORS, Task, printable
 from training_assets.raw_files import unreadable
-from training_assets.raw_folders import RawFile, files_of_days
+from training_assets.raw_folders import RawFile, by_day, files_of_days
 from training_assets.raw_folders import raw_days as raw_days
 from training_assets.raw_parquet import is_readable, open_parquet
 from training_assets.raw_text import json_parser, read_header, read_lines
@@ -78,22 +78,15 @@ class RawDays:
                 counts[day] += rows
         return counts
 
-    def of_day(self, day: date) -> "RawDays":
-        """The same for one of the days."""
-        tasks = tuple(task for task in self.tasks if task.day in (day, None))
-        return RawDays(self.table, (day,), tasks)
+    def by_day(self) -> dict[date, "RawDays"]:
+        """The same, each of the days alone."""
+        parts = by_day(self.tasks, self.days)
+        return {day: RawDays(self.table, (day,), tuple(tasks)) for day, tasks in parts.items()}
 
-    def fingerprint(self, day: date) -> list[tuple[str, int, int]]:
-        """(name, bytes, modification time in ns) of each file that the day is read from."""
-        paths = {task.name: Path(task.path) for task in self.of_day(day).tasks}
-        try:
-            stats = {name: path.stat() for name, path in sorted(paths.items())}
-        except OSError as error:
-            raise RawDataError(
-                f"{self.table.name}: a raw file of {day} vanished while it was read ({error}). "
-                "Deliver it again, or run the day again without it."
-            ) from error
-        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()]
+    def files(self) -> list[RawFile]:
+        """Each file once, in the order in which they are read."""
+        found = {t.name: RawFile(Path(t.path), t.name, t.format, t.day) for t in self.tasks}
+        return list(found.values())
 
     def _num_partitions(self) -> int:
         """Few for small files: each is a task of its own, with a Python worker, on Spark."""
@@ -130,6 +123,22 @@ def find_raw_days(
     return RawDays(table, tuple(days), numbered)
 
 
+def fingerprint(table: Table, day: date, files: Iterable[RawFile]) -> list[tuple[str, int, int]]:
+    """(name, bytes, modification time in ns) of files of a day, by name.
+
+    Raises ``RawDataError`` for one that is gone.
+    """
+    paths = {file.name: file.path for file in files}
+    try:
+        stats = {name: path.stat() for name, path in sorted(paths.items())}
+    except OSError as error:
+        raise RawDataError(
+            f"{table.name}: a raw file of {day} vanished while it was read ({error}). "
+            "Deliver it again, or run the day again without it."
+        ) from error
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()]
+
+
 def _map(function: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
     """In threads, because file systems are slow to answer; a single file is not worth one."""
     if len(items) < 2:
@@ -143,7 +152,7 @@ def _tasks(file: RawFile, table: Table) -> list[Task]:
     try:
         if file.format != "parquet":
             _check_text_columns(file, table)
-            return [_task(file)]
+            return [whole_file(file)]
         with open_parquet(str(file.path)) as parquet:
             _check_columns(file, table, parquet.schema_arrow)
             rows = [parquet.metadata.row_group(n).num_rows for n in range(parquet.num_row_groups)]
@@ -158,7 +167,11 @@ def _tasks(file: RawFile, table: Table) -> list[Task]:
     return [*parts, _task(file, start, len(rows))]
 
 
-def _task(file: RawFile, start: int = 0, stop: int = -1) -> Task:
+def whole_file(file: RawFile) -> Task:
+    return _task(file, 0, -1)
+
+
+def _task(file: RawFile, start: int, stop: int) -> Task:
     return Task(0, str(file.path.absolute()), file.name, file.format, file.day, start, stop)
 
 

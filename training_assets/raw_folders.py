@@ -12,15 +12,16 @@ arrive, a link to a folder is followed for a day only, and none may lead out of 
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from training_assets.errors import RawDataError
-from training_assets.raw_columns import printable
+from training_assets.raw_columns import Task, printable
 from training_assets.schemas import PREVIOUS_ORDERS, Table
 
 _FORMATS: Final = {
@@ -42,6 +43,9 @@ class RawFile:
     name: str
     format: str
     day: date | None
+
+
+_Dated = TypeVar("_Dated", RawFile, Task)
 
 
 def raw_days(root: Path, table: Table) -> list[date]:
@@ -66,6 +70,14 @@ def files_of_days(
     for day in days:
         files += _files_of_day(root, table, day, allow_missing=allow_missing or bool(flat))
     return files + flat
+
+
+def by_day(found: Iterable[_Dated], days: Collection[date]) -> dict[date, list[_Dated]]:
+    """Of each day its own files, or parts of files, and then the flat ones."""
+    own: dict[date | None, list[_Dated]] = defaultdict(list)
+    for one in found:
+        own[one.day].append(one)
+    return {day: own[day] + own[None] for day in days}
 
 
 def _prefixes(table: Table) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from training_assets.freshness import Freshness, pack, unpack
 from training_assets.lake import MANIFEST, Lake
 from training_assets.late import contiguous, days_in_words, find_outdated
 from training_assets.pipeline import build_days, check_days
-from training_assets.raw import find_raw_days
+from training_assets.raw_folders import files_of_days
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -101,11 +101,11 @@ def test_raw_folders_are_looked_through_once_for_all_days(
 ) -> None:
     looks: list[Days] = []
 
-    def find(root: Path, table: Table, days: Days, **knobs: Any) -> Any:
+    def look(root: Path, table: Table, days: Days, **knobs: Any) -> Any:
         looks.append(days)
-        return find_raw_days(root, table, days, **knobs)
+        return files_of_days(root, table, days, **knobs)
 
-    monkeypatch.setattr(freshness, "find_raw_days", find)
+    monkeypatch.setattr(freshness, "files_of_days", look)
     assert Freshness(lake, SETTINGS).outdated(UNIFIED_ACTIONS, ACTION_DAYS) == []
     assert looks == [ACTION_DAYS] * len(ACTION_SOURCES)
     # A day that cannot be looked at says nothing of the others.

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from training_assets import cli
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.raw import find_raw_days, raw_days
+from training_assets.raw import find_raw_days, fingerprint, raw_days
 from training_assets.schemas import (
     ADD_TO_CARTS,
     CLICKS,
@@ -162,9 +162,11 @@ def test_what_does_not_look_like_data_is_of_no_account(tmp_path: Path) -> None:
 def test_fingerprint_of_a_day_names_the_files_it_is_read_from(tmp_path: Path) -> None:
     flat = put_rows(tmp_path, "csv", orders(DAY), PREVIOUS_ORDERS, folder=None)
     put_rows(tmp_path, "csv", orders(before(1)), PREVIOUS_ORDERS, folder=f"dt={before(1)}")
-    found = find_raw_days(tmp_path, PREVIOUS_ORDERS, [DAY, before(1)])
+    found = find_raw_days(tmp_path, PREVIOUS_ORDERS, [DAY, before(1)]).by_day()[DAY]
     stat = flat.stat()
-    assert found.fingerprint(DAY) == [("raw/previous_orders/a.csv", stat.st_size, stat.st_mtime_ns)]
+    assert fingerprint(PREVIOUS_ORDERS, DAY, found.files()) == [
+        ("raw/previous_orders/a.csv", stat.st_size, stat.st_mtime_ns)
+    ]
 
 
 @pytest.mark.parametrize("name", ["clicks/dt=20240510/a.csv", "previous_orders/orders.csv"])

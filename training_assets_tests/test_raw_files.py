@@ -17,7 +17,7 @@ import pytest
 from pyspark import cloudpickle
 
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.raw import find_raw_days, raw_days
+from training_assets.raw import find_raw_days, fingerprint, raw_days
 from training_assets.schemas import (
     CLICKS,
     MAX_ITEM_ID,
@@ -174,7 +174,7 @@ def test_file_that_vanishes_after_the_listing_is_an_error(tmp_path: Path, ending
         lambda: parse_all(found, wants_faults=False),
         lambda: parse_all(found, wants_faults=True),
         found.count_rows,
-        lambda: found.fingerprint(DAY),
+        lambda: fingerprint(CLICKS, DAY, found.files()),
     ):
         with pytest.raises(RawDataError, match=rf"a\.{ending}"):
             act()
