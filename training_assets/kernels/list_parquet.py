@@ -49,6 +49,9 @@ CREATED_BY: Final = "training_assets"
 _PAGE_BYTES: Final = 1 << 20
 # Bytes that a list has on average for its repetitions not to be searched for.
 _LONG_LIST: Final = 512
+# A place in a smaller dictionary leaves so much of its two bytes unused that a compressor gains
+# more than it costs.
+_LARGE_DICTIONARY: Final = 2**14
 # Definition levels of an optional list of optional values.
 EMPTY, _PRESENT = 1, 3
 _INT32, _INT64, _BYTE_ARRAY = 1, 2, 6
@@ -188,6 +191,9 @@ def _dictionary(lists: JaggedLists) -> tuple[Ints, int]:
 
 def _is_long(shared: SharedLists, bits: int) -> bool:
     """Whether rows are repeated, and so long that to say so takes little of what they take."""
+    dictionary, _ = _dictionary(shared.lists)
+    if len(dictionary) <= _LARGE_DICTIONARY:
+        return False
     num_rows, num_lists = len(shared), len(shared.lists)
     own = len(shared.lists.values) * bits // 8
     fits = bits >= 8 and MIN_ROW <= shared.length * bits // 8 <= MAX_ROW

@@ -237,6 +237,7 @@ def test_padded_lists_are_read_back(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(list_parquet, "_PAGE_BYTES", page_bytes)
         patch.setattr(list_parquet, "_LONG_LIST", 0 if is_framed else 10**9)
+        patch.setattr(list_parquet, "_LARGE_DICTIONARY", 0)
         write(path, schema, [[SharedLists(own, np.array(index), length, padding)]])
     padded = [values + [0] * (length - len(values)) for values in lists]
     assert read(path) == [{"wide": padded[n]} for n in index]
@@ -251,6 +252,19 @@ def test_long_lists_are_written_once_in_each_page(path: Path) -> None:
     size = pq.read_metadata(path).row_group(0).column(0).total_compressed_size
     # Two bytes for each value, what the dictionary takes, and little else.
     assert size < values.size * 2 + 4 * len(np.unique(values)) + 40 * lists + 1000
+
+
+def test_lists_of_few_items_are_left_to_the_compressor(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).integers(0, 5000, (100, 1000), np.int32)
+    shared = full(values, np.repeat(np.arange(100), 25))
+    sizes = []
+    for large in (list_parquet._LARGE_DICTIONARY, 0):
+        monkeypatch.setattr(list_parquet, "_LARGE_DICTIONARY", large)
+        write(path, pa.schema([LISTS.field("wide")]), [[shared]])
+        sizes.append(pq.read_metadata(path).row_group(0).column(0).total_compressed_size)
+    assert sizes[0] < 0.95 * sizes[1]
 
 
 @pytest.mark.parametrize("distinct", [2**16, 2**16 + 1, 2**16 + 9])
@@ -572,6 +586,7 @@ def full_file(path: Path) -> pa.Table:
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(list_parquet, "_PAGE_BYTES", 10_000)
+    monkeypatch.setattr(list_parquet, "_LARGE_DICTIONARY", 0)
 
 
 @pytest.mark.usefixtures("small_pages")
