@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError, ValidationError
 from training_assets.lake import Lake, data_files
-from training_assets.raw import RawDays, find_raw_days, fingerprint, task_of
+from training_assets.raw import RawDays, find_raw_days, fingerprint, whole_file
 from training_assets.raw_flat import FlatDays, flat_days
 from training_assets.raw_folders import RawFile, by_day, files_of_days
 from training_assets.schemas import (
@@ -122,8 +122,6 @@ class Freshness:
         """List the raw files of days that will be asked for; at once, which is much faster."""
         for source in _sources(table):
             missing = [day for day in days if (source.name, day) not in self._files]
-            if not missing:
-                continue
             # Where something is wrong with one of the days, each is listed when it is asked for.
             with suppress(TrainingAssetsError):
                 files = by_day(self._list(source, missing), missing)
@@ -203,7 +201,7 @@ class Freshness:
             key = (name, size, mtime_ns)
             if key not in self._flat:
                 self._flat[key] = flat_days(
-                    self.lake.root, table, task_of(flat[name]), size, mtime_ns
+                    self.lake.root, table, whole_file(flat[name]), size, mtime_ns
                 )
             if str(day) in self._flat[key]:
                 entries[name] = self._flat[key][str(day)]

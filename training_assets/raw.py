@@ -152,7 +152,7 @@ def _tasks(file: RawFile, table: Table) -> list[Task]:
     try:
         if file.format != "parquet":
             _check_text_columns(file, table)
-            return [task_of(file)]
+            return [whole_file(file)]
         with open_parquet(str(file.path)) as parquet:
             _check_columns(file, table, parquet.schema_arrow)
             rows = [parquet.metadata.row_group(n).num_rows for n in range(parquet.num_row_groups)]
@@ -161,14 +161,17 @@ def _tasks(file: RawFile, table: Table) -> list[Task]:
     parts, start, size = [], 0, 0
     for number, count in enumerate(rows):
         if size and size + count > _ROWS_PER_TASK:
-            parts.append(task_of(file, start, number))
+            parts.append(_task(file, start, number))
             start, size = number, 0
         size += count
-    return [*parts, task_of(file, start, len(rows))]
+    return [*parts, _task(file, start, len(rows))]
 
 
-def task_of(file: RawFile, start: int = 0, stop: int = -1) -> Task:
-    """The file, or its row groups from ``start`` to before ``stop``, as a task of any number."""
+def whole_file(file: RawFile) -> Task:
+    return _task(file, 0, -1)
+
+
+def _task(file: RawFile, start: int, stop: int) -> Task:
     return Task(0, str(file.path.absolute()), file.name, file.format, file.day, start, stop)
 
 

@@ -307,7 +307,7 @@ def _jagged_levels(sizes: Ints) -> tuple[bytes, int]:
 
 
 def _width(distinct: int) -> int:
-    """Bits per index. Whole bytes where two do not do; a compressor takes back what that wastes."""
+    """Bits per index. Whole bytes where two do not do; zstd takes back what that wastes."""
     return 2 if distinct <= 4 else 8 if distinct <= 2**8 else 16 if distinct <= 2**16 else 32
 
 

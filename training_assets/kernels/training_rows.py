@@ -1,6 +1,6 @@
 """Writes training rows: each ranking's items beside the padded history of its customer.
 
-Histories are read as they were published, sorted by customer, and encoded once each; see
+Histories are read as they were published, sorted by customer, and padded once each; see
 ``list_parquet`` for why that is enough.
 """
 

@@ -36,7 +36,7 @@ def frame(size: int, blocks: Iterable[bytes | memoryview]) -> bytes:
 
 
 def raw(piece: bytes) -> bytes:
-    """A block of a piece of up to 128 KiB as it is."""
+    """Blocks of up to 128 KiB as they are."""
     header, _ = _block_headers(_RAW, np.array([len(piece)]))
     return header.tobytes() + piece
 

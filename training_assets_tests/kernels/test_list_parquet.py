@@ -1,5 +1,6 @@
 """What the list writer writes, every reader reads, as if a general writer had written it."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -23,7 +24,6 @@ from training_assets.kernels.list_reader import ListParquetReader
 from training_assets.kernels.lists import JaggedLists, SharedLists
 from training_assets.kernels.timelines import Ints
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
-from training_assets_tests.kernels.test_lists import as_lists, jagged
 
 SCALARS = pa.schema([("customer_id", pa.int64()), ("label", pa.int32()), ("name", pa.string())])
 LISTS = pa.schema(
@@ -48,6 +48,11 @@ def write(path: Path, schema: pa.Schema, groups: Iterable[Sequence[Values]]) -> 
 
 def scalars(rows: Rows, schema: pa.Schema = SCALARS) -> list[Values]:
     return [pa.array([row[f.name] for row in rows], f.type) for f in schema]
+
+
+def jagged(lists: Sequence[Sequence[int]], dtype: Any) -> JaggedLists:
+    values = np.array([value for values in lists for value in values], dtype)
+    return JaggedLists(values, np.cumsum([0, *map(len, lists)]))
 
 
 def full(values: Ints, index: Any) -> SharedLists:
@@ -287,6 +292,53 @@ def test_offsets_that_begin_late_leave_out_what_is_before(path: Path) -> None:
     write(path, pa.schema([LISTS.field("wide")]), [[lists]])
     expected = [[7, 8], [], list(range(9, 30)), [30]]
     assert [row["wide"] for row in read(path)] == expected
+
+
+def as_lists(lists: JaggedLists) -> list[list[int]]:
+    return [lists.values[low:high].tolist() for low, high in pairwise(lists.offsets)]
+
+
+some_lists = st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=9)
+
+
+@settings(max_examples=100)
+@given(lists=some_lists, start=st.integers(0, 8), count=st.integers(1, 9))
+def test_slices_are_those_of_plain_lists(lists: list[list[int]], start: int, count: int) -> None:
+    start = start % len(lists)
+    part = jagged(lists, np.int32).slice(start, count)
+    assert as_lists(part) == lists[start : start + count]
+    assert len(part) == len(lists[start : start + count])
+
+
+def with_dictionary(lists: list[list[int]], dictionary: list[int]) -> JaggedLists:
+    places = jagged([[dictionary.index(value) for value in one] for one in lists], np.uint16)
+    return JaggedLists(places.values, places.offsets, np.array(dictionary, np.int32))
+
+
+@settings(max_examples=100)
+@given(
+    lists=some_lists,
+    cuts=st.sets(st.integers(1, 8)),
+    dictionaries=st.lists(st.permutations(range(10)), min_size=9, max_size=9),
+)
+def test_lists_of_many_dictionaries_are_one_and_leave_out_what_none_uses(
+    lists: list[list[int]], cuts: set[int], dictionaries: list[list[int]]
+) -> None:
+    bounds = [0, *sorted(cut for cut in cuts if cut < len(lists)), len(lists)]
+    parts = [
+        with_dictionary(lists[low:high], dictionary)
+        for (low, high), dictionary in zip(pairwise(bounds), dictionaries, strict=False)
+    ]
+    whole = JaggedLists.concat(parts)
+    uses = Counter(value for one in lists for value in one)
+    used = sorted(uses, key=lambda value: (-uses[value], value))
+    assert whole.dictionary is not None
+    assert whole.dictionary.tolist() == (used or [0])
+    assert [[used[place] for place in one] for one in as_lists(whole)] == lists
+    plain = JaggedLists.concat(
+        [jagged(lists[low:high], np.int32) for low, high in pairwise(bounds)]
+    )
+    assert as_lists(plain) == lists
 
 
 # --- the list reader ------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Published histories, read for some customers at a time, equal plain loops."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from training_assets.kernels import day_files
 from training_assets.kernels.day_files import HistoryColumns, write_history_file
 from training_assets.kernels.lists import JaggedLists
 from training_assets.kernels.training_rows import HistoryReader
-from training_assets_tests.kernels.test_lists import as_lists
 
 Actions = list[tuple[int, int]]
 
@@ -29,6 +29,11 @@ def columns(histories: dict[int, Actions]) -> HistoryColumns:
         JaggedLists(np.array([kind for _, kind in actions], np.int8), offsets),
         JaggedLists(np.ones(len(actions), np.int16), offsets),
     )
+
+
+def plain(lists: JaggedLists) -> list[list[int]]:
+    own = lists.plain()
+    return [own.values[low:high].tolist() for low, high in pairwise(own.offsets)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,8 +69,8 @@ def test_the_newest_of_histories_are_those_found_by_hand(
     for some in filter(None, (customers[:half], customers[half:])):
         items, kinds = reader.newest(np.array(some), length)
         newest = [histories.get(customer, [])[:length] for customer in some]
-        assert as_lists(items.plain()) == [[item for item, _ in own] for own in newest]
-        assert as_lists(kinds.plain()) == [[kind for _, kind in own] for own in newest]
+        assert plain(items) == [[item for item, _ in own] for own in newest]
+        assert plain(kinds) == [[kind for _, kind in own] for own in newest]
 
 
 def test_customers_out_of_order_are_named(tmp_path: Path) -> None:
