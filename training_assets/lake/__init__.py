@@ -1,19 +1,25 @@
-"""What is published: day-partitioned tables under one root, and how a day gets there whole.
+"""What is published, on any store, behind one door: days, versions, and how a day gets there whole.
 
-May import schemas, settings and errors. Begin with ``lake.py``.
+May import list_format, schemas, settings and errors. Begin with ``lake.py``; ``snapshot.py`` draws
+what lies where, ``publish.py`` how it gets there.
 """
 
-from training_assets.lake.lake import MANIFEST, Lake, data_files, day_range, quarantine_files
-from training_assets.lake.locks import Locks
-from training_assets.lake.staging import Staging, stage_days
+from training_assets.lake.lake import Lake, contiguous, day_range, days_in_words
+from training_assets.lake.publish import NewDay, publish
+from training_assets.lake.snapshot import DataFile, Snapshot, quarantine_path
+from training_assets.lake.store import Entry, Store, open_store
 
 __all__ = [
-    "MANIFEST",
+    "DataFile",
+    "Entry",
     "Lake",
-    "Locks",
-    "Staging",
-    "data_files",
+    "NewDay",
+    "Snapshot",
+    "Store",
+    "contiguous",
     "day_range",
-    "quarantine_files",
-    "stage_days",
+    "days_in_words",
+    "open_store",
+    "publish",
+    "quarantine_path",
 ]

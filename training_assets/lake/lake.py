@@ -1,80 +1,58 @@
-"""Day-partitioned Parquet tables under one root: what is published, and how it is read.
+"""The lake: all tables of one place, as they are published at a moment."""
 
-    <root>/raw/<table>/dt=YYYY-MM-DD/…            what came in; never written here
-    <root>/<table>/dt=YYYY-MM-DD/part-00000.parquet, _day.json
-                              …/_quarantine/source=<raw table>/part-00000.pq
-    <root>/_staging, _locks, _retired             runs at work; see staging, locks, publishing
-
-A day is published exactly when its folder exists; it appears, and is replaced, by one rename.
-``_day.json`` in the folder says what is in it and how it was made, ``_quarantine`` holds the raw
-rows that it could not take. Every Parquet reader ignores both, as all names that begin with ``_``.
-"""
-
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date, timedelta
-from pathlib import Path
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from training_assets.lake.snapshot import Snapshot, open_snapshot
+from training_assets.lake.store import Location, Store, open_store
 
-from training_assets.errors import DayNotPublishedError
-from training_assets.lake.publishing import DAY_PREFIX
-from training_assets.schemas import Table
-
-MANIFEST: Final = "_day.json"
-_QUARANTINE: Final = "_quarantine"
+RAW: Final = "raw"
 
 
 @dataclass(frozen=True)
 class Lake:
-    """One root of day-partitioned tables; see the module for the layout."""
+    """All tables under one root, a local path or an object store's URL.
 
-    root: Path
+    A table is looked up when it is first asked for and then stays as it was, until ``refresh``.
+    """
 
-    def table_path(self, table: str) -> Path:
-        return self.root / table
+    store: Store
+    _snapshots: dict[str, Snapshot] = field(default_factory=dict, repr=False, compare=False)
 
-    def day_path(self, table: str, day: date) -> Path:
-        return self.table_path(table) / f"{DAY_PREFIX}{day.isoformat()}"
+    @classmethod
+    def at(cls, location: "Location | Store | Lake") -> "Lake":
+        """Raises ``SettingsError`` for a URL that cannot be one of a lake."""
+        return location if isinstance(location, Lake) else cls(open_store(location))
+
+    @property
+    def raw(self) -> Store:
+        return self.store.child(RAW)
+
+    def table_store(self, table: str) -> Store:
+        return self.store.child(table)
+
+    def snapshot(self, table: str, version: int | datetime | None = None) -> Snapshot:
+        """The table as it was when it was first looked at, or an older version by number or time."""
+        if version is not None:
+            return open_snapshot(self.table_store(table), table, version)
+        if table not in self._snapshots:
+            self._snapshots[table] = open_snapshot(self.table_store(table), table)
+        return self._snapshots[table]
+
+    def refresh(self, *tables: str) -> None:
+        """Look again at these tables, or at all, when they are asked for."""
+        for table in tables or list(self._snapshots):
+            self._snapshots.pop(table, None)
 
     def days(self, table: str) -> list[date]:
         """Published days, oldest first."""
-        return sorted(_days_in(self.table_path(table)))
+        return self.snapshot(table).days
 
     def manifest(self, table: str, day: date) -> dict[str, Any]:
-        """What ``_day.json`` says; raises ``DayNotPublishedError``."""
-        path = self.day_path(table, day) / MANIFEST
-        try:
-            content = json.loads(path.read_text())
-        except FileNotFoundError:
-            raise DayNotPublishedError(
-                f"{table}: day {day} is not published under {self.table_path(table)}. "
-                f"Materialize {table} for it."
-            ) from None
-        if not isinstance(content, dict):
-            raise DayNotPublishedError(f"{path}: expected a JSON object. Materialize the day anew.")
-        return content
-
-    def read(self, spark: SparkSession, table: Table, days: Iterable[date]) -> DataFrame:
-        """The published ones among ``days``, with the declared schema; others are left out."""
-        published = set(self.days(table.name))
-        return read_days(spark, table, self.table_path(table.name), set(days) & published)
-
-
-def read_days(spark: SparkSession, table: Table, path: Path, days: set[date]) -> DataFrame:
-    """Those day folders of ``path``, pruned by partition; an empty frame where there is none."""
-    if not days:
-        return spark.createDataFrame([], schema=table.ddl)
-    frame = spark.read.schema(table.ddl).parquet(str(path))
-    first, last = min(days), max(days)
-    is_text = {column.name: column.type for column in table.columns}["dt"] == "string"
-    literals = [str(day) if is_text else day for day in sorted(days)]
-    if len(days) == (last - first).days + 1:
-        return frame.where(F.col("dt").between(F.lit(literals[0]), F.lit(literals[-1])))
-    return frame.where(F.col("dt").isin(literals))
+        """What a published day was built from; raises ``DayNotPublishedError``."""
+        return self.snapshot(table).manifest(day)
 
 
 def day_range(first: date, last: date) -> list[date]:
@@ -82,24 +60,20 @@ def day_range(first: date, last: date) -> list[date]:
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
-def data_files(folder: Path) -> list[Path]:
-    """The Parquet files of a day folder, in name order."""
-    return sorted(f for f in folder.glob("*.parquet") if not f.name.startswith(("_", ".")))
+def contiguous(days: Iterable[date]) -> list[list[date]]:
+    """Days in groups of consecutive ones, oldest first."""
+    groups: list[list[date]] = []
+    for day in sorted(days):
+        if groups and day - groups[-1][-1] == timedelta(days=1):
+            groups[-1].append(day)
+        else:
+            groups.append([day])
+    return groups
 
 
-def quarantine_path(day: Path, source: Table) -> Path:
-    """Where a day folder keeps the rows of one raw table that it could not take."""
-    return day / _QUARANTINE / f"source={source.name}"
-
-
-def quarantine_files(day: Path, source: Table) -> list[Path]:
-    """Parquet files of ``QUARANTINE`` rows, in name order; none for a day without faults."""
-    return sorted(quarantine_path(day, source).glob("*.pq"))
-
-
-def _days_in(folder: Path) -> Iterable[date]:
-    for entry in folder.glob(f"{DAY_PREFIX}*"):
-        try:
-            yield date.fromisoformat(entry.name.removeprefix(DAY_PREFIX))
-        except ValueError:
-            continue
+def days_in_words(days: Iterable[date]) -> str:
+    """``2024-05-01, 2024-05-03..2024-05-05``."""
+    return ", ".join(
+        str(group[0]) if len(group) == 1 else f"{group[0]}..{group[-1]}"
+        for group in contiguous(days)
+    )
