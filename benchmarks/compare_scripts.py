@@ -112,8 +112,8 @@ def compact(lake: Path, options: Any) -> None:
 
 def build_actions(root: Path, days: list[date]) -> None:
     from training_assets import spark_session
-    from training_assets.lake import Lake
-    from training_assets.pipeline import build_days
+    from training_assets.lake.lake import Lake
+    from training_assets.pipeline.build import build_days
     from training_assets.schemas import UNIFIED_ACTIONS
     from training_assets.settings import Settings
 

@@ -15,14 +15,14 @@ from typing import Any, Final
 from job import Clock, Job, days_between, parse
 
 from training_assets import spark_session
-from training_assets.compaction import COMPACTED
-from training_assets.freshness import Freshness
-from training_assets.lake import Lake
-from training_assets.pipeline import build_days
+from training_assets.lake.lake import Lake
+from training_assets.lake.staging import stage_days
+from training_assets.pipeline.action_blocks import COMPACTED
+from training_assets.pipeline.build import build_days
+from training_assets.pipeline.stages import STAGES, Build
+from training_assets.provenance.provenance import Provenance
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, UNIFIED_ACTIONS
 from training_assets.settings import Settings
-from training_assets.stages import STAGES, Build
-from training_assets.staging import stage_days
 
 ENGINES: Final = ("sail", "spark")
 
@@ -40,7 +40,7 @@ def build(spark: Any, lake: Lake, settings: Settings, job: Job) -> dict[str, flo
     """The tables of the days, staged as in a run and published without checks."""
     tables = [CUSTOMER_HISTORY, TRAINING_INPUT] if job.is_published else [CUSTOMER_HISTORY]
     with stage_days(lake, job.days, wait_seconds=0, progress=print) as staging:
-        one = Build(spark, lake, settings, staging, print, Freshness(lake, settings))
+        one = Build(spark, lake, settings, staging, print, Provenance(lake, settings))
         for table in tables:
             STAGES[table.name](one, job.days)
             for day in job.days:

@@ -12,23 +12,23 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from training_assets.engine.partitioning import Partitioning, engine_name
 from training_assets.errors import SchemaError
-from training_assets.lake import Lake, data_files, quarantine_files
-from training_assets.raw import RawDays, find_raw_days
+from training_assets.lake.lake import Lake, data_files, quarantine_files
+from training_assets.lake.staging import Staging
 from training_assets.schemas import QUARANTINED_BY, TABLES, Table
 from training_assets.settings import Settings
-from training_assets.slots import Slots, engine_name
-from training_assets.staging import Staging
+from training_assets.sources.reader import RawDays, find_raw_days
 
-Figure = int | float | str
+Metric = int | float | str
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckOutcome:
     """Of one check on one day: ``message`` says what was found where it did not pass."""
 
     passed: bool
-    figures: Mapping[str, Figure]
+    metrics: Mapping[str, Metric]
     message: str = ""
 
 
@@ -43,7 +43,7 @@ class Check:
     table: str
     severity: Literal["error", "warn"]
     description: str
-    evaluate: "Callable[[Evidence], Mapping[date, Verdict]]"
+    evaluate: "Callable[[CheckContext], Mapping[date, CheckOutcome]]"
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class CheckResult:
     check: Check
     day: date
     passed: bool
-    figures: Mapping[str, Figure]
+    metrics: Mapping[str, Metric]
     message: str = ""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CheckContext:
     """The days under check: staged ones of ``table`` where there is staging, else published ones.
 
     All other tables are read as published. ``memo`` is for what several checks share. Where
@@ -72,14 +72,14 @@ class Evidence:
     _raw: dict[str, RawDays] = field(default_factory=dict)
     memo: dict[str, Any] = field(default_factory=dict)
     is_apart: bool = False
-    _parts: "dict[tuple[date, ...], Evidence]" = field(default_factory=dict)
+    _parts: "dict[tuple[date, ...], CheckContext]" = field(default_factory=dict)
 
     @property
-    def slots(self) -> Slots:
+    def partitioning(self) -> Partitioning:
         """The tasks that work is spread over."""
-        if "slots" not in self.memo:
-            self.memo["slots"] = Slots.of(self.spark, engine_name(self.spark))
-        found: Slots = self.memo["slots"]
+        if "partitioning" not in self.memo:
+            self.memo["partitioning"] = Partitioning.of(self.spark, engine_name(self.spark))
+        found: Partitioning = self.memo["partitioning"]
         return found
 
     def frame(self, table: str) -> DataFrame:
@@ -138,12 +138,12 @@ class Evidence:
         place = self.staging or self.lake
         return place.day_path(self.table.name, day)
 
-    def of_days(self, days: Iterable[date]) -> "Evidence":
+    def of_days(self, days: Iterable[date]) -> "CheckContext":
         """The same for some of the days, whatever is wrong with the others."""
         some = tuple(days)
         return self if some == self.days else self.apart(some)
 
-    def apart(self, days: tuple[date, ...]) -> "Evidence":
+    def apart(self, days: tuple[date, ...]) -> "CheckContext":
         """The same for some of the days, as if there were no others.
 
         Not so by itself: Sail looks into every file of a table, whichever days are asked for.
@@ -179,7 +179,7 @@ def _union(frames: list[DataFrame]) -> DataFrame:
 
 
 def schema_problems(table: Table, folder: Path) -> list[str]:
-    """How the files of a day folder differ from ``schemas.py``: names, order and types."""
+    """How the files of a day folder differ from ``schemas``: names, order and types."""
     files = data_files(folder)
     problems = [] if files else ["there is no Parquet file"]
     for file in files:

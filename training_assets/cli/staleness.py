@@ -1,40 +1,64 @@
-"""What ``outdated`` and ``rebuild`` of the command line print and do."""
+"""Commands about days that are out of date: which, why, and to build them again."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+import sys
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
+import click
 from pyspark.sql import SparkSession
-from rich.console import Console
 from rich.table import Table as Grid
 
-from training_assets.errors import TrainingAssetsError
-from training_assets.freshness import Freshness
-from training_assets.lake import Lake
-from training_assets.late import Outdated, contiguous, days_in_words, find_outdated
-from training_assets.late_customers import changed_customers
-from training_assets.raw_columns import printable
-from training_assets.schemas import TABLES, UNIFIED_ACTIONS, Table
+from training_assets.cli.console import DAY, console, open_lake
+from training_assets.cli.instance import dagster_run
+from training_assets.pipeline.day_selection import span
+from training_assets.pipeline.rebuild import Rebuilt, rebuild_outdated
+from training_assets.provenance.affected_customers import changed_customers
+from training_assets.provenance.outdated import Outdated, days_in_words, find_outdated
+from training_assets.provenance.provenance import Provenance
+from training_assets.schemas import TABLES, UNIFIED_ACTIONS
 from training_assets.settings import Settings
-
-Build = Callable[[list[date], tuple[Table, ...]], bool]
+from training_assets.sources.columns import printable
 
 _CURRENT: Final = "Every published day is up to date."
 
 
-@dataclass
-class Rebuilt:
-    """What became of the out-of-date days of one table; ``failed`` stand as they were."""
+@click.command()
+@click.option("--start-date", type=DAY, help="First day to look at; all days by default.")
+@click.option("--end-date", type=DAY, help="Last day to look at.")
+@click.option("--customers", is_flag=True, help="Count whose actions differ; starts the engine.")
+def outdated(start_date: datetime | None, end_date: datetime | None, customers: bool) -> None:
+    """Say which published days are out of date and why; exit 1 if any is."""
+    from training_assets.engine.resource import SparkResource
 
-    table: str
-    days: list[date] = field(default_factory=list)
-    changed: list[date] = field(default_factory=list)
-    changed_bytes: int = 0
-    failed: dict[date, str] = field(default_factory=dict)
+    provenance = Provenance(open_lake(), Settings.from_env())
+    first, last = (day.date() if day else None for day in (start_date, end_date))
+    if first and last:
+        span(first, last)
+    found = find_outdated(provenance, first, last)
+    _print_outdated(found)
+    if customers and found.buildable(UNIFIED_ACTIONS):
+        with SparkResource.from_env().session() as session:
+            _print_customers(session, provenance, found)
+    if found.days:
+        sys.exit(1)
 
 
-def print_outdated(console: Console, found: Outdated) -> None:
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be built.")
+def rebuild(dry_run: bool) -> None:
+    """Build exactly the published days that are out of date; exit 1 if any stays so."""
+    lake, settings = open_lake(), Settings.from_env()
+    if dry_run:
+        _print_plan(find_outdated(Provenance(lake, settings)))
+        return
+    done = rebuild_outdated(lake, settings, dagster_run)
+    _print_rebuilt(done)
+    if any(result.failed for result in done):
+        sys.exit(1)
+
+
+def _print_outdated(found: Outdated) -> None:
     """Each out-of-date day with its reasons, and what a rebuild may change besides."""
     if not found.days:
         console.print(_CURRENT)
@@ -50,12 +74,10 @@ def print_outdated(console: Console, found: Outdated) -> None:
     console.print(f"Days out of date: {counts}.", soft_wrap=True)
 
 
-def print_customers(
-    console: Console, spark: SparkSession, freshness: Freshness, found: Outdated
-) -> None:
+def _print_customers(spark: SparkSession, provenance: Provenance, found: Outdated) -> None:
     """Whose actions differ on the out-of-date days, and how many later rows are theirs."""
     days = found.buildable(UNIFIED_ACTIONS)
-    changed = changed_customers(spark, freshness, days)
+    changed = changed_customers(spark, provenance, days)
     grid = Grid("day", "customers with other actions", "their histories", "their training rows")
     for column in grid.columns[1:]:
         column.justify = "right"
@@ -68,36 +90,7 @@ def print_customers(
         console.print(f"For example customers {', '.join(map(str, changed.examples))}.")
 
 
-def rebuild(lake: Lake, settings: Settings, build: Build) -> list[Rebuilt]:
-    """Build exactly the out-of-date days, table by table; ``build`` takes consecutive days.
-
-    Each table is looked at when those before it are done: only then is it known what they changed.
-    """
-    done = []
-    for table in TABLES.values():
-        found = find_outdated(Freshness(lake, settings))
-        result = Rebuilt(table.name)
-        for late in found.of(table):
-            if late.obstacle:
-                result.failed[late.day] = late.obstacle
-        days = found.buildable(table)
-        before = {day: _content(lake, table, day) for day in days}
-        for group in contiguous(days):
-            build(group, (table,))
-        after = Freshness(lake, settings)
-        for day in days:
-            if not after.is_current(table, day):
-                result.failed[day] = "it was not published; see above, or the run in the UI"
-                continue
-            result.days.append(day)
-            if (content := _content(lake, table, day)) != before[day]:
-                result.changed.append(day)
-                result.changed_bytes += content[1]
-        done.append(result)
-    return done
-
-
-def print_plan(console: Console, found: Outdated) -> None:
+def _print_plan(found: Outdated) -> None:
     """What ``rebuild`` would do."""
     if not found.days:
         console.print(_CURRENT)
@@ -117,7 +110,7 @@ def print_plan(console: Console, found: Outdated) -> None:
             )
 
 
-def print_rebuilt(console: Console, done: Sequence[Rebuilt]) -> None:
+def _print_rebuilt(done: Sequence[Rebuilt]) -> None:
     """One row per table, and a line for each day that could not be built."""
     if not any(result.days or result.failed for result in done):
         console.print(_CURRENT)
@@ -134,12 +127,3 @@ def print_rebuilt(console: Console, done: Sequence[Rebuilt]) -> None:
             console.print(
                 f"{result.table} {day}: {printable(problem)}", markup=False, soft_wrap=True
             )
-
-
-def _content(lake: Lake, table: Table, day: date) -> tuple[str, int]:
-    """Hash and bytes of the published day; none of either where there is none."""
-    try:
-        manifest = Freshness(lake, Settings()).manifest(table, day)
-    except TrainingAssetsError:
-        return "", 0
-    return str(manifest.get("content")), int(manifest.get("bytes", 0))

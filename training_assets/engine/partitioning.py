@@ -14,9 +14,9 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-_SLOT: Final = "_slot"
-_MAX_SLOTS: Final = 1000
-# Candidates for each slot; the more, the less likely that the hash leaves one without.
+_PARTITION: Final = "_partition"
+_MAX_PARTITIONS: Final = 1000
+# Candidates for each partition; the more, the less likely that the hash leaves one without.
 _CANDIDATES: Final = 32
 # Tasks per key where it is not known which lands where.
 _SPREAD: Final = 2
@@ -24,38 +24,38 @@ _KEYS: Final = pa.schema([("key", pa.int64())])
 
 
 @dataclass(frozen=True)
-class Slots:
+class Partitioning:
     """Keys for tasks; ``is_exact`` where of ``len(keys)`` tasks each gets one of them."""
 
     keys: tuple[int, ...]
     is_exact: bool
 
     @classmethod
-    def of(cls, spark: SparkSession, engine: str) -> "Slots":
+    def of(cls, spark: SparkSession, engine: str) -> "Partitioning":
         """``engine`` is what computes, by name and version."""
         if not engine.startswith("sail"):
-            return cls(tuple(range(_MAX_SLOTS)), is_exact=False)
+            return cls(tuple(range(_MAX_PARTITIONS)), is_exact=False)
 
         def smallest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             ids = [key for batch in batches for key in batch["id"].to_pylist()]
             if ids:
                 yield pa.RecordBatch.from_arrays([pa.array([min(ids)], pa.int64())], schema=_KEYS)
 
-        count = min(_num_cores(), _MAX_SLOTS)
+        count = min(_num_cores(), _MAX_PARTITIONS)
         candidates = spark.range(count * _CANDIDATES).repartition(count, "id")
         keys = [row[0] for row in candidates.mapInArrow(smallest, "key long").collect()]
         return cls(tuple(sorted(keys)), is_exact=True)
 
     def spread(
-        self, frame: DataFrame, number: Column, *, of: int, at_most: int = _MAX_SLOTS
+        self, frame: DataFrame, number: Column, *, of: int, at_most: int = _MAX_PARTITIONS
     ) -> DataFrame:
         """Rows by ``number`` (0 to ``of`` - 1); those of a number share a task, neighbours may."""
         count = min(len(self.keys), of, at_most)
         keys = F.array(*(F.lit(key) for key in self.keys[:count]))
         place = F.floor(number * F.lit(count) / F.lit(of)).cast("int")
-        keyed = frame.withColumn(_SLOT, F.element_at(keys, place + F.lit(1)))
-        tasks = len(self.keys) if self.is_exact else min(count * _SPREAD, _MAX_SLOTS)
-        return keyed.repartition(tasks, _SLOT).drop(_SLOT)
+        keyed = frame.withColumn(_PARTITION, F.element_at(keys, place + F.lit(1)))
+        tasks = len(self.keys) if self.is_exact else min(count * _SPREAD, _MAX_PARTITIONS)
+        return keyed.repartition(tasks, _PARTITION).drop(_PARTITION)
 
 
 def engine_name(spark: SparkSession) -> str:

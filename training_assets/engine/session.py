@@ -11,31 +11,22 @@ Transforms see a ``SparkSession`` and nothing else, so they run unchanged on all
 
 import os
 import re
-import shutil
-import subprocess
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
-import dagster as dg
-import grpc
-from dagster_pyspark import LazyPySparkResource
-from dagster_pyspark.resources import spark_session_from_config
 from py4j.protocol import Py4JError
-from pydantic import Field, PrivateAttr
 from pyspark import SparkContext
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
-from pyspark.sql.connect.client import DefaultChannelBuilder
 from pyspark.sql.connect.client.retries import DefaultPolicy
 
+from training_assets.engine.memory import keep_memory
+from training_assets.engine.probes import first_line, probe, require_java
 from training_assets.errors import EngineError
-from training_assets.process_memory import keep_memory
 
 Engine = Literal["sail", "spark", "remote"]
 ENGINES: Final = ("sail", "spark", "remote")
@@ -57,13 +48,10 @@ _SPARK_CONF: Final = {
 _SECRET_KEYS: Final = re.compile(
     r"(?i)secret|password|passwd|token|credential|signature|sas|(access|account|api|private)[._-]?key"
 )
-_MIN_JAVA: Final = 17
-_CONNECT_PORT: Final = 15002
 # About 20 s in all, where pyspark would wait for a dead server for ten minutes at every call.
 _MAX_RETRIES: Final = 7
 _STOP_SECONDS: Final = 5.0
 _MAX_BACKOFF_MS: Final = 5_000
-_REMOTE: Final = "TRAINING_ASSETS_REMOTE"
 
 
 @contextmanager
@@ -118,7 +106,7 @@ def open_session(
     where = ""
     if engine == "remote":
         with _discreet(remote, {}):
-            where = _probe(remote, connect_timeout_seconds)
+            where = probe(remote, connect_timeout_seconds)
     # Python workers must run this interpreter; Spark reads the variable, not only the setting. On
     # the machines of a cluster it may have another path, which only the user knows.
     if engine != "spark" or master.startswith("local") or not os.environ.get("PYSPARK_PYTHON"):
@@ -160,7 +148,7 @@ def _discreet(remote: str, conf: Mapping[str, str]) -> Iterator[None]:
         message = str(error)
         if error.__cause__:
             # Cut off as it is, it may end within a secret.
-            message = message.replace(_first_line(error.__cause__), type(error.__cause__).__name__)
+            message = message.replace(first_line(error.__cause__), type(error.__cause__).__name__)
         for text in told:
             message = message.replace(text, "***")
         raise EngineError(message) from None
@@ -247,14 +235,21 @@ def _open_spark(
         settings["spark.driver.host"] = "127.0.0.1"
         settings["spark.driver.bindAddress"] = "127.0.0.1"
     try:
-        session = spark_session_from_config({**settings, **conf})
+        session = _classic_session({**settings, **conf})
     except Exception as error:
         raise EngineError(
-            f"engine spark: no session at {master} ({_first_line(error)}); expected a master that "
+            f"engine spark: no session at {master} ({first_line(error)}); expected a master that "
             "answers. Check that it runs, and TRAINING_ASSETS_MASTER."
         ) from error
     session.sparkContext.setLogLevel("ERROR")
     return session, lambda: _stop_spark(session)
+
+
+def _classic_session(conf: Mapping[str, str]) -> SparkSession:
+    builder = SparkSession.builder
+    for key, value in conf.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
 
 
 def _stop_spark(session: SparkSession) -> None:
@@ -274,36 +269,6 @@ def _open_remote(
     return session, lambda: _stop_client(session)
 
 
-def _probe(remote: str, timeout_seconds: float) -> str:
-    """How messages name the endpoint; raises ``EngineError`` unless it speaks gRPC in time.
-
-    Asked before there is a client, because a client retries for minutes, also at exit.
-    """
-    try:
-        parts = urlsplit(remote)
-        # Parameters after the port may hold a token, so no message repeats them.
-        where = f"engine remote: sc://{parts.hostname}:{parts.port or _CONNECT_PORT}"
-        is_endpoint = parts.scheme == "sc" and bool(parts.hostname)
-        channel = DefaultChannelBuilder(remote).toChannel() if is_endpoint else None
-    except (ValueError, PySparkException):
-        channel = None
-    if channel is None:
-        raise EngineError(
-            "engine remote: the endpoint is not of the form sc://host:port, with parameters as in "
-            "sc://host:port/;token=…. Set TRAINING_ASSETS_REMOTE."
-        ) from None
-    try:
-        grpc.channel_ready_future(channel).result(timeout_seconds)
-    except grpc.FutureTimeoutError:
-        raise EngineError(
-            f"{where} does not answer within {timeout_seconds:g} s; expected a Spark Connect "
-            "server. Start it, or correct TRAINING_ASSETS_REMOTE."
-        ) from None
-    finally:
-        channel.close()
-    return where
-
-
 def _connect(endpoint: str, conf: Mapping[str, str], where: str) -> SparkSession:
     try:
         session = cast(Any, SparkSession.builder).remote(endpoint).create()
@@ -315,140 +280,7 @@ def _connect(endpoint: str, conf: Mapping[str, str], where: str) -> SparkSession
         _ = session.version
     except Exception as error:
         raise EngineError(
-            f"{where}: the session was refused ({_first_line(error)}); expected a server that "
+            f"{where}: the session was refused ({first_line(error)}); expected a server that "
             "speaks the protocol of pyspark 4.2. Use matching versions."
         ) from error
     return cast(SparkSession, session)
-
-
-def java_version() -> int | None:
-    """Major version of the Java that Spark would start, or None where there is none."""
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    if not java or not Path(java).exists():
-        return None
-    try:
-        answer = subprocess.run(
-            [java, "-version"], capture_output=True, text=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.search(r'version "(\d+)(?:\.(\d+))?', answer.stderr + answer.stdout)
-    if not found:
-        return None
-    major = int(found.group(1))
-    # Java 8 calls itself 1.8.
-    return int(found.group(2) or 0) if major == 1 else major
-
-
-def require_java() -> None:
-    """Raise ``EngineError`` unless Spark can be started."""
-    version = java_version()
-    if version is None or version < _MIN_JAVA:
-        found = "none was found" if version is None else f"Java {version} was found"
-        raise EngineError(
-            f"engine spark: Apache Spark needs Java {_MIN_JAVA} or newer, and {found}. "
-            "Install a JRE and set JAVA_HOME, or use the default engine, sail, which needs none."
-        )
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
-
-
-def _value(setting: Any) -> str:
-    """A setting as text, out of the environment where only its name was given.
-
-    Within a run Dagster does that for fields, but not for what is in a dictionary.
-    """
-    if isinstance(setting, dg.EnvVar):
-        name = setting.env_var_name
-    elif isinstance(setting, dict) and setting.keys() == {"env"}:
-        name = str(setting["env"])
-    else:
-        return str(setting).strip()
-    value = os.environ.get(name)
-    if value is None:
-        raise EngineError(
-            f"engine: the environment variable {name} is not set; expected the value of a setting. "
-            "Set it, or take the setting away."
-        )
-    return value.strip()
-
-
-class SparkResource(LazyPySparkResource):
-    """dagster-pyspark's lazy resource, able to start each of the three engines and to stop it.
-
-    All fields are typed and top-level, so each takes a ``dg.EnvVar``; so do the values of
-    ``spark_config``, which holds any further Spark settings. Give tokens and keys in that way only:
-    Dagster shows the configuration of its resources to everyone who sees the UI.
-    """
-
-    spark_config: dict[str, Any] = Field(
-        default={}, description="Any further Spark settings.", repr=False
-    )
-    engine: str = Field(default="sail", description="sail, spark or remote.")
-    master: str = Field(default="local[*]", description="Spark master: local[N] or spark://…")
-    remote: str = Field(
-        default="", description="Spark Connect endpoint sc://host:port.", repr=False
-    )
-    memory: str = Field(default="4g", description="Driver heap of Spark, for example 4g.")
-    connect_timeout_seconds: float = Field(
-        default=10.0, description="How long an endpoint may take to answer."
-    )
-
-    _stop: Callable[[], None] | None = PrivateAttr(default=None)
-
-    def _init_session(self) -> None:
-        if self._spark_session is None:
-            self._spark_session, self._stop = open_session(
-                self.engine,
-                master=self.master,
-                remote=_value(self.remote),
-                memory=self.memory,
-                conf={key: _value(value) for key, value in self.spark_config.items()},
-                connect_timeout_seconds=self.connect_timeout_seconds,
-            )
-
-    def web_places(self) -> dict[str, str]:
-        """Where the engine shows its work: Spark's UI, and its event log if it keeps one."""
-        if self.engine != "spark":
-            return {}
-        context = self.spark_session.sparkContext
-        conf = context.getConf()
-        places = {"spark_ui": context.uiWebUrl}
-        if conf.get("spark.eventLog.enabled", "false") == "true":
-            places["spark_event_log"] = conf.get("spark.eventLog.dir")
-        return {name: place for name, place in places.items() if place}
-
-    @contextmanager
-    def session(self) -> Iterator[SparkSession]:
-        """A session outside of a Dagster run; see ``spark_session``."""
-        try:
-            yield self.spark_session
-        finally:
-            self._close()
-
-    def _close(self) -> None:
-        if self._stop is not None:
-            self._stop()
-        self._spark_session = self._stop = None
-
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        self._close()
-
-    @classmethod
-    def from_env(cls) -> "SparkResource":
-        """TRAINING_ASSETS_ENGINE, _MASTER, _REMOTE and _MEMORY; defaults where unset."""
-
-        def value(name: str, default: str) -> str:
-            return os.environ.get(f"TRAINING_ASSETS_{name}", "").strip() or default
-
-        return cls(
-            engine=value("ENGINE", "sail"),
-            master=value("MASTER", "local[*]"),
-            # By name, because it may hold a token.
-            remote=dg.EnvVar(_REMOTE) if value("REMOTE", "") else "",
-            memory=value("MEMORY", "4g"),
-        )

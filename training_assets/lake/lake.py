@@ -21,7 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training_assets.errors import DayNotPublishedError
-from training_assets.publishing import DAY_PREFIX
+from training_assets.lake.publishing import DAY_PREFIX
 from training_assets.schemas import Table
 
 MANIFEST: Final = "_day.json"

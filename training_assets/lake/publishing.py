@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from training_assets.locks import Locks
+from training_assets.lake.locks import Locks
 
 DAY_PREFIX: Final = "dt="
 _RETIRED: Final = "_retired"

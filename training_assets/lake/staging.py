@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
 from training_assets.errors import PublishError
-from training_assets.lake import MANIFEST, Lake, data_files, quarantine_path, read_days
-from training_assets.locks import Locks, hold_days
-from training_assets.publishing import DAY_PREFIX, publish_folder, restore_retired
+from training_assets.lake.lake import MANIFEST, Lake, data_files, quarantine_path, read_days
+from training_assets.lake.locks import Locks, hold_days
+from training_assets.lake.publishing import DAY_PREFIX, publish_folder, restore_retired
 from training_assets.schemas import QUARANTINE, QUARANTINED_BY, SCHEMA_VERSION, Table
 
 _STAGING: Final = "_staging"

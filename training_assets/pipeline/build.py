@@ -17,12 +17,15 @@ from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
-from training_assets.checks import CHECKS, CheckResult, Evidence, run_checks
+from training_assets.checks import CHECKS, CheckContext, CheckResult, run_checks
+from training_assets.engine.health import require_engine
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError
-from training_assets.figures import describe_days
-from training_assets.freshness import Freshness, content_hash
-from training_assets.lake import Lake
-from training_assets.liveness import require_engine
+from training_assets.lake.lake import Lake
+from training_assets.lake.staging import stage_days
+from training_assets.pipeline.metrics import describe_days
+from training_assets.pipeline.stages import STAGES, Build
+from training_assets.provenance.provenance import Provenance, content_hash
+from training_assets.provenance.upstream import Upstream
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     TABLES,
@@ -30,9 +33,6 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets.stages import STAGES, Build
-from training_assets.staging import stage_days
-from training_assets.upstream import Upstream
 
 Progress = Callable[[str], None]
 
@@ -77,7 +77,7 @@ def build_days(
     with stage_days(
         lake, days, wait_seconds=settings.lock_wait_seconds, progress=progress
     ) as staging:
-        build = Build(spark, lake, settings, staging, progress, Freshness(lake, settings))
+        build = Build(spark, lake, settings, staging, progress, Provenance(lake, settings))
         for table in (t for t in TABLES.values() if t in tables):
             # A history is of other days than the one whose actions failed, but training input
             # without its own day's history would be a mixture of old and new.
@@ -99,7 +99,7 @@ def check_days(
         published = set(lake.days(table.name))
         present = [day for day in days if day in published]
         if present:
-            yield from run_checks(Evidence(spark, lake, settings, table, tuple(present)))
+            yield from run_checks(CheckContext(spark, lake, settings, table, tuple(present)))
         for day in sorted(set(days) - published):
             for check in CHECKS[table.name]:
                 message = f"{table.name}: day {day} is not published. Materialize it."
@@ -131,13 +131,13 @@ def _build_table(build: Build, table: Table, days: Sequence[date]) -> list[DayRe
             f"{table.name}: what day {day} is built from was published anew {_MAX_PASSES} times "
             "while it was built; the day stands as it was. Run it again when other runs have ended."
         )
-    problems, results, figures = ready.problems, ready.results, ready.figures
+    problems, results, metrics = ready.problems, ready.results, ready.metrics
     reports = []
     for day in days:
         checks, changed, manifest = tuple(results[day]), False, {}
         if day not in problems:
             try:
-                changed = _publish(build, table, day, figures[day])
+                changed = _publish(build, table, day, metrics[day])
                 manifest = build.lake.manifest(table.name, day)
             except TrainingAssetsError as error:
                 problems[day] = str(error)
@@ -158,7 +158,7 @@ class _Ready:
 
     problems: dict[date, str] = field(default_factory=dict)
     results: dict[date, list[CheckResult]] = field(default_factory=dict)
-    figures: dict[date, dict[str, Any]] = field(default_factory=dict)
+    metrics: dict[date, dict[str, Any]] = field(default_factory=dict)
 
 
 def _prepare(
@@ -178,17 +178,17 @@ def _prepare(
     lap("stage")
     if not staged:
         return
-    evidence = Evidence(
+    context = CheckContext(
         build.spark, build.lake, build.settings, table, tuple(staged), build.staging
     )
-    for result in run_checks(evidence):
+    for result in run_checks(context):
         ready.results[result.day].append(result)
     lap("checks")
     for day in staged:
         if problem := _blocking_problem(ready.results[day]):
             ready.problems[day] = problem
     if good := [day for day in staged if day not in ready.problems]:
-        ready.figures |= describe_days(evidence.of_days(good))
+        ready.metrics |= describe_days(context.of_days(good))
     lap("figures")
 
 
@@ -203,7 +203,7 @@ def _overtaken(
 
     An engine may have read both versions of it. A day whose raw files changed gets a problem.
     """
-    build.freshness = replace(build.freshness, _content={})
+    build.provenance = replace(build.provenance, _content={})
     again = []
     for day in days:
         before = build.inputs.get((table.name, day))
@@ -211,7 +211,7 @@ def _overtaken(
             again += [day] if before and upstream.has_changed() else []
             continue
         try:
-            now = build.freshness.inputs(table, day)
+            now = build.provenance.inputs(table, day)
         except TrainingAssetsError as error:
             problems[day] = str(error)
             continue
@@ -240,7 +240,7 @@ def _stage(
         try:
             _require_inputs(build, table, day)
             # Before anything is read: what changes from now on makes the day out of date.
-            build.inputs[table.name, day] = build.freshness.inputs(table, day)
+            build.inputs[table.name, day] = build.provenance.inputs(table, day)
         except TrainingAssetsError as error:
             problems[day] = str(error)
         else:
@@ -278,13 +278,13 @@ def _reason(error: Exception) -> str:
 
 def _require_inputs(build: Build, table: Table, day: date) -> None:
     """Raise for a day whose inputs are missing or have wrong columns, before a job starts."""
-    build.freshness.require_raw(table, day)
+    build.provenance.require_raw(table, day)
     if table is TRAINING_INPUT and day not in set(build.lake.days(CUSTOMER_HISTORY.name)):
         raise DayNotPublishedError(
             f"training_input: customer_history has no day {day}. Materialize it first."
         )
     if table is TRAINING_INPUT:
-        build.freshness.require_history(day)
+        build.provenance.require_history(day)
 
 
 @cache
@@ -292,7 +292,7 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("training-assets", "pyspark", "pysail")}
 
 
-def _publish(build: Build, table: Table, day: date, figures: dict[str, Any]) -> bool:
+def _publish(build: Build, table: Table, day: date, metrics: dict[str, Any]) -> bool:
     settings = build.settings
     manifest = {
         **build.inputs[table.name, day].manifest(),
@@ -302,8 +302,8 @@ def _publish(build: Build, table: Table, day: date, figures: dict[str, Any]) -> 
             "lookback_days": settings.lookback_days,
         },
         "versions": {**_versions(), "engine": build.engine},
-        "figures": figures,
+        "figures": metrics,
     }
     changed = build.staging.publish(table.name, day, manifest)
-    build.freshness.forget(table, day)
+    build.provenance.forget(table, day)
     return changed

@@ -4,10 +4,9 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from training_assets.errors import SettingsError
-from training_assets.freshness import Freshness, window_days
-from training_assets.lake import Lake, day_range
-from training_assets.late import raw_action_days
-from training_assets.raw import raw_days
+from training_assets.lake.lake import Lake, day_range
+from training_assets.provenance.outdated import raw_action_days
+from training_assets.provenance.provenance import Provenance, window_days
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     IMPRESSIONS,
@@ -16,6 +15,7 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
+from training_assets.sources.reader import raw_days
 
 _DEFAULT_DAYS: Final = 14
 
@@ -48,14 +48,14 @@ def look_back_days(lake: Lake, settings: Settings, days: list[date]) -> list[dat
     return window_days(settings, raw_action_days(lake, settings), days[0])
 
 
-def stale_days(freshness: Freshness, days: list[date], is_history_stale: bool) -> list[date]:
+def stale_days(provenance: Provenance, days: list[date], is_history_stale: bool) -> list[date]:
     """Those of the days that a run must build, or may have to for what it builds before them."""
     if is_history_stale:
         return days
-    actions = freshness.outdated(UNIFIED_ACTIONS, days)
+    actions = provenance.outdated(UNIFIED_ACTIONS, days)
     if actions:
         # Later histories read these days; whether they differ is known only after the build.
         return [day for day in days if day >= actions[0]]
     tables: tuple[Table, ...] = (CUSTOMER_HISTORY, TRAINING_INPUT)
-    stale = {day for table in tables for day in freshness.outdated(table, days)}
+    stale = {day for table in tables for day in provenance.outdated(table, days)}
     return sorted(stale)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from training_assets.checks.evidence import Evidence
+from training_assets.checks.context import CheckContext
 from training_assets.schemas import (
     ACTION_TYPES,
     CUSTOMER_HISTORY,
@@ -22,14 +22,14 @@ from training_assets.schemas import (
 HISTOGRAM_BINS: Final = (0, 2, 5, 10, 20, 50, 100, 200, 500, 999)
 
 
-def describe_days(evidence: Evidence) -> dict[date, dict[str, Any]]:
-    """Figures by day of the evidence's table."""
-    table = evidence.table.name
-    frame = evidence.frame(table)
-    rows = _AGGREGATES[table](frame, evidence.settings.history_length).collect()
+def describe_days(context: CheckContext) -> dict[date, dict[str, Any]]:
+    """Figures by day of the context's table."""
+    table = context.table.name
+    frame = context.frame(table)
+    rows = _AGGREGATES[table](frame, context.settings.history_length).collect()
     by_day = {str(row["dt"]): row.asDict() for row in rows}
     return {
-        day: _finish(table, by_day.get(day.isoformat(), {}), evidence, day) for day in evidence.days
+        day: _finish(table, by_day.get(day.isoformat(), {}), context, day) for day in context.days
     }
 
 
@@ -96,22 +96,22 @@ _AGGREGATES: Final[dict[str, Callable[[DataFrame, int], DataFrame]]] = {
 }
 
 
-def _finish(table: str, found: dict[str, Any], evidence: Evidence, day: date) -> dict[str, Any]:
-    """The day's aggregates with zeros where it has no rows, shares of types, and file figures."""
-    figures = {k: _plain(v) for k, v in found.items() if k != "dt" and v is not None}
-    figures.setdefault("rows", 0)
-    figures.setdefault("customers", 0)
+def _finish(table: str, found: dict[str, Any], context: CheckContext, day: date) -> dict[str, Any]:
+    """The day's aggregates with zeros where it has no rows, shares of types, and file metrics."""
+    metrics = {k: _plain(v) for k, v in found.items() if k != "dt" and v is not None}
+    metrics.setdefault("rows", 0)
+    metrics.setdefault("customers", 0)
     if table == TRAINING_INPUT.name:
-        figures.setdefault("positives", 0)
+        metrics.setdefault("positives", 0)
     else:
-        counts = {name: figures.setdefault(f"num_{name}s", 0) for name in ACTION_TYPES.values()}
+        counts = {name: metrics.setdefault(f"num_{name}s", 0) for name in ACTION_TYPES.values()}
         total = sum(counts.values())
         for name, count in counts.items():
-            figures[f"share_{name}s"] = round(count / total, 6) if total else 0.0
+            metrics[f"share_{name}s"] = round(count / total, 6) if total else 0.0
     if table == CUSTOMER_HISTORY.name:
-        figures.setdefault("median_length", 0.0)
-    figures["quarantined"] = evidence.quarantined(day)
-    return figures
+        metrics.setdefault("median_length", 0.0)
+    metrics["quarantined"] = context.quarantined(day)
+    return metrics
 
 
 def _plain(value: Any) -> Any:

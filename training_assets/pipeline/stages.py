@@ -15,8 +15,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from training_assets.compaction import action_files, range_boundaries
-from training_assets.freshness import Freshness, Inputs, window_days
+from training_assets.engine.partitioning import Partitioning, engine_name
 from training_assets.kernels.action_files import customer_bounds
 from training_assets.kernels.day_files import (
     WRITTEN_DDL,
@@ -33,8 +32,10 @@ from training_assets.kernels.histories import (
     write_histories,
 )
 from training_assets.kernels.training_rows import RANKINGS_DDL, assign_parts, write_training_rows
-from training_assets.lake import Lake, data_files
-from training_assets.raw import RawDays
+from training_assets.lake.lake import Lake, data_files
+from training_assets.lake.staging import Staging
+from training_assets.pipeline.action_blocks import action_files, range_boundaries
+from training_assets.provenance.provenance import Inputs, Provenance, window_days
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -44,8 +45,7 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets.slots import Slots, engine_name
-from training_assets.staging import Staging
+from training_assets.sources.reader import RawDays
 from training_assets.transforms.unified_actions import build_unified_actions
 
 _ACTIONS_PER_FILE: Final = 4_000_000
@@ -67,17 +67,17 @@ class Build:
     settings: Settings
     staging: Staging
     progress: Callable[[str], None]
-    freshness: Freshness
+    provenance: Provenance
     inputs: dict[tuple[str, date], Inputs] = field(default_factory=dict)
     engine: str = field(init=False)
-    slots: Slots = field(init=False)
+    partitioning: Partitioning = field(init=False)
 
     def __post_init__(self) -> None:
         self.engine = engine_name(self.spark)
-        self.slots = Slots.of(self.spark, self.engine)
+        self.partitioning = Partitioning.of(self.spark, self.engine)
 
     def raw(self, table: Table, days: Sequence[date]) -> RawDays:
-        return self.freshness.raw(table, days)
+        return self.provenance.raw(table, days)
 
 
 def stage_unified_actions(build: Build, days: list[date]) -> None:
@@ -104,9 +104,9 @@ def stage_customer_history(build: Build, days: list[date]) -> None:
     common = (settings.window_start(max(days)) or date.min, min(days))
     files = action_files(
         build.spark,
-        build.slots,
+        build.partitioning,
         build.staging,
-        build.freshness,
+        build.provenance,
         days=sorted(window),
         common=common,
     )
@@ -134,7 +134,9 @@ def stage_customer_history(build: Build, days: list[date]) -> None:
         return write_histories(batches, root)
 
     assigned = requests.mapInArrow(assign, REQUESTS_DDL)
-    spread = build.slots.spread(assigned, F.col("task"), of=num_tasks, at_most=_MAX_HISTORY_TASKS)
+    spread = build.partitioning.spread(
+        assigned, F.col("task"), of=num_tasks, at_most=_MAX_HISTORY_TASKS
+    )
     histories = spread.mapInArrow(make, HISTORIES_DDL)
     _write(build, histories, CUSTOMER_HISTORY, days, max(num_files.values()), write)
 
@@ -196,7 +198,7 @@ def _spread_days(
     """Rows of one ``dt`` and part in one task."""
     first, last = min(days), max(days)
     number = F.datediff("dt", F.lit(first)) * F.lit(files_per_day) + part
-    return build.slots.spread(frame, number, of=((last - first).days + 1) * files_per_day)
+    return build.partitioning.spread(frame, number, of=((last - first).days + 1) * files_per_day)
 
 
 def _root(build: Build, table: Table) -> str:
@@ -242,7 +244,7 @@ def _cuts(
 
 def _stage_quarantine(build: Build, sources: Sequence[RawDays]) -> None:
     parts = [
-        source.read_faults(build.spark).withColumn("source", F.lit(source.table.name))
+        source.read_rejects(build.spark).withColumn("source", F.lit(source.table.name))
         for source in sources
     ]
     faults = reduce(DataFrame.unionByName, parts).coalesce(1)

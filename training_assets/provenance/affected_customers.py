@@ -11,8 +11,8 @@ from datetime import date
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from training_assets.freshness import Freshness
-from training_assets.late import looking_back
+from training_assets.provenance.outdated import looking_back
+from training_assets.provenance.provenance import Provenance
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -37,16 +37,16 @@ class ChangedCustomers:
 
 
 def changed_customers(
-    spark: SparkSession, freshness: Freshness, days: Sequence[date], *, num_examples: int = 5
+    spark: SparkSession, provenance: Provenance, days: Sequence[date], *, num_examples: int = 5
 ) -> ChangedCustomers:
     """For ``days`` of actions, whose raw data must be there; one that is not published is empty."""
     if not days:
         return ChangedCustomers({}, [], {}, {})
-    later = looking_back(freshness.settings, freshness.lake.days(CUSTOMER_HISTORY.name), days)
-    changed = _changed(spark, freshness, days)
+    later = looking_back(provenance.settings, provenance.lake.days(CUSTOMER_HISTORY.name), days)
+    changed = _changed(spark, provenance, days)
     ids = changed.select("customer_id").distinct().orderBy("customer_id").limit(num_examples)
-    histories = _histories_of(spark, freshness, changed, later)
-    rows = freshness.lake.read(spark, TRAINING_INPUT, later)
+    histories = _histories_of(spark, provenance, changed, later)
+    rows = provenance.lake.read(spark, TRAINING_INPUT, later)
     rows = rows.select(F.to_date("dt").alias("dt"), "customer_id")
     return ChangedCustomers(
         customers=_count_by_day(changed),
@@ -56,27 +56,27 @@ def changed_customers(
     )
 
 
-def _changed(spark: SparkSession, freshness: Freshness, days: Sequence[date]) -> DataFrame:
+def _changed(spark: SparkSession, provenance: Provenance, days: Sequence[date]) -> DataFrame:
     """(dt, customer_id) of each customer whose actions of a day differ."""
-    sources = [freshness.raw(source, days).read_valid(spark) for source in ACTION_SOURCES]
+    sources = [provenance.raw(source, days).read_valid(spark) for source in ACTION_SOURCES]
     names = UNIFIED_ACTIONS.column_names
     now = build_unified_actions(*sources).select(*names).withColumn("side", F.lit(1))
-    published = freshness.lake.read(spark, UNIFIED_ACTIONS, days).select(*names)
+    published = provenance.lake.read(spark, UNIFIED_ACTIONS, days).select(*names)
     both = now.unionByName(published.withColumn("side", F.lit(-1)))
     balance = both.groupBy(*names).agg(F.sum("side").alias("balance"))
     return balance.where(F.col("balance") != 0).select("dt", "customer_id").distinct()
 
 
 def _histories_of(
-    spark: SparkSession, freshness: Freshness, changed: DataFrame, later: Sequence[date]
+    spark: SparkSession, provenance: Provenance, changed: DataFrame, later: Sequence[date]
 ) -> DataFrame:
     """(dt, customer_id) of each published history that reads a changed day of its customer."""
-    histories = freshness.lake.read(spark, CUSTOMER_HISTORY, later).select("dt", "customer_id")
+    histories = provenance.lake.read(spark, CUSTOMER_HISTORY, later).select("dt", "customer_id")
     actions = changed.select(F.col("dt").alias("action_dt"), "customer_id")
     days_ago = F.datediff("dt", "action_dt")
     is_read = days_ago >= 1
-    if freshness.settings.lookback_days is not None:
-        is_read = is_read & (days_ago <= freshness.settings.lookback_days)
+    if provenance.settings.lookback_days is not None:
+        is_read = is_read & (days_ago <= provenance.settings.lookback_days)
     both = histories.join(actions, on="customer_id", how="inner").where(is_read)
     return both.select("dt", "customer_id").distinct()
 

@@ -15,9 +15,8 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from training_assets.errors import TrainingAssetsError
-from training_assets.freshness import CODE_VERSION, Freshness, Inputs, short, unpack
-from training_assets.lake import Lake
-from training_assets.raw import raw_days
+from training_assets.lake.lake import Lake
+from training_assets.provenance.provenance import CODE_VERSION, Inputs, Provenance, short, unpack
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -28,6 +27,7 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
+from training_assets.sources.reader import raw_days
 
 _MAX_NAMES: Final = 5
 
@@ -71,33 +71,33 @@ class Outdated:
 
 
 def find_outdated(
-    freshness: Freshness, first: date | None = None, last: date | None = None
+    provenance: Provenance, first: date | None = None, last: date | None = None
 ) -> Outdated:
     """Every out-of-date day from ``first`` to ``last``, in the order of tables and days."""
-    lake = freshness.lake
+    lake = provenance.lake
     found = []
     for table in TABLES.values():
         days = [day for day in lake.days(table.name) if _is_within(day, first, last)]
-        freshness.look_ahead(table, days)
-        found += [late for day in days if (late := outdated_day(freshness, table, day))]
-    found += [late for late in _missing_days(freshness) if _is_within(late.day, first, last)]
+        provenance.look_ahead(table, days)
+        found += [late for day in days if (late := outdated_day(provenance, table, day))]
+    found += [late for late in _missing_days(provenance) if _is_within(late.day, first, last)]
     order = list(TABLES)
     ordered = tuple(sorted(found, key=lambda late: (order.index(late.table), late.day)))
-    return Outdated(ordered, _touched(freshness, ordered))
+    return Outdated(ordered, _touched(provenance, ordered))
 
 
-def outdated_day(freshness: Freshness, table: Table, day: date) -> OutdatedDay | None:
+def outdated_day(provenance: Provenance, table: Table, day: date) -> OutdatedDay | None:
     """What is known of a published day that is out of date; None for one that is current."""
     try:
-        recorded = freshness.manifest(table, day)
+        recorded = provenance.manifest(table, day)
         damage = ""
     except TrainingAssetsError as error:
         recorded, damage = {}, str(error)
     try:
-        now = freshness.inputs(table, day)
+        now = provenance.inputs(table, day)
         if recorded.get("inputs") == now.hash:
             return None
-        freshness.require_raw(table, day)
+        provenance.require_raw(table, day)
     except TrainingAssetsError as error:
         reason = f"it cannot be built any more: {error}"
         return OutdatedDay(table.name, day, (reason,), obstacle=str(error))
@@ -136,9 +136,9 @@ def _is_within(day: date, first: date | None, last: date | None) -> bool:
     return (first is None or day >= first) and (last is None or day <= last)
 
 
-def _missing_days(freshness: Freshness) -> Iterator[OutdatedDay]:
+def _missing_days(provenance: Provenance) -> Iterator[OutdatedDay]:
     """Days of actions that were delivered, not built, and that published histories look back to."""
-    lake, settings = freshness.lake, freshness.settings
+    lake, settings = provenance.lake, provenance.settings
     published = set(lake.days(UNIFIED_ACTIONS.name))
     histories = lake.days(CUSTOMER_HISTORY.name)
     for day in raw_action_days(lake, settings):
@@ -150,7 +150,7 @@ def _missing_days(freshness: Freshness) -> Iterator[OutdatedDay]:
         )
         inputs = obstacle = ""
         try:
-            inputs = freshness.inputs(UNIFIED_ACTIONS, day).hash
+            inputs = provenance.inputs(UNIFIED_ACTIONS, day).hash
         except TrainingAssetsError as error:
             obstacle = str(error)
         yield OutdatedDay(UNIFIED_ACTIONS.name, day, (reason,), False, inputs, obstacle)
@@ -169,12 +169,12 @@ def looking_back(
     return found
 
 
-def _touched(freshness: Freshness, found: Sequence[OutdatedDay]) -> dict[str, tuple[date, ...]]:
-    lake = freshness.lake
+def _touched(provenance: Provenance, found: Sequence[OutdatedDay]) -> dict[str, tuple[date, ...]]:
+    lake = provenance.lake
     late = {name: {f.day for f in found if f.table == name} for name in TABLES}
     rebuilt = sorted(f.day for f in found if f.table == UNIFIED_ACTIONS.name and not f.obstacle)
     histories = lake.days(CUSTOMER_HISTORY.name)
-    read = set(looking_back(freshness.settings, histories, rebuilt))
+    read = set(looking_back(provenance.settings, histories, rebuilt))
     changing = read | {f.day for f in found if f.table == CUSTOMER_HISTORY.name and not f.obstacle}
     rows = changing & set(lake.days(TRAINING_INPUT.name))
     return {

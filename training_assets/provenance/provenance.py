@@ -2,7 +2,7 @@
 
 A day is built from raw files, from days of other tables, and with settings. Its manifest keeps all
 of that twice: ``inputs`` is one hash over it, by which a day is judged, and ``built_from`` is the
-detail, by which ``late.py`` says in words what changed.
+detail, by which ``outdated.py`` says in words what changed.
 
     "inputs":     hash of everything below, contents in full, and of the schema and code version
     "content":    hash of the day's own data files
@@ -12,7 +12,7 @@ detail, by which ``late.py`` says in words what changed.
                                 "previous_orders": {"raw/previous_orders/all.csv": [rows, hash]}},
                    "upstream": {"unified_actions": {"2024-05-01": "1f2e3d4c5b6a7988"}}}
 
-A flat file enters a day with that day's rows only (``raw_flat.py``), any other raw file with size
+A flat file enters a day with that day's rows only (``sources/flat.py``), any other raw file with size
 and modification time. Contents of consecutive days stand in one string, eight hexadecimal digits a
 day: a year of them is 3 kB.
 
@@ -30,10 +30,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError, ValidationError
-from training_assets.lake import Lake, data_files
-from training_assets.raw import RawDays, find_raw_days, fingerprint, whole_file
-from training_assets.raw_flat import FlatDays, flat_days
-from training_assets.raw_folders import RawFile, by_day, files_of_days
+from training_assets.lake.lake import Lake, data_files
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -44,6 +41,9 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
+from training_assets.sources.flat import FlatDays, flat_days
+from training_assets.sources.folders import RawFile, by_day, files_of_days
+from training_assets.sources.reader import RawDays, find_raw_days, fingerprint, whole_file
 
 # Raised whenever the same inputs would give other rows.
 CODE_VERSION: Final = 1
@@ -91,7 +91,7 @@ class Inputs:
 
 
 @dataclass
-class Freshness:
+class Provenance:
     """Compares manifests with what they would say if the day were built now."""
 
     lake: Lake
@@ -266,33 +266,33 @@ def _sources(table: Table) -> tuple[Table, ...]:
     return ACTION_SOURCES if table is UNIFIED_ACTIONS else (IMPRESSIONS,)
 
 
-def _raw_of(freshness: Freshness, table: Table, day: date) -> dict[str, Any]:
-    return {source.name: freshness.fingerprint(source, day) for source in _sources(table)}
+def _raw_of(provenance: Provenance, table: Table, day: date) -> dict[str, Any]:
+    return {source.name: provenance.fingerprint(source, day) for source in _sources(table)}
 
 
-def _unified_actions(freshness: Freshness, day: date) -> Inputs:
-    return Inputs({}, _raw_of(freshness, UNIFIED_ACTIONS, day))
+def _unified_actions(provenance: Provenance, day: date) -> Inputs:
+    return Inputs({}, _raw_of(provenance, UNIFIED_ACTIONS, day))
 
 
-def _customer_history(freshness: Freshness, day: date) -> Inputs:
-    published = freshness.lake.days(UNIFIED_ACTIONS.name)
-    window = window_days(freshness.settings, published, day)
+def _customer_history(provenance: Provenance, day: date) -> Inputs:
+    published = provenance.lake.days(UNIFIED_ACTIONS.name)
+    window = window_days(provenance.settings, published, day)
     return Inputs(
-        _window_settings(freshness.settings),
-        _raw_of(freshness, CUSTOMER_HISTORY, day),
-        {UNIFIED_ACTIONS.name: {d: freshness.content(UNIFIED_ACTIONS, d) for d in window}},
+        _window_settings(provenance.settings),
+        _raw_of(provenance, CUSTOMER_HISTORY, day),
+        {UNIFIED_ACTIONS.name: {d: provenance.content(UNIFIED_ACTIONS, d) for d in window}},
     )
 
 
-def _training_input(freshness: Freshness, day: date) -> Inputs:
+def _training_input(provenance: Provenance, day: date) -> Inputs:
     return Inputs(
-        _window_settings(freshness.settings),
-        _raw_of(freshness, TRAINING_INPUT, day),
-        {CUSTOMER_HISTORY.name: {day: freshness.content(CUSTOMER_HISTORY, day)}},
+        _window_settings(provenance.settings),
+        _raw_of(provenance, TRAINING_INPUT, day),
+        {CUSTOMER_HISTORY.name: {day: provenance.content(CUSTOMER_HISTORY, day)}},
     )
 
 
-_INPUTS: Final[dict[str, Callable[[Freshness, date], Inputs]]] = {
+_INPUTS: Final[dict[str, Callable[[Provenance, date], Inputs]]] = {
     UNIFIED_ACTIONS.name: _unified_actions,
     CUSTOMER_HISTORY.name: _customer_history,
     TRAINING_INPUT.name: _training_input,

@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training_assets.raw_columns import IGNORED_COLUMNS, Task
-from training_assets.raw_files import _fault_rows, _judge_all, _Judged
 from training_assets.schemas import Table
+from training_assets.sources.columns import IGNORED_COLUMNS, Task
+from training_assets.sources.rows import _judge_all, _Judged, _reject_rows
 
 FlatDays = Mapping[str, list[Any]]
 
@@ -90,7 +90,7 @@ def _by_day(judged: _Judged, table: Table, task: Task) -> dict[date, tuple[int, 
     names = pa.array(days.astype(np.int32)).cast(pa.date32()).to_pylist()
     totals = {name: [int(total[n]) for total in sums] for n, name in enumerate(names)}
     if not is_valid.all():
-        for row in _fault_rows(judged, table, task, names).to_pylist():
+        for row in _reject_rows(judged, table, task, names).to_pylist():
             text = json.dumps([row["reason"], row["content"]]).encode()
             digest = hashlib.blake2b(text, digest_size=16).digest()
             parts = (int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big"))

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from training_assets.errors import RawDataError
-from training_assets.raw_columns import Task, printable
 from training_assets.schemas import PREVIOUS_ORDERS, Table
+from training_assets.sources.columns import Task, printable
 
 _FORMATS: Final = {
     ".parquet": "parquet",

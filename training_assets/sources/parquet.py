@@ -1,4 +1,4 @@
-"""Raw Parquet files as chunks; see ``raw_columns.py``. No row is looked at by itself."""
+"""Raw Parquet files as chunks; see ``columns.py``. No row is looked at by itself."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training_assets.raw_columns import (
+from training_assets.schemas import Table
+from training_assets.sources.columns import (
     BATCH_ROWS,
     IGNORED_COLUMNS,
     ITEMS,
@@ -25,7 +26,6 @@ from training_assets.raw_columns import (
     parse_texts,
     widen_all,
 )
-from training_assets.schemas import Table
 
 _FIRST_DAY: Final = (date.min - date(1970, 1, 1)).days
 _LAST_DAY: Final = (date.max - date(1970, 1, 1)).days

@@ -1,8 +1,8 @@
 """Raw tables, from Parquet, JSON lines or CSV, with every row accounted for.
 
-Files are listed (``raw_folders.py``) and their columns checked here, before a job starts; they are
-parsed on the workers by one reader (``raw_files.py``) that is the same on every engine. A row that
-breaks a rule is never in ``read_valid`` and always in ``read_faults``.
+Files are listed (``folders.py``) and their columns checked here, before a job starts; they are
+parsed on the workers by one reader (``rows.py``) that is the same on every engine. A row that
+breaks a rule is never in ``read_valid`` and always in ``read_rejects``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,15 +17,19 @@ import pyarrow as pa
 from pyspark import cloudpickle
 from pyspark.sql import DataFrame, SparkSession
 
-from training_assets import errors, raw_columns, raw_files, raw_parquet, raw_text, schemas
+from training_assets import errors, schemas
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.raw_columns import IGNORED_COLUMNS, READ_ERRORS, Task, printable
-from training_assets.raw_files import unreadable
-from training_assets.raw_folders import RawFile, by_day, files_of_days
-from training_assets.raw_folders import raw_days as raw_days
-from training_assets.raw_parquet import is_readable, open_parquet
-from training_assets.raw_text import json_parser, read_header, read_lines
 from training_assets.schemas import QUARANTINE, Column, Table
+from training_assets.sources import columns as raw_columns
+from training_assets.sources import parquet as raw_parquet
+from training_assets.sources import rows as raw_files
+from training_assets.sources import text as raw_text
+from training_assets.sources.columns import IGNORED_COLUMNS, READ_ERRORS, Task, printable
+from training_assets.sources.folders import RawFile, by_day, files_of_days
+from training_assets.sources.folders import raw_days as raw_days
+from training_assets.sources.parquet import is_readable, open_parquet
+from training_assets.sources.rows import unreadable
+from training_assets.sources.text import json_parser, read_header, read_lines
 
 # Workers of a cluster have pyarrow but need not have this package.
 for _module in (raw_files, raw_text, raw_parquet, raw_columns, schemas, errors):
@@ -61,11 +65,11 @@ class RawDays:
 
     def read_valid(self, spark: SparkSession) -> DataFrame:
         """Valid rows with the table's own columns; of impressions, only the valid items."""
-        return self._read(spark, self.table.ddl, wants_faults=False)
+        return self._read(spark, self.table.ddl, wants_rejects=False)
 
-    def read_faults(self, spark: SparkSession) -> DataFrame:
+    def read_rejects(self, spark: SparkSession) -> DataFrame:
         """What ``read_valid`` leaves out, as rows of the quarantine table."""
-        return self._read(spark, QUARANTINE.ddl, wants_faults=True)
+        return self._read(spark, QUARANTINE.ddl, wants_rejects=True)
 
     def count_rows(self) -> dict[date, int]:
         """Rows in the files by day, good or bad; of impressions, rankings."""
@@ -94,14 +98,14 @@ class RawDays:
         size = sum(path.stat().st_size for path in paths if path.exists())
         return min(_MIN_PARTITIONS + size // _BYTES_PER_PARTITION, _MAX_PARTITIONS)
 
-    def _read(self, spark: SparkSession, ddl: str, *, wants_faults: bool) -> DataFrame:
+    def _read(self, spark: SparkSession, ddl: str, *, wants_rejects: bool) -> DataFrame:
         if not self.tasks:
             return spark.createDataFrame([], schema=ddl)
         table, days = self.table.name, self.days
         tasks = spark.createDataFrame([tuple(task) for task in self.tasks], schema=_TASK_DDL)
 
         def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            return raw_files.parse(batches, table, days, wants_faults=wants_faults)
+            return raw_files.parse(batches, table, days, wants_rejects=wants_rejects)
 
         # By key: without one, all tasks are a single batch and so a single partition on Sail.
         spread = tasks.repartition(min(len(self.tasks), self._num_partitions()), "task")

@@ -1,11 +1,11 @@
 """Parse raw files into valid rows and faults, on the workers, the same on every engine.
 
-Each row of a file ends in exactly one of two places: among the valid rows, typed as ``schemas.py``
+Each row of a file ends in exactly one of two places: among the valid rows, typed as ``schemas``
 says, or among the faults, with the first rule that it broke and its content. A ranking is judged as
 a row and then item by item: every item that breaks a rule is a fault, the others are the ranking,
 and a ranking of which no item is left gives no row.
 
-Needs pyarrow and NumPy only, as ``raw_columns.py``, ``raw_parquet.py`` and ``raw_text.py`` do.
+Needs pyarrow and NumPy only, as ``columns.py``, ``parquet.py`` and ``text.py`` do.
 """
 
 import json
@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.errors import RawDataError
-from training_assets.raw_columns import (
+from training_assets.schemas import MAX_ITEM_ID, MIN_ITEM_ID, QUARANTINE, RAW_TABLES, Table
+from training_assets.sources.columns import (
     IGNORED_COLUMNS,
     ITEMS,
     OUTSIDE,
@@ -31,12 +32,11 @@ from training_assets.raw_columns import (
     no_faults,
     printable,
 )
-from training_assets.raw_parquet import open_parquet, parquet_chunks, row_groups
-from training_assets.raw_text import read_lines, text_chunks
-from training_assets.schemas import MAX_ITEM_ID, MIN_ITEM_ID, QUARANTINE, RAW_TABLES, Table
+from training_assets.sources.parquet import open_parquet, parquet_chunks, row_groups
+from training_assets.sources.text import read_lines, text_chunks
 
 _ITEM_COLUMNS: Final = ("item_id", "config_id")
-_Fault = tuple[date, str, str]  # day, reason, content
+_Reject = tuple[date, str, str]  # day, reason, content
 
 
 class _Judged(NamedTuple):
@@ -48,7 +48,7 @@ class _Judged(NamedTuple):
 
 
 def parse(
-    batches: Iterator[pa.RecordBatch], table_name: str, days: Sequence[date], *, wants_faults: bool
+    batches: Iterator[pa.RecordBatch], table_name: str, days: Sequence[date], *, wants_rejects: bool
 ) -> Iterator[pa.RecordBatch]:
     """The tasks' valid rows, or their faults as rows of the quarantine table.
 
@@ -56,7 +56,7 @@ def parse(
     in their file.
     """
     table = RAW_TABLES[table_name]
-    give = _fault_rows if wants_faults else _valid_rows
+    give = _reject_rows if wants_rejects else _valid_rows
     for batch in batches:
         for row in batch.to_pylist():
             task = Task(**row)
@@ -219,7 +219,7 @@ def _valid_items(lists: pa.Array, type_: pa.DataType) -> tuple[pa.Array, pa.Arra
     return lists_of(lengths, bare).cast(type_), pa.array(lengths > 0)
 
 
-def _fault_rows(judged: _Judged, table: Table, task: Task, days: Sequence[date]) -> pa.RecordBatch:
+def _reject_rows(judged: _Judged, table: Table, task: Task, days: Sequence[date]) -> pa.RecordBatch:
     is_wanted = _is_wanted(judged, days)
     found = _row_faults(judged, is_wanted)
     for column in table.columns:
@@ -233,7 +233,7 @@ def _fault_rows(judged: _Judged, table: Table, task: Task, days: Sequence[date])
     return pa.RecordBatch.from_pylist(rows, schema)
 
 
-def _row_faults(judged: _Judged, is_wanted: pa.Array) -> list[_Fault]:
+def _row_faults(judged: _Judged, is_wanted: pa.Array) -> list[_Reject]:
     chunk = judged.chunk
     places = _true(pc.and_(pc.is_valid(judged.faults), is_wanted))
     if not len(places):
@@ -246,7 +246,7 @@ def _row_faults(judged: _Judged, is_wanted: pa.Array) -> list[_Fault]:
     return list(zip(days, reasons, contents, strict=True))
 
 
-def _item_faults(judged: _Judged, is_wanted: pa.Array, name: str) -> list[_Fault]:
+def _item_faults(judged: _Judged, is_wanted: pa.Array, name: str) -> list[_Reject]:
     """A fault for each invalid item of a valid ranking: the ranking with that item only."""
     chunk = judged.chunk
     rankings = _true(pc.and_(pc.is_null(judged.faults), is_wanted))

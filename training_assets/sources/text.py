@@ -1,4 +1,4 @@
-"""Raw JSON lines and CSV as chunks; see ``raw_columns.py``.
+"""Raw JSON lines and CSV as chunks; see ``columns.py``.
 
 A row is a line, so that one broken quote cannot swallow the rows that follow it. Lines of CSV that
 together are one row with line breaks within quotes are faults, each of them: one that looks like a
@@ -20,7 +20,8 @@ from typing import IO, Any, Final, cast
 import numpy as np
 import pyarrow as pa
 
-from training_assets.raw_columns import (
+from training_assets.schemas import Table
+from training_assets.sources.columns import (
     BATCH_ROWS,
     ITEMS,
     Chunk,
@@ -35,7 +36,6 @@ from training_assets.raw_columns import (
     read_other,
     widen_all,
 )
-from training_assets.schemas import Table
 
 _Row = dict[str, Any]
 _JSON_BLANKS: Final = " \t\r\n"

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from training_assets import build_training_input
 from training_assets.errors import SchemaError, SettingsError
 from training_assets.schemas import TRAINING_INPUT
-from training_assets_tests.frames import (
+from training_assets_tests.support.frames import (
     DAY,
     at,
     before,

@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from training_assets import compaction, stages
 from training_assets.kernels import day_files, training_rows
 from training_assets.kernels.action_files import ActionFile
 from training_assets.kernels.training_rows import write_training_rows
-from training_assets.lake import Lake, data_files
-from training_assets.pipeline import build_days
+from training_assets.lake.lake import Lake, data_files
+from training_assets.pipeline import action_blocks as compaction
+from training_assets.pipeline import stages
+from training_assets.pipeline.build import build_days
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     IMPRESSIONS,
@@ -28,11 +29,11 @@ from training_assets.schemas import (
     UNIFIED_ACTIONS,
 )
 from training_assets.settings import Settings
-from training_assets_tests import reference
-from training_assets_tests.frames import DAY, at, before, cart, click, order, ranking
-from training_assets_tests.frames import training_rows as training_rows_of
-from training_assets_tests.lakes import Row, write_raw_lake
-from training_assets_tests.late_lakes import put, raw_file
+from training_assets_tests.support import reference
+from training_assets_tests.support.frames import DAY, at, before, cart, click, order, ranking
+from training_assets_tests.support.frames import training_rows as training_rows_of
+from training_assets_tests.support.lakes import Row, write_raw_lake
+from training_assets_tests.support.late_lakes import put, raw_file
 
 UA, CH, TI = TABLES
 # For what Spark would do with the same code, only slower.

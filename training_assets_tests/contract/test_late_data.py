@@ -20,13 +20,12 @@ import pytest
 from click.testing import CliRunner
 from pyspark.sql import SparkSession
 
-from training_assets import cli, freshness
+from training_assets import cli
 from training_assets.assets.outdated import SENSOR
-from training_assets.freshness import Freshness, pack, unpack
-from training_assets.lake import MANIFEST, Lake
-from training_assets.late import contiguous, days_in_words, find_outdated
-from training_assets.pipeline import build_days, check_days
-from training_assets.raw_folders import files_of_days
+from training_assets.lake.lake import MANIFEST, Lake
+from training_assets.pipeline.build import build_days, check_days
+from training_assets.provenance.outdated import contiguous, days_in_words, find_outdated
+from training_assets.provenance.provenance import Provenance, pack, unpack
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -37,9 +36,9 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets_tests.assets.test_daily import SharedSpark, definitions
-from training_assets_tests.frames import DAY, at, before, order, ranking
-from training_assets_tests.lakes import (
+from training_assets.sources.folders import files_of_days
+from training_assets_tests.support.frames import DAY, at, before, order, ranking
+from training_assets_tests.support.lakes import (
     ACTION_DAYS,
     FIRST_TIME,
     IMPRESSION_DAYS,
@@ -49,7 +48,7 @@ from training_assets_tests.lakes import (
     SILENT,
     write_tiny_lake,
 )
-from training_assets_tests.late_lakes import (
+from training_assets_tests.support.late_lakes import (
     CH,
     TI,
     UA,
@@ -66,6 +65,7 @@ from training_assets_tests.late_lakes import (
     truth,
     unordered,
 )
+from training_assets_tests.unit.assets.test_daily import SharedSpark, definitions
 
 on_sail_only = pytest.mark.parametrize("engine", ["sail"], indirect=True)
 
@@ -91,7 +91,7 @@ def lake(built: Path, tmp_path: Path) -> Lake:
 def reasons(lake: Lake, settings: Settings = SETTINGS) -> str:
     return "\n".join(
         f"{late.table} {late.day}: {'; '.join(late.reasons)}"
-        for late in find_outdated(Freshness(lake, settings)).days
+        for late in find_outdated(Provenance(lake, settings)).days
     )
 
 
@@ -105,12 +105,12 @@ def test_raw_folders_are_looked_through_once_for_all_days(
         looks.append(days)
         return files_of_days(root, table, days, **knobs)
 
-    monkeypatch.setattr(freshness, "files_of_days", look)
-    assert Freshness(lake, SETTINGS).outdated(UNIFIED_ACTIONS, ACTION_DAYS) == []
+    monkeypatch.setattr(provenance, "files_of_days", look)
+    assert Provenance(lake, SETTINGS).outdated(UNIFIED_ACTIONS, ACTION_DAYS) == []
     assert looks == [ACTION_DAYS] * len(ACTION_SOURCES)
     # A day that cannot be looked at says nothing of the others.
     shutil.rmtree(raw_file(lake.root, "clicks", before(5)).parent)
-    assert Freshness(lake, SETTINGS).outdated(UNIFIED_ACTIONS, ACTION_DAYS) == [before(5)]
+    assert Provenance(lake, SETTINGS).outdated(UNIFIED_ACTIONS, ACTION_DAYS) == [before(5)]
 
 
 # --- the scenarios --------------------------------------------------------------------------------
@@ -403,8 +403,8 @@ def test_days_are_grouped_and_said_in_order() -> None:
 
 @on_sail_only
 def test_versions_that_changed_are_named(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training_assets.freshness.CODE_VERSION", 2)
-    monkeypatch.setattr("training_assets.late.CODE_VERSION", 2)
+    monkeypatch.setattr("training_assets.provenance.provenance.CODE_VERSION", 2)
+    monkeypatch.setattr("training_assets.provenance.outdated.CODE_VERSION", 2)
     late, touched = outdated(Lake(built))
     assert (late, touched) == ({UA: ACTION_DAYS, CH: LAST, TI: LAST}, {})
     assert reasons(Lake(built)).count("code version changed from 1 to 2") == 40
@@ -437,8 +437,8 @@ def test_manifest_that_says_nothing_leads_to_a_rebuild(
 
 
 def fingerprints(root: Path, days: Iterable[date]) -> dict[date, Any]:
-    freshness = Freshness(Lake(root), SETTINGS)
-    return {day: freshness.fingerprint(PREVIOUS_ORDERS, day) for day in days}
+    provenance = Provenance(Lake(root), SETTINGS)
+    return {day: provenance.fingerprint(PREVIOUS_ORDERS, day) for day in days}
 
 
 def test_flat_file_enters_a_day_with_the_rows_of_that_day(tmp_path: Path) -> None:
@@ -490,7 +490,7 @@ def test_flat_file_is_read_once_for_its_size_and_time(
         raise AssertionError("read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("training_assets.raw_flat._judge_all", refuse)
+        patch.setattr("training_assets.sources.flat._judge_all", refuse)
         assert fingerprints(tmp_path, [DAY]) == found
         (cache,) = (tmp_path / "_cache").iterdir()
         cache.write_text("{broken")
@@ -518,7 +518,7 @@ def test_training_input_is_not_made_of_histories_of_other_settings(
 # --- the check ------------------------------------------------------------------------------------
 
 
-def verdicts(spark: SparkSession, lake: Lake, settings: Settings = SETTINGS) -> dict[str, Days]:
+def outcomes(spark: SparkSession, lake: Lake, settings: Settings = SETTINGS) -> dict[str, Days]:
     failed: dict[str, Days] = {}
     for result in check_days(spark, lake, settings, list(TABLES.values()), LAST):
         if result.check.name == "up_to_date" and not result.passed:
@@ -532,13 +532,13 @@ def verdicts(spark: SparkSession, lake: Lake, settings: Settings = SETTINGS) -> 
 def test_planted_changes_fail_the_up_to_date_check_of_each_table(
     spark: SparkSession, lake: Lake
 ) -> None:
-    assert verdicts(spark, lake) == {}
+    assert outcomes(spark, lake) == {}
     late_click(SHORT, 5, before(1))(lake.root)
-    assert verdicts(spark, lake) == {UA: [before(1)]}
+    assert outcomes(spark, lake) == {UA: [before(1)]}
     assert build(spark, lake, SETTINGS, [UNIFIED_ACTIONS], [before(1)]) == []
-    assert verdicts(spark, lake) == {CH: [DAY]}
+    assert outcomes(spark, lake) == {CH: [DAY]}
     assert build(spark, lake, SETTINGS, [CUSTOMER_HISTORY], [DAY]) == []
-    assert verdicts(spark, lake) == {TI: [DAY]}
+    assert outcomes(spark, lake) == {TI: [DAY]}
 
 
 @on_sail_only
@@ -661,7 +661,7 @@ def invoke(
         cli, "_dagster_run", lambda days, tables: not build(spark, lake, SETTINGS, tables, days)
     )
     SharedSpark.shared = spark
-    monkeypatch.setattr("training_assets.engine.SparkResource", SharedSpark)
+    monkeypatch.setattr("training_assets.engine.resource.SparkResource", SharedSpark)
     monkeypatch.setattr(cli, "_console", cli.Console(highlight=False, width=200))
 
     def run(*arguments: str) -> tuple[int, str]:

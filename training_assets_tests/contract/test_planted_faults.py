@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from training_assets import pipeline
 from training_assets.checks import CHECKS, CheckResult, history
-from training_assets.lake import Lake, data_files
-from training_assets.pipeline import build_days, check_days
+from training_assets.lake.lake import Lake, data_files
+from training_assets.pipeline import build as pipeline
+from training_assets.pipeline.build import build_days, check_days
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     TABLES,
@@ -29,8 +29,8 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets_tests.frames import at, click
-from training_assets_tests.lakes import (
+from training_assets_tests.support.frames import at, click
+from training_assets_tests.support.lakes import (
     ACTION_DAYS,
     FIRST_TIME,
     IMPRESSION_DAYS,
@@ -64,7 +64,7 @@ class Fault(NamedTuple):
     check: str
     plant: Plant
     says: str
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
 
 
 def on_table(edit: Callable[[pa.Table], pa.Table]) -> Plant:
@@ -163,17 +163,17 @@ def halve_file(file: Path) -> None:
 
 def _unreadable(table: str) -> list[Fault]:
     """Faults of the files themselves, the same for each table."""
-    says, figures = f"On {BAD_DAY}: ", {"differences": 1}
+    says, metrics = f"On {BAD_DAY}: ", {"differences": 1}
     return [
-        Fault("missing file", table, "schema", on_file(Path.unlink), says + "there is no", figures),
-        Fault("truncated file", table, "schema", on_file(halve_file), "cannot be read", figures),
+        Fault("missing file", table, "schema", on_file(Path.unlink), says + "there is no", metrics),
+        Fault("truncated file", table, "schema", on_file(halve_file), "cannot be read", metrics),
         Fault(
             "renamed column",
             table,
             "schema",
             rename_column("customer_id", "customer"),
             "found columns customer, ",
-            figures,
+            metrics,
         ),
     ]
 
@@ -184,8 +184,8 @@ def _of_actions() -> Iterator[Fault]:
     def schema(name: str, plant: Plant, says: str) -> Fault:
         return Fault(name, table, "schema", plant, says, {"differences": 1})
 
-    def counts(name: str, plant: Plant, says: str, **figures: Any) -> Fault:
-        return Fault(name, table, "row_counts", plant, says, figures)
+    def counts(name: str, plant: Plant, says: str, **metrics: Any) -> Fault:
+        return Fault(name, table, "row_counts", plant, says, metrics)
 
     yield schema(
         "item ids of 64 bits",
@@ -226,10 +226,10 @@ def _of_histories() -> Iterator[Fault]:
     def schema(name: str, plant: Plant, says: str) -> Fault:
         return Fault(name, table, "schema", plant, says, {"differences": 1})
 
-    def leak(name: str, plant: Plant, **figures: Any) -> Fault:
+    def leak(name: str, plant: Plant, **metrics: Any) -> Fault:
         says = f"1 of 9 histories on {BAD_DAY} are not the newest eligible actions"
-        figures = {"histories_checked": 9, "wrong_histories": 1, **figures}
-        return Fault(name, table, "leakage", plant, says, figures)
+        metrics = {"histories_checked": 9, "wrong_histories": 1, **metrics}
+        return Fault(name, table, "leakage", plant, says, metrics)
 
     def order(name: str, plant: Plant) -> Fault:
         says = f"1 of 9 histories on {BAD_DAY} hold the right actions in the wrong order"
@@ -248,13 +248,13 @@ def _of_histories() -> Iterator[Fault]:
             f"{rows} histories for 9 customers with impressions on {BAD_DAY}: "
             f"{missing} missing, {surplus} surplus"
         )
-        figures = {
+        metrics = {
             "rows": rows,
             "expected_rows": 9,
             "missing_rows": missing,
             "surplus_rows": surplus,
         }
-        return Fault(name, table, "row_counts", plant, says, figures)
+        return Fault(name, table, "row_counts", plant, says, metrics)
 
     cut, short, tied = TRUNCATED_ACTIONS, SHORT_ACTIONS, TIED_ACTIONS
     yield leak(
@@ -379,8 +379,8 @@ def _of_inputs() -> Iterator[Fault]:
             f"{rows} training rows for 54 impression items on {BAD_DAY}: "
             f"{missing} missing, {surplus} surplus"
         )
-        figures = {"rows": rows, "missing_rows": missing, "surplus_rows": surplus}
-        return Fault(name, table, "row_counts", plant, says, figures)
+        metrics = {"rows": rows, "missing_rows": missing, "surplus_rows": surplus}
+        return Fault(name, table, "row_counts", plant, says, metrics)
 
     length = shape("sequence_length", "arrays that are not exactly 6 long")
     padding = shape("padding", "a zero, a null or an unknown type before the padding")
@@ -543,7 +543,7 @@ def plant_and_expect_failure(spark: SparkSession, lake: Lake, fault: Fault) -> N
     result = only(results, fault.check, BAD_DAY)
     assert str(BAD_DAY) in result.message
     assert fault.says in result.message
-    assert result.figures == {**result.figures, **fault.figures}
+    assert result.metrics == {**result.metrics, **fault.metrics}
 
 
 @on_sail_only
@@ -593,9 +593,9 @@ def test_days_compared_one_after_the_other_are_judged_alike(
     results = check(spark, lake, CUSTOMER_HISTORY.name, days=IMPRESSION_DAYS)
     assert failed(results) == [(CUSTOMER_HISTORY.name, "leakage", BAD_DAY)]
     checked = [
-        only(results, "leakage", day).figures["histories_checked"] for day in IMPRESSION_DAYS
+        only(results, "leakage", day).metrics["histories_checked"] for day in IMPRESSION_DAYS
     ]
-    histories = [only(results, "leakage", day).figures["histories"] for day in IMPRESSION_DAYS]
+    histories = [only(results, "leakage", day).metrics["histories"] for day in IMPRESSION_DAYS]
     assert checked == histories
 
 
@@ -636,7 +636,7 @@ def test_a_window_without_a_quiet_day_warns_and_names_it(spark: SparkSession, la
         f"1 of 20 days of the look-back window of {BAD_DAY} are not in unified_actions: "
         f"{QUIET_DAY}."
     )
-    assert warning.figures["missing_days"] == 1
+    assert warning.metrics["missing_days"] == 1
 
 
 @on_sail_only
@@ -665,11 +665,11 @@ def test_a_drop_of_more_than_a_fifth_warns(
     build(spark, lake, [UNIFIED_ACTIONS], days)
     results = check(spark, lake, UNIFIED_ACTIONS.name, days=days)
     assert failed(results) == [(UNIFIED_ACTIONS.name, "volume", days[-1])] * warns
-    verdict = only(results, "volume", days[-1])
-    assert verdict.check.severity == "warn"
-    assert (verdict.figures["clicks_rows"], verdict.figures["clicks_median"]) == (rows, 10)
+    outcome = only(results, "volume", days[-1])
+    assert outcome.check.severity == "warn"
+    assert (outcome.metrics["clicks_rows"], outcome.metrics["clicks_median"]) == (rows, 10)
     expected = f"Fewer rows than usual on {days[-1]}: clicks has 7 rows, the median was 10."
-    assert verdict.message == expected * warns
+    assert outcome.message == expected * warns
 
 
 def test_above_a_size_a_sample_is_checked_that_is_the_same_each_time(
@@ -685,8 +685,8 @@ def test_above_a_size_a_sample_is_checked_that_is_the_same_each_time(
     def sampled(*days: date) -> list[tuple[Any, ...]]:
         results = check(spark, lake, CUSTOMER_HISTORY.name, days=days, settings=settings)
         names = ("histories_checked", "histories", "wrong_histories")
-        leakage = [only(results, "leakage", day).figures for day in days]
-        return [tuple(figures[name] for name in names) for figures in leakage]
+        leakage = [only(results, "leakage", day).metrics for day in days]
+        return [tuple(metrics[name] for name in names) for metrics in leakage]
 
     both = sampled(BAD_DAY, DAY_AFTER)
     assert both == [(7, 9, 5), (8, 8, 0)]

@@ -14,10 +14,9 @@ from click.testing import CliRunner
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from training_assets import cli, freshness
-from training_assets.lake import Lake, quarantine_files
-from training_assets.pipeline import DayReport, build_days
-from training_assets.raw import RawDays, find_raw_days
+from training_assets import cli
+from training_assets.lake.lake import Lake, quarantine_files
+from training_assets.pipeline.build import DayReport, build_days
 from training_assets.schemas import (
     ADD_TO_CARTS,
     CLICKS,
@@ -30,9 +29,10 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets_tests import reference
-from training_assets_tests.frames import DAY, at, before, cart, click, order, ranking
-from training_assets_tests.raw_input import OUTSIDE, Row, put, put_rows
+from training_assets.sources.reader import RawDays, find_raw_days
+from training_assets_tests.support import reference
+from training_assets_tests.support.frames import DAY, at, before, cart, click, order, ranking
+from training_assets_tests.support.raw_input import OUTSIDE, Row, put, put_rows
 
 EVE = before(1)
 MARKUP = "[red]Käse[/red] <b>&amp;</b> [link=x]"
@@ -250,7 +250,7 @@ def test_vanished_file_stops_its_day_only(
         finally:
             ghost.unlink()
 
-    monkeypatch.setattr(freshness, "find_raw_days", list_and_lose)
+    monkeypatch.setattr(provenance, "find_raw_days", list_and_lose)
     reports = build(spark, tmp_path, [UNIFIED_ACTIONS], [EVE, DAY])
     problems = {report.day: report.problem for report in reports}
     assert problems[EVE] is None

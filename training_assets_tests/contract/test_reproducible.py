@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from training_assets.freshness import CODE_VERSION, Freshness
-from training_assets.lake import Lake, data_files
-from training_assets.late_customers import changed_customers
-from training_assets.pipeline import build_days
+from training_assets.lake.lake import Lake, data_files
+from training_assets.pipeline.build import build_days
+from training_assets.provenance.affected_customers import changed_customers
+from training_assets.provenance.provenance import CODE_VERSION, Provenance
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     SCHEMA_VERSION,
@@ -27,9 +27,9 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets_tests import reference
-from training_assets_tests.frames import DAY, before, click, order
-from training_assets_tests.lakes import (
+from training_assets_tests.support import reference
+from training_assets_tests.support.frames import DAY, before, click, order
+from training_assets_tests.support.lakes import (
     SHORT,
     SILENT,
     TRUNCATED,
@@ -37,7 +37,7 @@ from training_assets_tests.lakes import (
     tiny_rankings,
     write_raw_lake,
 )
-from training_assets_tests.late_lakes import (
+from training_assets_tests.support.late_lakes import (
     CH,
     TI,
     UA,
@@ -206,15 +206,15 @@ def test_customers_with_other_actions_are_counted_with_what_is_theirs(
     spark: SparkSession, small_lake: Lake
 ) -> None:
     lake, days = small_lake, [before(3), before(2), before(1)]
-    found = changed_customers(spark, Freshness(lake, SETTINGS), days)
+    found = changed_customers(spark, Provenance(lake, SETTINGS), days)
     assert found.customers == {before(3): 1, before(2): 2}
     assert found.examples == [TRUNCATED, SHORT, SILENT]
     assert found.histories == {before(1): 2, DAY: 1}
     # SHORT has three rankings a day of three items, TRUNCATED two; SILENT is shown nothing.
     assert found.rows == {before(1): 15, DAY: 6}
-    one = changed_customers(spark, Freshness(lake, SETTINGS), days, num_examples=1)
+    one = changed_customers(spark, Provenance(lake, SETTINGS), days, num_examples=1)
     assert one.examples == [TRUNCATED]
-    assert changed_customers(spark, Freshness(lake, SETTINGS), []).customers == {}
+    assert changed_customers(spark, Provenance(lake, SETTINGS), []).customers == {}
 
 
 @on_sail_only

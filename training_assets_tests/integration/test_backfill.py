@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from training_assets.lake import Lake
+from training_assets.lake.lake import Lake
 from training_assets.sample.generate import SampleSpec, generate
 
 DAYS = ["2024-02-27", "2024-02-28", "2024-02-29"]

@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
-from training_assets import engine as engines
 from training_assets import spark_session
-from training_assets.engine import SparkResource
+from training_assets.engine import session as engines
+from training_assets.engine.resource import SparkResource
 from training_assets.errors import EngineError
 
 # pyspark holds one mode per process, classic or Connect, and Sail's is Connect.

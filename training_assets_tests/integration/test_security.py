@@ -24,15 +24,14 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 import training_assets
-from training_assets import cli, engine, spark_session
+from training_assets import cli, spark_session
 from training_assets.assets.metadata import check_metadata, day_metadata, histogram_markdown
 from training_assets.definitions import BACKFILL_JOB, RUN_CONFIG, build_definitions
-from training_assets.engine import SparkResource
+from training_assets.engine import session as engine
+from training_assets.engine.resource import SparkResource
 from training_assets.errors import EngineError, RawDataError, SchemaError
-from training_assets.lake import Lake, quarantine_files
-from training_assets.pipeline import build_days
-from training_assets.raw import find_raw_days
-from training_assets.raw_columns import printable
+from training_assets.lake.lake import Lake, quarantine_files
+from training_assets.pipeline.build import build_days
 from training_assets.schemas import (
     CLICKS,
     IMPRESSIONS,
@@ -43,8 +42,10 @@ from training_assets.schemas import (
     UNIFIED_ACTIONS,
 )
 from training_assets.settings import Settings
-from training_assets_tests.frames import DAY, before, click, ranking
-from training_assets_tests.raw_input import (
+from training_assets.sources.columns import printable
+from training_assets.sources.reader import find_raw_days
+from training_assets_tests.support.frames import DAY, before, click, ranking
+from training_assets_tests.support.raw_input import (
     NOON,
     clicks,
     csv_lines,

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from benchmarks.reliability import bad_input, fuzz, report
-from benchmarks.reliability.outcome import Outcome
-from benchmarks.reliability.planting import Kind, Plant, drop
 from training_assets.schemas import CLICKS
+from training_assets_tests.reliability.campaign import bad_input, fuzz, report
+from training_assets_tests.reliability.campaign.outcome import Outcome
+from training_assets_tests.reliability.campaign.planting import Kind, Plant, drop
 
 NULL = "customer_id is null"
 ODD = Outcome("fuzz", "a|b", 3, "<img src=x> *x* `y` [z](w) | NOT", 0, 0)

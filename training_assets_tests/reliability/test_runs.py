@@ -16,17 +16,17 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
-from training_assets import engine as engines
-from training_assets import pipeline
-from training_assets.engine import spark_session
+from training_assets.engine import session as engines
+from training_assets.engine.session import spark_session
 from training_assets.errors import DayLockedError, EngineError
-from training_assets.lake import Lake, day_range
-from training_assets.locks import Locks
-from training_assets.pipeline import DayReport, build_days
+from training_assets.lake.lake import Lake, day_range
+from training_assets.lake.locks import Locks
+from training_assets.pipeline import build as pipeline
+from training_assets.pipeline.build import DayReport, build_days
 from training_assets.schemas import CUSTOMER_HISTORY, TABLES, UNIFIED_ACTIONS
 from training_assets.settings import Settings
-from training_assets_tests.frames import DAY, at, before, click, order, ranking
-from training_assets_tests.lakes import write_raw_lake
+from training_assets_tests.support.frames import DAY, at, before, click, order, ranking
+from training_assets_tests.support.lakes import write_raw_lake
 
 pytestmark = pytest.mark.parametrize("engine", ["sail"], indirect=True)
 DAYS = day_range(before(2), DAY)
@@ -217,7 +217,7 @@ def test_runs_that_were_stopped_are_ended_and_block_nothing(
 def test_runs_of_other_lakes_and_living_processes_are_not_ended(
     spark: SparkSession, root: Path
 ) -> None:
-    from training_assets.runs import _TAG, own_run
+    from training_assets.cli.run_guard import _TAG, own_run
 
     @dg.job
     def nothing() -> None:

@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training_assets.lake import day_range
+from training_assets.lake.lake import day_range
 from training_assets.schemas import RAW_TABLES
 from training_assets.settings import Settings
-from training_assets_tests.frames import DAY, at, before, cart, click, order, ranking
+from training_assets_tests.support.frames import DAY, at, before, cart, click, order, ranking
 
 SETTINGS = Settings(history_length=6, lookback_days=20)
 ACTION_DAYS = day_range(before(29), DAY)

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from training_assets import late_cli
-from training_assets.freshness import Freshness
-from training_assets.lake import Lake, data_files
-from training_assets.late import find_outdated
-from training_assets.pipeline import build_days
+from training_assets.cli import staleness as late_cli
+from training_assets.lake.lake import Lake, data_files
+from training_assets.pipeline.build import build_days
+from training_assets.provenance.outdated import find_outdated
+from training_assets.provenance.provenance import Provenance
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     RAW_TABLES,
@@ -22,9 +22,9 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets_tests import reference
-from training_assets_tests.frames import at, click
-from training_assets_tests.lakes import ACTION_DAYS, IMPRESSION_DAYS, SETTINGS, Row
+from training_assets_tests.support import reference
+from training_assets_tests.support.frames import at, click
+from training_assets_tests.support.lakes import ACTION_DAYS, IMPRESSION_DAYS, SETTINGS, Row
 
 Days = list[date]
 UA, CH, TI = TABLES
@@ -55,7 +55,7 @@ def everything(lake: Lake) -> dict[tuple[str, date], list[Row]]:
 
 def outdated(lake: Lake, settings: Settings = SETTINGS) -> tuple[dict, dict]:
     """Out-of-date and touched days by table."""
-    found = find_outdated(Freshness(lake, settings))
+    found = find_outdated(Provenance(lake, settings))
     late = {table: [f.day for f in found.days if f.table == table] for table in TABLES}
     return (
         {table: days for table, days in late.items() if days},

@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from training_assets import raw_files
-from training_assets.raw import RawDays, find_raw_days
 from training_assets.schemas import (
     CLICKS,
     IMPRESSIONS,
     Table,
 )
-from training_assets_tests.frames import DAY, at, order
+from training_assets.sources import rows as raw_files
+from training_assets.sources.reader import RawDays, find_raw_days
+from training_assets_tests.support.frames import DAY, at, order
 
 FORMATS = ["parquet", "jsonl", "csv"]
 TEXTS = ["jsonl", "csv"]
@@ -79,8 +79,8 @@ class Read(NamedTuple):
 
 def read(root: Path, table: Table = CLICKS, days: Sequence[date] = (DAY,)) -> Read:
     found = find_raw_days(root, table, days)
-    valid = parse_all(found, wants_faults=False)
-    faults = [Fault(**row) for row in parse_all(found, wants_faults=True)]
+    valid = parse_all(found, wants_rejects=False)
+    faults = [Fault(**row) for row in parse_all(found, wants_rejects=True)]
     for fault in faults:
         assert fault.source_file in {task.name for task in found.tasks}
         assert fault.reason in REASONS or fault.reason.partition(" ")[2] in REASONS
@@ -101,12 +101,12 @@ def rankings_left_out(found: RawDays, valid: list[Row], faults: list[Fault]) -> 
     return sum(found.count_rows().values()) - len(valid) - len(whole)
 
 
-def parse_all(found: RawDays, *, wants_faults: bool) -> list[Row]:
+def parse_all(found: RawDays, *, wants_rejects: bool) -> list[Row]:
     if not found.tasks:
         return []
     tasks = pa.RecordBatch.from_pylist([task._asdict() for task in found.tasks])
     batches = raw_files.parse(
-        iter([tasks]), found.table.name, found.days, wants_faults=wants_faults
+        iter([tasks]), found.table.name, found.days, wants_rejects=wants_rejects
     )
     return [row for batch in batches for row in batch.to_pylist()]
 

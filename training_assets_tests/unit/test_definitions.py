@@ -8,7 +8,7 @@ import pytest
 
 from training_assets.checks import CHECKS
 from training_assets.definitions import DAILY_JOB, build_definitions
-from training_assets.engine import SparkResource
+from training_assets.engine.resource import SparkResource
 from training_assets.settings import Settings
 
 

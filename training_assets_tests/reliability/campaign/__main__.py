@@ -1,7 +1,7 @@
 """Everything that can go wrong, tried: writes docs/reliability.md.
 
-    python -m benchmarks.reliability --out docs/reliability.md
-    python -m benchmarks.reliability --out docs/reliability.md --campaign fuzz --fuzz-seconds 60
+    python -m training_assets_tests.reliability.campaign --out docs/reliability.md
+    python -m training_assets_tests.reliability.campaign --out docs/reliability.md --campaign fuzz --fuzz-seconds 60
 
 Campaigns: bad_input (raw data of every bad kind), kills (processes killed at random moments),
 breakdowns (full and read-only disks, engines that die), races (several runs at once), late_data
@@ -26,8 +26,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability import report
-from benchmarks.reliability.outcome import Outcome
+from training_assets_tests.reliability.campaign import report
+from training_assets_tests.reliability.campaign.outcome import Outcome
 
 CAMPAIGNS = ("bad_input", "kills", "breakdowns", "races", "late_data", "fuzz")
 RESULTS = Path(__file__).parents[1] / "results" / "reliability.json"
@@ -43,7 +43,7 @@ def main() -> None:
         print(f"== {name}", flush=True)
         started = time.monotonic()
         # Imported one by one: a campaign needs no more than it uses.
-        campaign = importlib.import_module(f"benchmarks.reliability.{name}")
+        campaign = importlib.import_module(f"training_assets_tests.reliability.campaign.{name}")
         with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
             outcomes = campaign.run(Path(scratch), given.seed, times)
         ran[name] = {
@@ -80,7 +80,9 @@ def _arguments() -> argparse.Namespace:
 
 def _provenance(name: str, given: argparse.Namespace, seconds: float) -> dict[str, Any]:
     knobs = {"fuzz": f"--fuzz-seconds {given.fuzz_seconds}", "bad_input": ""}
-    command = f"python -m benchmarks.reliability --out {given.out} --campaign {name} "
+    command = (
+        f"python -m training_assets_tests.reliability.campaign --out {given.out} --campaign {name} "
+    )
     command += knobs.get(name, f"--times {given.times}")
     return {
         "commit": _commit(),

@@ -15,7 +15,9 @@ from unittest.mock import patch
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.reliability.planting import (
+from training_assets.schemas import CLICKS, IMPRESSIONS, PREVIOUS_ORDERS, Table
+from training_assets.sources.reader import RawDays, find_raw_days
+from training_assets_tests.reliability.campaign.planting import (
     ACTIONS,
     ALL,
     EVE,
@@ -32,11 +34,8 @@ from benchmarks.reliability.planting import (
     remove_base,
     with_day,
 )
-from training_assets import freshness
-from training_assets.raw import RawDays, find_raw_days
-from training_assets.schemas import CLICKS, IMPRESSIONS, PREVIOUS_ORDERS, Table
-from training_assets_tests.frames import DAY, order
-from training_assets_tests.raw_input import TEXTS, WRITE, Row, json_lines
+from training_assets_tests.support.frames import DAY, order
+from training_assets_tests.support.raw_input import TEXTS, WRITE, Row, json_lines
 
 _FOLDER = f"dt={EVE}"
 _NOT_READ = "the file cannot be read as"
@@ -327,7 +326,7 @@ def _after_listing(act: Callable[[], None]) -> Iterator[None]:
             left.pop()()
         return found
 
-    with patch.object(freshness, "find_raw_days", find):
+    with patch.object(provenance, "find_raw_days", find):
         yield
 
 

@@ -27,20 +27,9 @@ from typing import Any
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from benchmarks.reliability import bad_files, bad_values
-from benchmarks.reliability.outcome import Outcome
-from benchmarks.reliability.planting import (
-    DAY,
-    EVE,
-    FIRST,
-    Kind,
-    Plant,
-    base_rows,
-    write_base,
-)
-from training_assets.engine import spark_session
-from training_assets.lake import Lake, data_files, quarantine_files
-from training_assets.pipeline import DayReport, build_days
+from training_assets.engine.session import spark_session
+from training_assets.lake.lake import Lake, data_files, quarantine_files
+from training_assets.pipeline.build import DayReport, build_days
 from training_assets.schemas import (
     ACTION_SOURCES,
     ACTION_TYPES,
@@ -52,8 +41,19 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets_tests import reference
-from training_assets_tests.raw_input import Row
+from training_assets_tests.reliability.campaign import bad_files, bad_values
+from training_assets_tests.reliability.campaign.outcome import Outcome
+from training_assets_tests.reliability.campaign.planting import (
+    DAY,
+    EVE,
+    FIRST,
+    Kind,
+    Plant,
+    base_rows,
+    write_base,
+)
+from training_assets_tests.support import reference
+from training_assets_tests.support.raw_input import Row
 
 CAMPAIGN = "bad_input"
 _LENGTH, _LOOKBACK = 6, 20

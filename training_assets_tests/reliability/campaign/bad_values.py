@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.reliability.planting import (
+from training_assets.schemas import CLICKS, IMPRESSIONS, Table
+from training_assets_tests.reliability.campaign.planting import (
     ACTIONS,
     ALL,
     EVE,
@@ -25,9 +26,8 @@ from benchmarks.reliability.planting import (
     time_column,
     with_day,
 )
-from training_assets.schemas import CLICKS, IMPRESSIONS, Table
-from training_assets_tests.frames import at
-from training_assets_tests.raw_input import TEXTS, WRITE, Row
+from training_assets_tests.support.frames import at
+from training_assets_tests.support.raw_input import TEXTS, WRITE, Row
 
 _OUTSIDE = "outside 1..2147483647"
 _SHOWN = pa.struct([("item_id", pa.int64()), ("is_order", pa.bool_())])

@@ -20,11 +20,11 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks.reliability.outcome import Outcome
-from benchmarks.reliability.two_versions import KEYS, World, build, child
-from training_assets.engine import java_version, spark_session
+from training_assets.engine.session import java_version, spark_session
 from training_assets.errors import TrainingAssetsError
 from training_assets.schemas import TABLES
+from training_assets_tests.reliability.campaign.outcome import Outcome
+from training_assets_tests.reliability.campaign.two_versions import KEYS, World, build, child
 
 _DISK_BYTES: Final = 64 * 1024**2
 _BLOCK_BYTES: Final = 4096

@@ -22,9 +22,7 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from benchmarks.reliability.outcome import Outcome
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.raw import find_raw_days
 from training_assets.schemas import (
     ADD_TO_CARTS,
     CLICKS,
@@ -34,8 +32,10 @@ from training_assets.schemas import (
     RAW_TABLES,
     Table,
 )
-from training_assets_tests.frames import DAY, at, before
-from training_assets_tests.raw_input import (
+from training_assets.sources.reader import find_raw_days
+from training_assets_tests.reliability.campaign.outcome import Outcome
+from training_assets_tests.support.frames import DAY, at, before
+from training_assets_tests.support.raw_input import (
     FORMATS,
     TEXTS,
     WRITE,
@@ -46,7 +46,7 @@ from training_assets_tests.raw_input import (
     put,
     rankings_left_out,
 )
-from training_assets_tests.test_raw_fuzz import anything, some_ids, some_items
+from training_assets_tests.unit.sources.test_fuzz import anything, some_ids, some_items
 
 CAMPAIGN = "fuzz"
 _EXAMPLES = 60
@@ -197,8 +197,8 @@ def read_rows(root: Path, table: Table) -> tuple[list[Row], list[Row]] | None:
     """Valid rows and faults of DAY; None where the file is refused by an error of ours."""
     try:
         found = find_raw_days(root, table, [DAY], allow_missing=True)
-        valid = parse_all(found, wants_faults=False)
-        faults = parse_all(found, wants_faults=True)
+        valid = parse_all(found, wants_rejects=False)
+        faults = parse_all(found, wants_rejects=True)
         counted = found.count_rows()[DAY]
     except (RawDataError, SchemaError) as error:
         refusal = str(error)

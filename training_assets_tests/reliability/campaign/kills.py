@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks.reliability.outcome import Outcome
-from benchmarks.reliability.two_versions import World, build, child
-from training_assets.engine import java_version, spark_session
+from training_assets.engine.session import java_version, spark_session
+from training_assets_tests.reliability.campaign.outcome import Outcome
+from training_assets_tests.reliability.campaign.two_versions import World, build, child
 
 # Kills by engine and signal for each one that is asked for.
 _SHARES: Final = {

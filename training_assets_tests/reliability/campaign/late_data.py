@@ -28,21 +28,21 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from benchmarks.reliability.outcome import Outcome
-from training_assets.engine import spark_session
-from training_assets.freshness import content_hash
-from training_assets.lake import MANIFEST, Lake
+from training_assets.engine.session import spark_session
+from training_assets.lake.lake import MANIFEST, Lake
+from training_assets.provenance.provenance import content_hash
 from training_assets.schemas import TABLES
 from training_assets.settings import Settings
-from training_assets_tests.frames import DAY, at, before, click, order
-from training_assets_tests.lakes import (
+from training_assets_tests.reliability.campaign.outcome import Outcome
+from training_assets_tests.support.frames import DAY, at, before, click, order
+from training_assets_tests.support.lakes import (
     ACTION_DAYS,
     IMPRESSION_DAYS,
     SETTINGS,
     SHOWN,
     write_tiny_lake,
 )
-from training_assets_tests.late_lakes import (
+from training_assets_tests.support.late_lakes import (
     CH,
     TI,
     UA,

@@ -21,8 +21,8 @@ from training_assets.schemas import (
     RAW_TABLES,
     Table,
 )
-from training_assets_tests.frames import DAY, at, before, cart, click, order, ranking
-from training_assets_tests.raw_input import FORMATS, WRITE, Row, put
+from training_assets_tests.support.frames import DAY, at, before, cart, click, order, ranking
+from training_assets_tests.support.raw_input import FORMATS, WRITE, Row, put
 
 EVE, FIRST = before(1), before(2)
 ACTIONS = (CLICKS, ADD_TO_CARTS, PREVIOUS_ORDERS)

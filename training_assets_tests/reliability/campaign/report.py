@@ -4,7 +4,7 @@ import html
 import re
 from typing import Any
 
-from benchmarks.reliability.outcome import Outcome
+from training_assets_tests.reliability.campaign.outcome import Outcome
 
 _ABOUT = {
     "bad_input": "Raw data of every bad kind, planted into a small lake and run through the whole "
@@ -33,7 +33,11 @@ def is_bad(outcome: Outcome) -> bool:
 
 
 def markdown(campaigns: dict[str, Any]) -> str:
-    parts = [_HEAD.format(command="python -m benchmarks.reliability --out docs/reliability.md")]
+    parts = [
+        _HEAD.format(
+            command="python -m training_assets_tests.reliability.campaign --out docs/reliability.md"
+        )
+    ]
     totals, sections = [], []
     for name, campaign in campaigns.items():
         outcomes = [Outcome(**row) for row in campaign["outcomes"]]

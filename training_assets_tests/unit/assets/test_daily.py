@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from training_assets import pipeline
-from training_assets.checks import Evidence
+from training_assets.checks import CheckContext
 from training_assets.definitions import BACKFILL_JOB, CHECK_JOB, DAILY_JOB, build_definitions
-from training_assets.engine import SparkResource
-from training_assets.lake import Lake, day_range
+from training_assets.engine.resource import SparkResource
+from training_assets.lake.lake import Lake, day_range
+from training_assets.pipeline import build as pipeline
 from training_assets.sample.generate import SampleSpec, generate
 from training_assets.schemas import RAW_TABLES, TABLES
 from training_assets.settings import Settings
-from training_assets_tests import reference
+from training_assets_tests.support import reference
 
 # What does not depend on the engine; on Spark each such run takes ten seconds.
 ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
@@ -84,7 +84,7 @@ def failed_partitions(instance: dg.DagsterInstance, table: str) -> set[str]:
 
 
 def evaluations(instance: dg.DagsterInstance, table: str, check: str) -> dict[str, bool]:
-    """The latest verdict by day."""
+    """The latest outcome by day."""
     key = dg.AssetCheckKey(dg.AssetKey(table), check)
     found: dict[str, bool] = {}
     for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=100):
@@ -295,10 +295,10 @@ def test_dagster_knows_what_was_published_before_a_run_broke(
 ) -> None:
     describe = pipeline.describe_days
 
-    def break_late(evidence: Evidence) -> Any:
-        if evidence.table.name == "training_input":
+    def break_late(context: CheckContext) -> Any:
+        if context.table.name == "training_input":
             raise RuntimeError("the engine died")
-        return describe(evidence)
+        return describe(context)
 
     monkeypatch.setattr(pipeline, "describe_days", break_late)
     with dg.DagsterInstance.ephemeral() as instance:

@@ -1,4 +1,4 @@
-"""The verdicts of the workers on random histories and rows, some of them wrong, by plain loops."""
+"""The outcomes of the workers on random histories and rows, some of them wrong, by plain loops."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ from training_assets.checks.comparisons import (
     pack_histories,
 )
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, UNIFIED_ACTIONS
-from training_assets_tests import reference
-from training_assets_tests.frames import DAY, before
+from training_assets_tests.support import reference
+from training_assets_tests.support.frames import DAY, before
 
 CUSTOMERS = (-(2**63), -1, 0, 7, 2**63 - 1)
 LENGTH = 6

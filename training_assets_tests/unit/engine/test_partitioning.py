@@ -8,10 +8,10 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from training_assets.slots import Slots
+from training_assets.engine.partitioning import Partitioning
 
 
-def tasks_of(spark: SparkSession, slots: Slots, numbers: int) -> list[list[int]]:
+def tasks_of(spark: SparkSession, partitioning: Partitioning, numbers: int) -> list[list[int]]:
     """The numbers in each task that has any."""
 
     def gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -20,7 +20,7 @@ def tasks_of(spark: SparkSession, slots: Slots, numbers: int) -> list[list[int]]
             yield pa.RecordBatch.from_arrays([pa.array([found], pa.list_(pa.int64()))], ["found"])
 
     frame = spark.range(numbers * 10).select((F.col("id") % numbers).alias("number"))
-    spread = slots.spread(frame, F.col("number"), of=numbers)
+    spread = partitioning.spread(frame, F.col("number"), of=numbers)
     return [row[0] for row in spread.mapInArrow(gather, "found array<long>").collect()]
 
 
@@ -28,10 +28,10 @@ def tasks_of(spark: SparkSession, slots: Slots, numbers: int) -> list[list[int]]
 def test_a_number_is_in_one_task_and_neighbours_share_it(
     spark: SparkSession, engine: str, numbers: int
 ) -> None:
-    slots = Slots.of(spark, engine)
-    tasks = tasks_of(spark, slots, numbers)
+    partitioning = Partitioning.of(spark, engine)
+    tasks = tasks_of(spark, partitioning, numbers)
     assert Counter(n for task in tasks for n in task) == dict.fromkeys(range(numbers), 1)
-    if slots.is_exact:
-        assert len(tasks) == min(numbers, len(slots.keys))
+    if partitioning.is_exact:
+        assert len(tasks) == min(numbers, len(partitioning.keys))
         assert all(task == list(range(task[0], task[-1] + 1)) for task in tasks)
         assert max(map(len, tasks)) - min(map(len, tasks)) <= 1

@@ -11,9 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from training_assets.loader import Batch, TrainingDays, Vocabulary
-
-from .lakes import FIRST_DAY, HISTORY_LENGTH, PlainDay, random_days, write_lake
-from .reference import expected_batch
+from training_assets_tests.support.loader_lakes import (
+    FIRST_DAY,
+    HISTORY_LENGTH,
+    PlainDay,
+    random_days,
+    write_lake,
+)
+from training_assets_tests.support.loader_reference import expected_batch
 
 LAYOUTS = ["expanded", "deduplicated", "jagged"]
 DTYPES = {

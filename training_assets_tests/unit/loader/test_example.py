@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .lakes import FIRST_DAY, PlainDay, write_lake
+from training_assets_tests.support.loader_lakes import FIRST_DAY, PlainDay, write_lake
 
 pytest.importorskip("torch")
 

@@ -12,8 +12,7 @@ from training_assets.loader.memory import day_bound_bytes
 from training_assets.loader.opening import Reading, open_days
 from training_assets.loader.published import Lake
 from training_assets.loader.stream import read_day
-
-from .lakes import FIRST_DAY, random_days, write_lake
+from training_assets_tests.support.loader_lakes import FIRST_DAY, random_days, write_lake
 
 
 def held_bytes(day: Day) -> int:

@@ -17,8 +17,7 @@ from training_assets.errors import (
     ValidationError,
 )
 from training_assets.loader import TrainingDays, published_days
-
-from .lakes import FIRST_DAY, random_days, write_lake
+from training_assets_tests.support.loader_lakes import FIRST_DAY, random_days, write_lake
 
 
 @pytest.fixture

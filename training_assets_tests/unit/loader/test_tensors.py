@@ -12,8 +12,7 @@ import pytest
 
 from training_assets.errors import SettingsError
 from training_assets.loader import Batch, TrainingDays
-
-from .lakes import random_days, write_lake
+from training_assets_tests.support.loader_lakes import random_days, write_lake
 
 torch = pytest.importorskip("torch")
 

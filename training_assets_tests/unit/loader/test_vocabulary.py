@@ -11,8 +11,7 @@ import pytest
 
 from training_assets.errors import SchemaError, SettingsError
 from training_assets.loader import Vocabulary
-
-from .lakes import random_days, write_lake
+from training_assets_tests.support.loader_lakes import random_days, write_lake
 
 
 def test_build_counts_items_of_the_given_days_only(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from training_assets.errors import SettingsError
+from training_assets.sample.distributions import top_share
 from training_assets.sample.generate import SampleSpec, SampleSummary, generate
-from training_assets.sample.laws import top_share
 from training_assets.schemas import RAW_TABLES
 
 END = date(2024, 6, 30)

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.raw import find_raw_days
 from training_assets.schemas import (
     CLICKS,
     IMPRESSIONS,
@@ -20,8 +19,9 @@ from training_assets.schemas import (
     PREVIOUS_ORDERS,
     Table,
 )
-from training_assets_tests.frames import DAY
-from training_assets_tests.raw_input import (
+from training_assets.sources.reader import find_raw_days
+from training_assets_tests.support.frames import DAY
+from training_assets_tests.support.raw_input import (
     FORMATS,
     TEXTS,
     Row,

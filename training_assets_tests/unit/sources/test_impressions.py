@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from training_assets.errors import SchemaError
-from training_assets.raw import find_raw_days
 from training_assets.schemas import (
     IMPRESSIONS,
 )
-from training_assets_tests.frames import DAY, ranking
-from training_assets_tests.raw_input import (
+from training_assets.sources.reader import find_raw_days
+from training_assets_tests.support.frames import DAY, ranking
+from training_assets_tests.support.raw_input import (
     OUTSIDE,
     WRITE,
     Row,

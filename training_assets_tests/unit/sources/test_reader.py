@@ -10,14 +10,14 @@ from click.testing import CliRunner
 
 from training_assets import cli
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.raw import find_raw_days, fingerprint, raw_days
 from training_assets.schemas import (
     ADD_TO_CARTS,
     CLICKS,
     PREVIOUS_ORDERS,
 )
-from training_assets_tests.frames import DAY, before, cart, click
-from training_assets_tests.raw_input import (
+from training_assets.sources.reader import find_raw_days, fingerprint, raw_days
+from training_assets_tests.support.frames import DAY, before, cart, click
+from training_assets_tests.support.raw_input import (
     NOON,
     OUTSIDE,
     WRITE,

@@ -17,14 +17,14 @@ import pytest
 from pyspark import cloudpickle
 
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.raw import find_raw_days, fingerprint, raw_days
 from training_assets.schemas import (
     CLICKS,
     MAX_ITEM_ID,
     PREVIOUS_ORDERS,
 )
-from training_assets_tests.frames import DAY, at, before, click
-from training_assets_tests.raw_input import (
+from training_assets.sources.reader import find_raw_days, fingerprint, raw_days
+from training_assets_tests.support.frames import DAY, at, before, click
+from training_assets_tests.support.raw_input import (
     FORMATS,
     NOON,
     OUTSIDE,
@@ -171,8 +171,8 @@ def test_file_that_vanishes_after_the_listing_is_an_error(tmp_path: Path, ending
     found = find_raw_days(tmp_path, CLICKS, [DAY])
     path.unlink()
     for act in (
-        lambda: parse_all(found, wants_faults=False),
-        lambda: parse_all(found, wants_faults=True),
+        lambda: parse_all(found, wants_rejects=False),
+        lambda: parse_all(found, wants_rejects=True),
         found.count_rows,
         lambda: fingerprint(CLICKS, DAY, found.files()),
     ):
@@ -187,7 +187,7 @@ def test_parquet_replaced_by_a_shorter_one_after_the_listing_is_an_error(tmp_pat
     pq.write_table(rows, path, row_group_size=1)
     found = find_raw_days(tmp_path, CLICKS, [DAY])
     pq.write_table(rows, path)
-    for act in (lambda: parse_all(found, wants_faults=False), found.count_rows):
+    for act in (lambda: parse_all(found, wants_rejects=False), found.count_rows):
         with pytest.raises(RawDataError, match=r"a\.parquet: .*fewer row groups than when it was"):
             act()
 
@@ -198,7 +198,7 @@ def test_file_replaced_by_one_without_a_column_is_an_error(tmp_path: Path, endin
     found = find_raw_days(tmp_path, CLICKS, [DAY])
     put_rows(tmp_path, ending, [{"item_id": 2}])
     with pytest.raises(RawDataError, match=rf"a\.{ending}: the column customer_id was there"):
-        parse_all(found, wants_faults=False)
+        parse_all(found, wants_rejects=False)
 
 
 def test_parquet_replaced_by_one_of_another_type_is_an_error(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_parquet_replaced_by_one_of_another_type_is_an_error(tmp_path: Path) -> 
     found = find_raw_days(tmp_path, CLICKS, [DAY])
     put_rows(tmp_path, "parquet", clicks((1, "2")))
     with pytest.raises(RawDataError, match=r"a\.parquet: .*item_id is string; expected int"):
-        parse_all(found, wants_faults=False)
+        parse_all(found, wants_rejects=False)
 
 
 # --- the day --------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_flat_orders_without_a_day_are_faults_of_the_first_day_once(
 def test_flat_orders_of_one_file_share_their_first_day_over_its_parts(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training_assets.raw._ROWS_PER_TASK", 1)
+    monkeypatch.setattr("training_assets.sources.reader._ROWS_PER_TASK", 1)
     rows = orders(DAY, None, before(2))
     path = put_rows(tmp_path, ending, rows, PREVIOUS_ORDERS, folder=None)
     if ending == "parquet":
@@ -405,7 +405,7 @@ def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
     found = find_raw_days(tmp_path, CLICKS, [DAY])
     engine: Any = _Engine()
     found.read_valid(engine)
-    found.read_faults(engine)
+    found.read_rejects(engine)
     tasks = pa.RecordBatch.from_pylist([task._asdict() for task in found.tasks])
     pickled = tmp_path / "sent.pickle"
     pickled.write_bytes(cloudpickle.dumps([tasks, *engine.sent]))

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.raw import find_raw_days
 from training_assets.schemas import (
     CLICKS,
 )
-from training_assets_tests.frames import DAY, click
-from training_assets_tests.raw_input import (
+from training_assets.sources.reader import find_raw_days
+from training_assets_tests.support.frames import DAY, click
+from training_assets_tests.support.raw_input import (
     NOON,
     WRITE,
     clicks,
@@ -108,8 +108,8 @@ def test_line_breaks_within_quotes_are_found_across_chunks(tmp_path: Path) -> No
     content = ["customer_id,item_id,note", *["1,1,a"] * rows, '1,2,"x', "5,6,y", 'z"', "1,1,b"]
     put(tmp_path, "a.csv", "\n".join(content))
     found = find_raw_days(tmp_path, CLICKS, [DAY])
-    assert {row["item_id"] for row in parse_all(found, wants_faults=False)} == {1}
-    faults = parse_all(found, wants_faults=True)
+    assert {row["item_id"] for row in parse_all(found, wants_rejects=False)} == {1}
+    faults = parse_all(found, wants_rejects=True)
     assert [row["content"] for row in faults] == content[-4:-1]
 
 
@@ -186,6 +186,6 @@ def test_chunks_of_a_long_file_are_all_read(tmp_path: Path) -> None:
     lines = "".join(f"{n},{n % 9}\n" for n in range(rows))
     put(tmp_path, "a.csv", "customer_id,item_id\n" + lines)
     found = find_raw_days(tmp_path, CLICKS, [DAY])
-    assert len(parse_all(found, wants_faults=False)) == rows - len(range(0, rows, 9))
-    faults = parse_all(found, wants_faults=True)
+    assert len(parse_all(found, wants_rejects=False)) == rows - len(range(0, rows, 9))
+    faults = parse_all(found, wants_rejects=True)
     assert [row["content"] for row in faults] == [f"{n},0" for n in range(0, rows, 9)]

@@ -12,8 +12,8 @@ import pytest
 from training_assets.schemas import (
     MAX_ITEM_ID,
 )
-from training_assets_tests.frames import DAY, at, click
-from training_assets_tests.raw_input import (
+from training_assets_tests.support.frames import DAY, at, click
+from training_assets_tests.support.raw_input import (
     NOON,
     OUTSIDE,
     clicks,

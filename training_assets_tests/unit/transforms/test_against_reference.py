@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from training_assets_tests import reference
-from training_assets_tests.frames import DAY, before, training_rows
+from training_assets_tests.support import reference
+from training_assets_tests.support.frames import DAY, before, training_rows
 
 # Few values each, so that ties, duplicates and edges of the look-back are common.
 days = st.sampled_from([before(n) for n in (-2, -1, 0, 1, 2, 3, 6, 7, 8, 30)])
