@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from contestants.measure import run_measured
+from baselines.measure import run_measured
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -112,8 +112,8 @@ def compact(lake: Path, options: Any) -> None:
 
 def build_actions(root: Path, days: list[date]) -> None:
     from training_assets import spark_session
-    from training_assets.lake.lake import Lake
-    from training_assets.pipeline.build import build_days
+    from training_assets.lake import Lake
+    from training_assets.pipeline import build_days
     from training_assets.schemas import UNIFIED_ACTIONS
     from training_assets.settings import Settings
 
@@ -149,7 +149,7 @@ def run(contestant: str, case: Case, lake: Path, out: Path, options: Any) -> dic
     script, *more = CONTESTANTS[contestant]
     first = LAST - timedelta(days=case.days - 1)
     span = ["--first", str(first), "--last", str(LAST), "--output", case.output]
-    command = [sys.executable, str(HERE / "contestants" / script), *more, *span]
+    command = [sys.executable, str(HERE / "baselines" / script), *more, *span]
     command += ["--lake", str(lake), "--out", str(out), "--threads", str(options.threads)]
     shutil.rmtree(out, ignore_errors=True)
     measured = run_measured(command, timeout=options.timeout)

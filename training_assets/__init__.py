@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from training_assets.engine.session import spark_session
-    from training_assets.transforms.training_input import build_training_input
+    from training_assets.engine import spark_session
+    from training_assets.transforms import build_training_input
 
 __all__ = ["build_training_input", "spark_session"]
 
@@ -12,11 +12,11 @@ __all__ = ["build_training_input", "spark_session"]
 def __getattr__(name: str) -> Any:
     # On first use: whoever only loads tensors needs neither an engine nor Dagster.
     if name == "spark_session":
-        from training_assets.engine.session import spark_session
+        from training_assets.engine import spark_session
 
         return spark_session
     if name == "build_training_input":
-        from training_assets.transforms.training_input import build_training_input
+        from training_assets.transforms import build_training_input
 
         return build_training_input
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

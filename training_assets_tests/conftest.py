@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pyspark.sql import SparkSession
 
+from training_assets.engine import java_version, spark_session
 from training_assets.engine import partitioning as partitioning
-from training_assets.engine.session import java_version, spark_session
 
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 

@@ -1,6 +1,6 @@
 """The job as an expert would write it by hand with DuckDB.
 
-    python benchmarks/contestants/duckdb_script.py --lake L --out O --first D --last D \
+    python benchmarks/baselines/duckdb_script.py --lake L --out O --first D --last D \
         --output history|published --threads 2
 
 Tried at 30 million actions, 14 days, histories, on a busy machine: row_number per customer and

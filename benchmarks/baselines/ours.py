@@ -1,6 +1,6 @@
 """The platform itself, by its own functions.
 
-    python benchmarks/contestants/ours.py --engine sail|spark --lake L --out O --first D --last D \
+    python benchmarks/baselines/ours.py --engine sail|spark --lake L --out O --first D --last D \
         --output history|published --threads 2
 
 ``history`` stages customer_history as a run does and moves it in, ``published`` goes on to
@@ -15,12 +15,11 @@ from typing import Any, Final
 from job import Clock, Job, days_between, parse
 
 from training_assets import spark_session
-from training_assets.lake.lake import Lake
-from training_assets.lake.staging import stage_days
+from training_assets.lake import Lake, stage_days
+from training_assets.pipeline import build_days
 from training_assets.pipeline.action_blocks import COMPACTED
-from training_assets.pipeline.build import build_days
 from training_assets.pipeline.stages import STAGES, Build
-from training_assets.provenance.provenance import Provenance
+from training_assets.provenance import Provenance
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, UNIFIED_ACTIONS
 from training_assets.settings import Settings
 

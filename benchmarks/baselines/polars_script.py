@@ -1,6 +1,6 @@
 """The job as an expert would write it by hand with Polars and NumPy.
 
-    python benchmarks/contestants/polars_script.py --lake L --out O --first D --last D \
+    python benchmarks/baselines/polars_script.py --lake L --out O --first D --last D \
         --output history|published --threads 2
 
     actions of the customers in question ──> without what is too old for all days ──> sorted once

@@ -1,6 +1,6 @@
 """The common way on Apache Spark: a range join, a window per customer and day, collect_list.
 
-    python benchmarks/contestants/spark_window.py --lake L --out O --first D --last D \
+    python benchmarks/baselines/spark_window.py --lake L --out O --first D --last D \
         --output history|published --threads 2
 
 Each impression day meets all actions of its customer's year; ``row_number`` keeps the newest 1000.

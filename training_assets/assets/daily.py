@@ -10,8 +10,12 @@ from training_assets.assets.metadata import check_metadata, day_metadata
 from training_assets.assets.tables import check_specs, table_specs
 from training_assets.checks import CheckResult
 from training_assets.engine.resource import SparkResource
-from training_assets.lake.lake import Lake
-from training_assets.pipeline.build import DayReport, build_days, check_days
+from training_assets.lake import Lake
+from training_assets.pipeline import (
+    DayReport,
+    build_days,
+    check_days,
+)
 from training_assets.schemas import TABLES
 from training_assets.settings import Settings
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from training_assets.pipeline.build import DayReport
-from training_assets.pipeline.metrics import HISTOGRAM_BINS
+from training_assets.pipeline import HISTOGRAM_BINS, DayReport
 from training_assets.schemas import CUSTOMER_HISTORY, Table
 from training_assets.settings import Settings
 

@@ -10,9 +10,15 @@ from typing import Any, Final
 
 import dagster as dg
 
-from training_assets.lake.lake import Lake
-from training_assets.provenance.outdated import Outdated, contiguous, days_in_words, find_outdated
-from training_assets.provenance.provenance import Provenance, hash_of
+from training_assets.lake import Lake
+from training_assets.provenance import (
+    Outdated,
+    Provenance,
+    contiguous,
+    days_in_words,
+    find_outdated,
+    hash_of,
+)
 from training_assets.schemas import TABLES, Table
 from training_assets.settings import Settings
 

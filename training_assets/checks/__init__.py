@@ -3,6 +3,9 @@
 Each check compares files on disk, staged or published, with something that the build did not make.
 The error-level ones are run on every staged day, and keep it from being published; all can be run
 over published days at any time.
+
+May import provenance, kernels, and what is below them; knows no Dagster. Begin here, then with
+``context.py``.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +16,7 @@ from pyspark import cloudpickle
 
 from training_assets.checks import comparisons, counts, history, rows, structure, up_to_date
 from training_assets.checks.context import Check, CheckContext, CheckOutcome, CheckResult, Metric
-from training_assets.engine.health import require_engine
+from training_assets.engine import require_engine
 from training_assets.errors import TrainingAssetsError
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, UNIFIED_ACTIONS
 

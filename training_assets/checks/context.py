@@ -12,13 +12,17 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from training_assets.engine.partitioning import Partitioning, engine_name
+from training_assets.engine import Partitioning, engine_name
 from training_assets.errors import SchemaError
-from training_assets.lake.lake import Lake, data_files, quarantine_files
-from training_assets.lake.staging import Staging
+from training_assets.lake import (
+    Lake,
+    Staging,
+    data_files,
+    quarantine_files,
+)
 from training_assets.schemas import QUARANTINED_BY, TABLES, Table
 from training_assets.settings import Settings
-from training_assets.sources.reader import RawDays, find_raw_days
+from training_assets.sources import RawDays, find_raw_days
 
 Metric = int | float | str
 

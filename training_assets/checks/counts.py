@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from training_assets.checks.context import CheckContext, CheckOutcome, Metric
 from training_assets.errors import DayNotPublishedError
-from training_assets.lake.lake import day_range
+from training_assets.lake import day_range
 from training_assets.schemas import (
     ACTION_SOURCES,
     ACTION_TYPES,
@@ -19,7 +19,7 @@ from training_assets.schemas import (
     TRAINING_INPUT,
     UNIFIED_ACTIONS,
 )
-from training_assets.sources.reader import raw_days
+from training_assets.sources import raw_days
 
 _BASELINE_DAYS: Final = 7
 _MIN_BASELINE_DAYS: Final = 3

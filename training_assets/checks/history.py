@@ -29,8 +29,8 @@ from training_assets.checks.comparisons import (
 from training_assets.checks.context import CheckContext, CheckOutcome, Metric
 from training_assets.checks.structure import has_wrong_length, has_wrong_padding
 from training_assets.kernels.timelines import Ints
-from training_assets.lake.lake import data_files
-from training_assets.provenance.provenance import window_days
+from training_assets.lake import data_files
+from training_assets.provenance import window_days
 from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS
 
 _BUCKETS: Final = 100_000
@@ -45,7 +45,7 @@ _BYTES_PER_TASK: Final = 2**24
 def check_leakage(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories that are not the newest eligible actions of their customer and day."""
     findings = _findings(context)
-    return {day: _leakage_verdict(context, day, findings.get(day)) for day in context.days}
+    return {day: _leakage_outcome(context, day, findings.get(day)) for day in context.days}
 
 
 def check_order_and_ties(context: CheckContext) -> Mapping[date, CheckOutcome]:
@@ -78,7 +78,7 @@ class Finding:
     misordered_examples: str = ""
 
 
-def _leakage_verdict(context: CheckContext, day: date, finding: Finding | None) -> CheckOutcome:
+def _leakage_outcome(context: CheckContext, day: date, finding: Finding | None) -> CheckOutcome:
     found = finding or Finding()
     metrics: dict[str, Metric] = {
         "histories": found.total,

@@ -22,7 +22,7 @@ from training_assets.checks.structure import (
     has_wrong_length,
     has_wrong_padding,
     num_actions,
-    verdicts_on_rows,
+    outcomes_on_rows,
 )
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
 
@@ -35,23 +35,23 @@ MISORDERED: Final = "misordered"
 def check_sequence_length(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows whose arrays are not exactly ``history_length`` long."""
     limit = context.settings.history_length
-    return _verdicts(context, LENGTH, f"arrays that are not exactly {limit} long")
+    return _outcomes(context, LENGTH, f"arrays that are not exactly {limit} long")
 
 
 def check_padding(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows with zeros, nulls or unknown types before the padding, or anything else in it."""
     problem = "a zero, a null or an unknown type before the padding, or something else in it"
-    return _verdicts(context, HOLES, problem)
+    return _outcomes(context, HOLES, problem)
 
 
 def check_leakage(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows that carry other actions than the history of their customer and day."""
-    return _verdicts(context, WRONG, "other actions than the history of their customer and day")
+    return _outcomes(context, WRONG, "other actions than the history of their customer and day")
 
 
 def check_order_and_ties(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows that carry the right actions in another order."""
-    return _verdicts(context, MISORDERED, "the right actions in the wrong order")
+    return _outcomes(context, MISORDERED, "the right actions in the wrong order")
 
 
 @dataclass
@@ -61,10 +61,10 @@ class _Finding:
     examples: dict[str, str] = field(default_factory=dict)
 
 
-def _verdicts(context: CheckContext, kind: str, problem: str) -> dict[date, CheckOutcome]:
+def _outcomes(context: CheckContext, kind: str, problem: str) -> dict[date, CheckOutcome]:
     found = _findings(context)
     counts = {day: (f.rows, f.broken.get(kind, 0)) for day, f in found.items()}
-    outcomes = verdicts_on_rows(context, counts, problem)
+    outcomes = outcomes_on_rows(context, counts, problem)
     for day, outcome in outcomes.items():
         if not outcome.passed:
             text = f"{outcome.message[:-1]}, for example of customers {found[day].examples[kind]}."

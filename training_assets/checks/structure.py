@@ -12,7 +12,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from training_assets.checks.context import CheckContext, CheckOutcome, schema_problems
-from training_assets.lake.lake import data_files
+from training_assets.lake import data_files
 from training_assets.schemas import (
     ACTION_TYPES,
     CUSTOMER_HISTORY,
@@ -30,13 +30,13 @@ def check_sequence_length(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories whose arrays differ in length, or are longer than ``history_length``."""
     limit = context.settings.history_length
     counts = {d: (rows, long) for d, (rows, long, _) in _broken_histories(context).items()}
-    return verdicts_on_rows(context, counts, f"arrays that are not equal and within 0..{limit}")
+    return outcomes_on_rows(context, counts, f"arrays that are not equal and within 0..{limit}")
 
 
 def check_padding(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories with a zero, a null or an unknown type in them."""
     counts = {d: (rows, holes) for d, (rows, _, holes) in _broken_histories(context).items()}
-    return verdicts_on_rows(context, counts, "a zero, a null or an unknown type in their arrays")
+    return outcomes_on_rows(context, counts, "a zero, a null or an unknown type in their arrays")
 
 
 def has_wrong_length(table: Table, history_length: int) -> Column:
@@ -105,7 +105,7 @@ def _broken_histories(context: CheckContext) -> dict[date, tuple[int, int, int]]
     return counts
 
 
-def verdicts_on_rows(
+def outcomes_on_rows(
     context: CheckContext, counts: Mapping[date, tuple[int, int]], problem: str
 ) -> dict[date, CheckOutcome]:
     """Verdicts from (rows, broken rows) by day; ``problem`` completes "N of M rows have …"."""
@@ -119,10 +119,10 @@ def verdicts_on_rows(
 
 def check_schema(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Columns in the day's files against ``schemas``: names, order and types."""
-    return {day: _schema_verdict(context, day) for day in context.days}
+    return {day: _schema_outcome(context, day) for day in context.days}
 
 
-def _schema_verdict(context: CheckContext, day: date) -> CheckOutcome:
+def _schema_outcome(context: CheckContext, day: date) -> CheckOutcome:
     folder = context.folder(day)
     problems = schema_problems(context.table, folder)
     metrics = {"files": len(data_files(folder)), "differences": len(problems)}

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 
 from training_assets.checks.context import CheckContext, CheckOutcome
-from training_assets.provenance.outdated import outdated_day
-from training_assets.provenance.provenance import Provenance
+from training_assets.provenance import Provenance, outdated_day
 
 
 def check_up_to_date(context: CheckContext) -> Mapping[date, CheckOutcome]:

@@ -8,9 +8,9 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from training_assets.lake.lake import Lake
+from training_assets.lake import Lake
 from training_assets.settings import Settings
-from training_assets.sources.columns import printable
+from training_assets.sources import printable
 
 DAY: Final = click.DateTime(["%Y-%m-%d"])
 console: Final = Console(highlight=False)

@@ -10,7 +10,7 @@ from training_assets.cli.sample import example, generate
 from training_assets.cli.staleness import outdated, rebuild
 from training_assets.cli.ui import ui
 from training_assets.errors import TrainingAssetsError
-from training_assets.sources.columns import printable
+from training_assets.sources import printable
 
 
 class _Commands(click.Group):

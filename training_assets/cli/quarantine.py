@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from rich.table import Table as Grid
 
 from training_assets.cli.console import as_text, console, open_lake
-from training_assets.lake.lake import Lake, quarantine_files
+from training_assets.lake import Lake, quarantine_files
 from training_assets.schemas import QUARANTINED_BY, RAW_TABLES, Table
 
 

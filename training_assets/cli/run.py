@@ -12,9 +12,14 @@ from training_assets.cli.console import DAY, console, open_lake
 from training_assets.cli.instance import build_seconds, dagster_run
 from training_assets.cli.sample import generate
 from training_assets.errors import RawDataError
-from training_assets.lake.lake import Lake
-from training_assets.pipeline.day_selection import look_back_days, requested_days, span, stale_days
-from training_assets.provenance.provenance import Provenance
+from training_assets.lake import Lake
+from training_assets.pipeline import (
+    look_back_days,
+    requested_days,
+    span,
+    stale_days,
+)
+from training_assets.provenance import Provenance
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     RAW_TABLES,
@@ -23,8 +28,7 @@ from training_assets.schemas import (
     UNIFIED_ACTIONS,
 )
 from training_assets.settings import Settings
-from training_assets.sources.columns import printable
-from training_assets.sources.reader import raw_days
+from training_assets.sources import printable, raw_days
 
 
 @click.command()
@@ -71,7 +75,7 @@ def check(start_date: datetime, end_date: datetime, asset: str | None) -> None:
     """Run the checks over what is published; exit 1 if one of error level fails."""
     from training_assets.checks import CheckResult
     from training_assets.engine.resource import SparkResource
-    from training_assets.pipeline.build import check_days
+    from training_assets.pipeline import check_days
 
     days = span(start_date.date(), end_date.date())
     tables = [TABLES[asset]] if asset else list(TABLES.values())

@@ -15,7 +15,7 @@ from typing import Final
 
 import dagster as dg
 
-from training_assets.lake.locks import Locks
+from training_assets.lake import Locks
 
 _TAG: Final = "training_assets/process"
 _UNFINISHED: Final = [

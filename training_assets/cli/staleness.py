@@ -11,14 +11,17 @@ from rich.table import Table as Grid
 
 from training_assets.cli.console import DAY, console, open_lake
 from training_assets.cli.instance import dagster_run
-from training_assets.pipeline.day_selection import span
-from training_assets.pipeline.rebuild import Rebuilt, rebuild_outdated
-from training_assets.provenance.affected_customers import changed_customers
-from training_assets.provenance.outdated import Outdated, days_in_words, find_outdated
-from training_assets.provenance.provenance import Provenance
+from training_assets.pipeline import Rebuilt, rebuild_outdated, span
+from training_assets.provenance import (
+    Outdated,
+    Provenance,
+    changed_customers,
+    days_in_words,
+    find_outdated,
+)
 from training_assets.schemas import TABLES, UNIFIED_ACTIONS
 from training_assets.settings import Settings
-from training_assets.sources.columns import printable
+from training_assets.sources import printable
 
 _CURRENT: Final = "Every published day is up to date."
 

@@ -1,6 +1,8 @@
 """What the workers run on whole columns: Arrow and NumPy; no engine, no Dagster.
 
 The transforms say the same in DataFrame terms; tests hold both against the brute-force reference.
+
+May import schemas and errors. Begin with ``timelines.py``.
 """
 
 from types import ModuleType

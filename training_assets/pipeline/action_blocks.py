@@ -20,13 +20,17 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from training_assets.engine.partitioning import Partitioning
+from training_assets.engine import Partitioning
 from training_assets.errors import DayNotPublishedError, PublishError
 from training_assets.kernels.action_files import ActionFile, customer_bounds
 from training_assets.kernels.histories import COMPACTED_DDL, COMPACTIONS_DDL, compact
-from training_assets.lake.lake import MANIFEST, Lake, data_files
-from training_assets.lake.staging import Staging
-from training_assets.provenance.provenance import Provenance, hash_of
+from training_assets.lake import (
+    MANIFEST,
+    Lake,
+    Staging,
+    data_files,
+)
+from training_assets.provenance import Provenance, hash_of
 from training_assets.schemas import UNIFIED_ACTIONS
 
 COMPACTED: Final = "_compacted"

@@ -18,14 +18,12 @@ from typing import Any, Final
 from pyspark.sql import SparkSession
 
 from training_assets.checks import CHECKS, CheckContext, CheckResult, run_checks
-from training_assets.engine.health import require_engine
+from training_assets.engine import require_engine
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError
-from training_assets.lake.lake import Lake
-from training_assets.lake.staging import stage_days
+from training_assets.lake import Lake, stage_days
 from training_assets.pipeline.metrics import describe_days
 from training_assets.pipeline.stages import STAGES, Build
-from training_assets.provenance.provenance import Provenance, content_hash
-from training_assets.provenance.upstream import Upstream
+from training_assets.provenance import Provenance, Upstream, content_hash
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     TABLES,

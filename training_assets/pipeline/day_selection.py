@@ -4,9 +4,8 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from training_assets.errors import SettingsError
-from training_assets.lake.lake import Lake, day_range
-from training_assets.provenance.outdated import raw_action_days
-from training_assets.provenance.provenance import Provenance, window_days
+from training_assets.lake import Lake, day_range
+from training_assets.provenance import Provenance, raw_action_days, window_days
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     IMPRESSIONS,
@@ -15,7 +14,7 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets.sources.reader import raw_days
+from training_assets.sources import raw_days
 
 _DEFAULT_DAYS: Final = 14
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from training_assets.errors import TrainingAssetsError
-from training_assets.lake.lake import Lake
-from training_assets.provenance.outdated import contiguous, find_outdated
-from training_assets.provenance.provenance import Provenance
+from training_assets.lake import Lake
+from training_assets.provenance import Provenance, contiguous, find_outdated
 from training_assets.schemas import TABLES, Table
 from training_assets.settings import Settings
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from training_assets.engine.partitioning import Partitioning, engine_name
+from training_assets.engine import Partitioning, engine_name
 from training_assets.kernels.action_files import customer_bounds
 from training_assets.kernels.day_files import (
     WRITTEN_DDL,
@@ -32,10 +32,13 @@ from training_assets.kernels.histories import (
     write_histories,
 )
 from training_assets.kernels.training_rows import RANKINGS_DDL, assign_parts, write_training_rows
-from training_assets.lake.lake import Lake, data_files
-from training_assets.lake.staging import Staging
+from training_assets.lake import Lake, Staging, data_files
 from training_assets.pipeline.action_blocks import action_files, range_boundaries
-from training_assets.provenance.provenance import Inputs, Provenance, window_days
+from training_assets.provenance import (
+    Inputs,
+    Provenance,
+    window_days,
+)
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -45,8 +48,8 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets.sources.reader import RawDays
-from training_assets.transforms.unified_actions import build_unified_actions
+from training_assets.sources import RawDays
+from training_assets.transforms import build_unified_actions
 
 _ACTIONS_PER_FILE: Final = 4_000_000
 _RANKINGS_PER_FILE: Final = 50_000

@@ -19,7 +19,7 @@ from training_assets.schemas import (
     TRAINING_INPUT,
     UNIFIED_ACTIONS,
 )
-from training_assets.transforms.unified_actions import build_unified_actions
+from training_assets.transforms import build_unified_actions
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from training_assets.errors import TrainingAssetsError
-from training_assets.lake.lake import Lake
+from training_assets.lake import Lake
 from training_assets.provenance.provenance import CODE_VERSION, Inputs, Provenance, short, unpack
 from training_assets.schemas import (
     ACTION_SOURCES,
@@ -27,7 +27,7 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets.sources.reader import raw_days
+from training_assets.sources import raw_days
 
 _MAX_NAMES: Final = 5
 

@@ -12,9 +12,9 @@ detail, by which ``outdated.py`` says in words what changed.
                                 "previous_orders": {"raw/previous_orders/all.csv": [rows, hash]}},
                    "upstream": {"unified_actions": {"2024-05-01": "1f2e3d4c5b6a7988"}}}
 
-A flat file enters a day with that day's rows only (``sources/flat.py``), any other raw file with size
-and modification time. Contents of consecutive days stand in one string, eight hexadecimal digits a
-day: a year of them is 3 kB.
+A flat file enters a day with that day's rows only (``sources/flat.py``), any other raw file with
+size and modification time. Contents of consecutive days stand in one string, eight hexadecimal
+digits a day: a year of them is 3 kB.
 
 A raw file that was merely touched leads to one rebuild whose content is the same, so nothing
 further down is out of date.
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError, ValidationError
-from training_assets.lake.lake import Lake, data_files
+from training_assets.lake import Lake, data_files
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -41,9 +41,17 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets.sources.flat import FlatDays, flat_days
-from training_assets.sources.folders import RawFile, by_day, files_of_days
-from training_assets.sources.reader import RawDays, find_raw_days, fingerprint, whole_file
+from training_assets.sources import (
+    FlatDays,
+    RawDays,
+    RawFile,
+    by_day,
+    files_of_days,
+    find_raw_days,
+    fingerprint,
+    flat_days,
+    whole_file,
+)
 
 # Raised whenever the same inputs would give other rows.
 CODE_VERSION: Final = 1

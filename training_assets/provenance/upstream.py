@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from training_assets.lake.lake import Lake
+from training_assets.lake import Lake
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, UNIFIED_ACTIONS, Table
 
 _READ_BY: Final = {

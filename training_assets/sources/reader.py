@@ -20,19 +20,15 @@ from pyspark.sql import DataFrame, SparkSession
 from training_assets import errors, schemas
 from training_assets.errors import RawDataError, SchemaError
 from training_assets.schemas import QUARANTINE, Column, Table
-from training_assets.sources import columns as raw_columns
-from training_assets.sources import parquet as raw_parquet
-from training_assets.sources import rows as raw_files
-from training_assets.sources import text as raw_text
+from training_assets.sources import columns, parquet, rows, text
 from training_assets.sources.columns import IGNORED_COLUMNS, READ_ERRORS, Task, printable
 from training_assets.sources.folders import RawFile, by_day, files_of_days
-from training_assets.sources.folders import raw_days as raw_days
 from training_assets.sources.parquet import is_readable, open_parquet
 from training_assets.sources.rows import unreadable
 from training_assets.sources.text import json_parser, read_header, read_lines
 
 # Workers of a cluster have pyarrow but need not have this package.
-for _module in (raw_files, raw_text, raw_parquet, raw_columns, schemas, errors):
+for _module in (rows, text, parquet, columns, schemas, errors):
     cloudpickle.register_pickle_by_value(_module)
 
 _TASK_DDL: Final = (
@@ -74,12 +70,10 @@ class RawDays:
     def count_rows(self) -> dict[date, int]:
         """Rows in the files by day, good or bad; of impressions, rankings."""
         counts = dict.fromkeys(self.days, 0)
-        parts = _map(
-            lambda task: raw_files.count_rows(task, self.table.name, self.days), self.tasks
-        )
+        parts = _map(lambda task: rows.count_rows(task, self.table.name, self.days), self.tasks)
         for part in parts:
-            for day, rows in part.items():
-                counts[day] += rows
+            for day, count in part.items():
+                counts[day] += count
         return counts
 
     def by_day(self) -> dict[date, "RawDays"]:
@@ -105,7 +99,7 @@ class RawDays:
         tasks = spark.createDataFrame([tuple(task) for task in self.tasks], schema=_TASK_DDL)
 
         def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            return raw_files.parse(batches, table, days, wants_rejects=wants_rejects)
+            return rows.parse(batches, table, days, wants_rejects=wants_rejects)
 
         # By key: without one, all tasks are a single batch and so a single partition on Sail.
         spread = tasks.repartition(min(len(self.tasks), self._num_partitions()), "task")
@@ -157,18 +151,18 @@ def _tasks(file: RawFile, table: Table) -> list[Task]:
         if file.format != "parquet":
             _check_text_columns(file, table)
             return [whole_file(file)]
-        with open_parquet(str(file.path)) as parquet:
-            _check_columns(file, table, parquet.schema_arrow)
-            rows = [parquet.metadata.row_group(n).num_rows for n in range(parquet.num_row_groups)]
+        with open_parquet(str(file.path)) as opened:
+            _check_columns(file, table, opened.schema_arrow)
+            sizes = [opened.metadata.row_group(n).num_rows for n in range(opened.num_row_groups)]
     except READ_ERRORS as error:
         raise unreadable(file.name, file.format, error) from error
     parts, start, size = [], 0, 0
-    for number, count in enumerate(rows):
+    for number, count in enumerate(sizes):
         if size and size + count > _ROWS_PER_TASK:
             parts.append(_task(file, start, number))
             start, size = number, 0
         size += count
-    return [*parts, _task(file, start, len(rows))]
+    return [*parts, _task(file, start, len(sizes))]
 
 
 def whole_file(file: RawFile) -> Task:

@@ -221,10 +221,10 @@ def _valid_items(lists: pa.Array, type_: pa.DataType) -> tuple[pa.Array, pa.Arra
 
 def _reject_rows(judged: _Judged, table: Table, task: Task, days: Sequence[date]) -> pa.RecordBatch:
     is_wanted = _is_wanted(judged, days)
-    found = _row_faults(judged, is_wanted)
+    found = _row_rejects(judged, is_wanted)
     for column in table.columns:
         if column.type == ITEMS and column.name in judged.chunk.columns:
-            found += _item_faults(judged, is_wanted, column.name)
+            found += _item_rejects(judged, is_wanted, column.name)
     rows = [
         {"dt": day, "reason": reason, "source_file": task.name, "content": content}
         for day, reason, content in found
@@ -233,7 +233,7 @@ def _reject_rows(judged: _Judged, table: Table, task: Task, days: Sequence[date]
     return pa.RecordBatch.from_pylist(rows, schema)
 
 
-def _row_faults(judged: _Judged, is_wanted: pa.Array) -> list[_Reject]:
+def _row_rejects(judged: _Judged, is_wanted: pa.Array) -> list[_Reject]:
     chunk = judged.chunk
     places = _true(pc.and_(pc.is_valid(judged.faults), is_wanted))
     if not len(places):
@@ -246,7 +246,7 @@ def _row_faults(judged: _Judged, is_wanted: pa.Array) -> list[_Reject]:
     return list(zip(days, reasons, contents, strict=True))
 
 
-def _item_faults(judged: _Judged, is_wanted: pa.Array, name: str) -> list[_Reject]:
+def _item_rejects(judged: _Judged, is_wanted: pa.Array, name: str) -> list[_Reject]:
     """A fault for each invalid item of a valid ranking: the ranking with that item only."""
     chunk = judged.chunk
     rankings = _true(pc.and_(pc.is_null(judged.faults), is_wanted))

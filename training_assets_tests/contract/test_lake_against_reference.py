@@ -17,10 +17,8 @@ from pyspark.sql import SparkSession
 from training_assets.kernels import day_files, training_rows
 from training_assets.kernels.action_files import ActionFile
 from training_assets.kernels.training_rows import write_training_rows
-from training_assets.lake.lake import Lake, data_files
-from training_assets.pipeline import action_blocks as compaction
-from training_assets.pipeline import stages
-from training_assets.pipeline.build import build_days
+from training_assets.lake import Lake, data_files
+from training_assets.pipeline import action_blocks, build_days, stages
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     IMPRESSIONS,
@@ -289,7 +287,7 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "_ACTIONS_PER_TASK", 5)
     monkeypatch.setattr(stages, "_ACTIONS_PER_FILE", 30)
     monkeypatch.setattr(stages, "_RANKINGS_PER_FILE", 7)
-    monkeypatch.setattr(compaction, "_ACTIONS_PER_FILE", 12)
+    monkeypatch.setattr(action_blocks, "_ACTIONS_PER_FILE", 12)
     monkeypatch.setattr(day_files, "_MIN_GROUP", 2)
     monkeypatch.setattr(training_rows, "_ROWS_PER_GROUP", 4)
 
@@ -553,7 +551,7 @@ def test_many_tasks_files_and_row_groups_give_the_same_rows(
     build(spark, lake, world)
     require_truth(lake, world)
     require_blocks_were_read(lake, world, read_files)
-    assert len(compaction.range_boundaries(read_files, 5)) > 3
+    assert len(action_blocks.range_boundaries(read_files, 5)) > 3
     for table in (UA, CH, TI):
         files = [num_groups(lake.day_path(table, d)) for d in lake.days(table)]
         assert max(map(len, files)) > 1, table

@@ -20,12 +20,18 @@ import pytest
 from click.testing import CliRunner
 from pyspark.sql import SparkSession
 
-from training_assets import cli
 from training_assets.assets.outdated import SENSOR
-from training_assets.lake.lake import MANIFEST, Lake
-from training_assets.pipeline.build import build_days, check_days
-from training_assets.provenance.outdated import contiguous, days_in_words, find_outdated
-from training_assets.provenance.provenance import Provenance, pack, unpack
+from training_assets.cli import main
+from training_assets.cli.console import console
+from training_assets.lake import MANIFEST, Lake
+from training_assets.pipeline import build_days, check_days
+from training_assets.provenance import (
+    Provenance,
+    contiguous,
+    days_in_words,
+    find_outdated,
+)
+from training_assets.provenance.provenance import pack, unpack
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
@@ -36,7 +42,7 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets.sources.folders import files_of_days
+from training_assets.sources import files_of_days
 from training_assets_tests.support.frames import DAY, at, before, order, ranking
 from training_assets_tests.support.lakes import (
     ACTION_DAYS,
@@ -105,7 +111,7 @@ def test_raw_folders_are_looked_through_once_for_all_days(
         looks.append(days)
         return files_of_days(root, table, days, **knobs)
 
-    monkeypatch.setattr(provenance, "files_of_days", look)
+    monkeypatch.setattr("training_assets.provenance.provenance.files_of_days", look)
     assert Provenance(lake, SETTINGS).outdated(UNIFIED_ACTIONS, ACTION_DAYS) == []
     assert looks == [ACTION_DAYS] * len(ACTION_SOURCES)
     # A day that cannot be looked at says nothing of the others.
@@ -657,15 +663,17 @@ def invoke(
     monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(lake.root))
     monkeypatch.setenv("TRAINING_ASSETS_HISTORY_LENGTH", "6")
     monkeypatch.setenv("TRAINING_ASSETS_LOOKBACK_DAYS", "20")
-    monkeypatch.setattr(
-        cli, "_dagster_run", lambda days, tables: not build(spark, lake, SETTINGS, tables, days)
-    )
+    for module in ("run", "staleness"):
+        monkeypatch.setattr(
+            f"training_assets.cli.{module}.dagster_run",
+            lambda days, tables: not build(spark, lake, SETTINGS, tables, days),
+        )
     SharedSpark.shared = spark
     monkeypatch.setattr("training_assets.engine.resource.SparkResource", SharedSpark)
-    monkeypatch.setattr(cli, "_console", cli.Console(highlight=False, width=200))
+    monkeypatch.setattr(console, "width", 200)
 
     def run(*arguments: str) -> tuple[int, str]:
-        result = CliRunner().invoke(cli.main, list(arguments))
+        result = CliRunner().invoke(main, list(arguments))
         assert result.exception is None or isinstance(result.exception, SystemExit), result.output
         return result.exit_code, result.output
 
@@ -739,8 +747,8 @@ def test_run_rebuilds_days_of_other_settings(
         built.append((days, [table.name for table in tables]))
         return not build(spark, lake, settings, tables, days)
 
-    monkeypatch.setattr(cli, "_dagster_run", record)
-    monkeypatch.setattr(cli, "_print_days", lambda *_: None)
+    monkeypatch.setattr("training_assets.cli.run.dagster_run", record)
+    monkeypatch.setattr("training_assets.cli.run._print_days", lambda *_: None)
     code, _ = invoke("run", "--start-date", str(LAST[0]), "--end-date", str(DAY))
     assert code == 0
     assert built == [(LAST, list(TABLES))]

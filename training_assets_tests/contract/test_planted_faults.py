@@ -18,9 +18,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from training_assets.checks import CHECKS, CheckResult, history
-from training_assets.lake.lake import Lake, data_files
-from training_assets.pipeline import build as pipeline
-from training_assets.pipeline.build import build_days, check_days
+from training_assets.lake import Lake, data_files
+from training_assets.pipeline import build_days, check_days
+from training_assets.pipeline.stages import STAGES, Build
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     TABLES,
@@ -695,14 +695,14 @@ def test_above_a_size_a_sample_is_checked_that_is_the_same_each_time(
 
 def poison(monkeypatch: pytest.MonkeyPatch, table: str, plant: Plant) -> None:
     """Let the stage of a table plant a fault in what it staged of the bad day."""
-    stage = pipeline.STAGES[table]
+    stage = STAGES[table]
 
-    def poisoned(build: pipeline.Build, days: list[date]) -> None:
+    def poisoned(build: Build, days: list[date]) -> None:
         stage(build, days)
         if BAD_DAY in days:
             plant(build.staging.day_path(table, BAD_DAY))
 
-    monkeypatch.setitem(pipeline.STAGES, table, poisoned)
+    monkeypatch.setitem(STAGES, table, poisoned)
 
 
 def content_of(lake: Lake, table: str, day: date) -> dict[str, bytes]:

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from pyspark.sql import SparkSession
-from rich.console import Console
 
-from training_assets import cli
-from training_assets.lake.lake import Lake, quarantine_files
-from training_assets.pipeline.build import DayReport, build_days
+from training_assets.cli import main
+from training_assets.cli.console import console
+from training_assets.lake import Lake, quarantine_files
+from training_assets.pipeline import DayReport, build_days
 from training_assets.schemas import (
     ADD_TO_CARTS,
     CLICKS,
@@ -29,7 +29,7 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets.sources.reader import RawDays, find_raw_days
+from training_assets.sources import RawDays, find_raw_days
 from training_assets_tests.support import reference
 from training_assets_tests.support.frames import DAY, at, before, cart, click, order, ranking
 from training_assets_tests.support.raw_input import OUTSIDE, Row, put, put_rows
@@ -191,12 +191,12 @@ def test_readers_of_a_table_do_not_see_its_quarantine(spark: SparkSession, built
 @pytest.fixture
 def shell(built: Built, monkeypatch: pytest.MonkeyPatch) -> Iterator[CliRunner]:
     monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(built.lake.root))
-    monkeypatch.setattr(cli, "_console", Console(highlight=False, width=220))
+    monkeypatch.setattr(console, "width", 220)
     return CliRunner()
 
 
 def test_quarantine_command_shows_the_rows_as_they_are(shell: CliRunner) -> None:
-    done = shell.invoke(cli.main, ["quarantine"])
+    done = shell.invoke(main, ["quarantine"])
     assert done.exit_code == 0
     assert f'1,0,"{MARKUP}"' in done.output
     for words in ("add_to_carts", "row is not JSON", "{broken", "2024-05-10", "12 of 12 rows"):
@@ -204,7 +204,7 @@ def test_quarantine_command_shows_the_rows_as_they_are(shell: CliRunner) -> None
 
 
 def test_quarantine_command_can_show_a_part(shell: CliRunner) -> None:
-    done = shell.invoke(cli.main, ["quarantine", "--source", "clicks", "--limit", "2"])
+    done = shell.invoke(main, ["quarantine", "--source", "clicks", "--limit", "2"])
     assert "2 of 3 rows" in done.output
     assert "add_to_carts" not in done.output
 
@@ -216,7 +216,7 @@ def test_quarantine_command_names_a_file_that_it_cannot_read(
     content = file.read_bytes()
     file.write_bytes(content[:40])
     try:
-        done = shell.invoke(cli.main, ["quarantine"])
+        done = shell.invoke(main, ["quarantine"])
     finally:
         file.write_bytes(content)
     assert done.exit_code == 1
@@ -250,7 +250,7 @@ def test_vanished_file_stops_its_day_only(
         finally:
             ghost.unlink()
 
-    monkeypatch.setattr(provenance, "find_raw_days", list_and_lose)
+    monkeypatch.setattr("training_assets.provenance.provenance.find_raw_days", list_and_lose)
     reports = build(spark, tmp_path, [UNIFIED_ACTIONS], [EVE, DAY])
     problems = {report.day: report.problem for report in reports}
     assert problems[EVE] is None

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from training_assets.lake.lake import Lake, data_files
-from training_assets.pipeline.build import build_days
-from training_assets.provenance.affected_customers import changed_customers
-from training_assets.provenance.provenance import CODE_VERSION, Provenance
+from training_assets.lake import Lake, data_files
+from training_assets.pipeline import build_days
+from training_assets.provenance import Provenance, changed_customers
+from training_assets.provenance.provenance import CODE_VERSION
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     SCHEMA_VERSION,

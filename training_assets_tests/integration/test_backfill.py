@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from training_assets.lake.lake import Lake
+from training_assets.lake import Lake
 from training_assets.sample.generate import SampleSpec, generate
 
 DAYS = ["2024-02-27", "2024-02-28", "2024-02-29"]
@@ -74,7 +74,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process = subprocess.Popen(
             [sys.executable, "-m", "training_assets.cli", "ui", "--port", str(port)],
             env=env,
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[2],
             stdout=log,
             stderr=log,
             start_new_session=True,

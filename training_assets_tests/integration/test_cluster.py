@@ -11,7 +11,7 @@ from training_assets_tests.conftest import HAS_JAVA, NO_JAVA
 from training_assets_tests.support.frames import DAY, before
 from training_assets_tests.support.lakes import SETTINGS, tiny_rankings, write_tiny_lake
 
-COMPARE = Path(__file__).parents[1] / "benchmarks" / "compare_engines.py"
+COMPARE = Path(__file__).parents[2] / "benchmarks" / "compare_engines.py"
 # Java must start quickly here, and has nothing to do that would be worth compiling well.
 QUICK_JAVA = (
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "

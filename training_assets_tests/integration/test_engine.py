@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from training_assets import spark_session
-from training_assets.engine import session as engines
+from training_assets.engine import session as sessions
 from training_assets.engine.resource import SparkResource
 from training_assets.errors import EngineError
 
@@ -140,6 +140,6 @@ def test_session_that_gets_no_answer_does_not_keep_the_process(
     closed = threading.Event()
     channel = SimpleNamespace(close=closed.set)
     session = SimpleNamespace(stop=closed.wait, client=SimpleNamespace(_channel=channel))
-    monkeypatch.setattr(engines, "_STOP_SECONDS", 0.05)
-    engines._stop_client(session)
+    monkeypatch.setattr(sessions, "_STOP_SECONDS", 0.05)
+    sessions._stop_client(session)
     assert closed.is_set()

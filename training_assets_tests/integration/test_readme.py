@@ -15,7 +15,7 @@ from training_assets.cli import main
 from training_assets.sample.generate import SampleSpec, generate
 from training_assets.settings import Settings
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [

@@ -21,17 +21,19 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pyspark.sql import SparkSession
-from rich.console import Console
 
 import training_assets
-from training_assets import cli, spark_session
+from training_assets import spark_session
 from training_assets.assets.metadata import check_metadata, day_metadata, histogram_markdown
+from training_assets.cli import main
+from training_assets.cli.console import console
 from training_assets.definitions import BACKFILL_JOB, RUN_CONFIG, build_definitions
-from training_assets.engine import session as engine
+from training_assets.engine import resource as resources
+from training_assets.engine import session as sessions
 from training_assets.engine.resource import SparkResource
 from training_assets.errors import EngineError, RawDataError, SchemaError
-from training_assets.lake.lake import Lake, quarantine_files
-from training_assets.pipeline.build import build_days
+from training_assets.lake import Lake, quarantine_files
+from training_assets.pipeline import build_days
 from training_assets.schemas import (
     CLICKS,
     IMPRESSIONS,
@@ -42,8 +44,7 @@ from training_assets.schemas import (
     UNIFIED_ACTIONS,
 )
 from training_assets.settings import Settings
-from training_assets.sources.columns import printable
-from training_assets.sources.reader import find_raw_days
+from training_assets.sources import find_raw_days, printable
 from training_assets_tests.support.frames import DAY, before, click, ranking
 from training_assets_tests.support.raw_input import (
     NOON,
@@ -56,7 +57,7 @@ from training_assets_tests.support.raw_input import (
     read,
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 INSTALLED = ("test", "torch", "completejourney")
 FOLDER = f"dt={DAY}"
 GOOD = clicks((1, 1))
@@ -268,8 +269,8 @@ def test_terminal_gets_no_control_characters(root: Path, monkeypatch: pytest.Mon
     pq.write_table(pa.Table.from_pylist([row]), aside)
     (day / "_day.json").write_text("{}")
     monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(root))
-    monkeypatch.setattr(cli, "_console", Console(highlight=False, width=200))
-    done = CliRunner().invoke(cli.main, ["quarantine"])
+    monkeypatch.setattr(console, "width", 200)
+    done = CliRunner().invoke(main, ["quarantine"])
     assert done.exit_code == 0
     assert r"\x1b]0;title\x07\x1b[2J\x1b[31m\x9b1m" + EVIL[9] in done.output
     assert not set(done.output) & set("\x1b\x07\x9b")
@@ -384,7 +385,7 @@ def test_token_is_in_neither_dagsters_ui_nor_the_run(monkeypatch: pytest.MonkeyP
         seen[engine] = knobs
         return None, lambda: None
 
-    monkeypatch.setattr(engine, "open_session", open_session)
+    monkeypatch.setattr(resources, "open_session", open_session)
 
     @dg.op
     def use(spark: SparkResource, keyed: SparkResource) -> None:
@@ -422,7 +423,7 @@ def test_session_outside_of_a_run_takes_secrets_from_the_environment(
 ) -> None:
     monkeypatch.setenv("TRAINING_ASSETS_ENGINE", "remote")
     monkeypatch.setenv("TRAINING_ASSETS_REMOTE", f" {ENDPOINT} ")
-    monkeypatch.setattr(engine, "open_session", lambda name, **knobs: (knobs, lambda: None))
+    monkeypatch.setattr(resources, "open_session", lambda name, **knobs: (knobs, lambda: None))
     with SparkResource.from_env().session() as knobs:
         assert knobs["remote"] == ENDPOINT  # type: ignore[index]
     missing = SparkResource(spark_config={"spark.x": dg.EnvVar("NOT_SET")})
@@ -460,9 +461,9 @@ def test_setting_that_is_refused_keeps_its_secret(monkeypatch: pytest.MonkeyPatc
     def refuse(conf: dict[str, str]) -> None:
         raise ValueError(f"cannot use {conf}")
 
-    monkeypatch.setattr(engine, "spark_session_from_config", refuse)
-    monkeypatch.setattr(engine, "require_java", lambda: None)
-    monkeypatch.setattr(engine, "_open_modes", [])
+    monkeypatch.setattr(sessions, "_classic_session", refuse)
+    monkeypatch.setattr(sessions, "require_java", lambda: None)
+    monkeypatch.setattr(sessions, "_open_modes", [])
     # What it takes away to open a session is given back to the one that is open.
     for name in ("SPARK_CONNECT_MODE_ENABLED", "SPARK_REMOTE", "SPARK_LOCAL_REMOTE"):
         if name in os.environ:
@@ -487,7 +488,7 @@ def test_run_leaves_no_secret_on_disk(
     for name in RAW_TABLES:
         (root / "raw" / name / FOLDER).mkdir(parents=True, exist_ok=True)
     put(root, "bad.csv", "customer_id,item_id\n,1\n")
-    monkeypatch.setattr(engine, "open_session", lambda name, **knobs: (spark, lambda: None))
+    monkeypatch.setattr(resources, "open_session", lambda name, **knobs: (spark, lambda: None))
     defs = build_definitions(Settings(lake=root), SparkResource.from_env())
     home = tmp_path / "home"
     home.mkdir()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training_assets.lake.lake import Lake, quarantine_path
-from training_assets.lake.staging import Staging, stage_days
+from training_assets.lake import Lake, Staging, stage_days
+from training_assets.lake.lake import quarantine_path
 from training_assets.schemas import CLICKS, QUARANTINE, UNIFIED_ACTIONS
 
 DAY = date(2024, 5, 10)

@@ -18,9 +18,7 @@ from typing import Any
 import pytest
 
 from training_assets.errors import DayLockedError, PublishError, SettingsError
-from training_assets.lake import locks
-from training_assets.lake.lake import Lake
-from training_assets.lake.staging import Staging, stage_days
+from training_assets.lake import Lake, Staging, locks, stage_days
 from training_assets.settings import Settings
 from training_assets_tests.reliability.days import DAY, leftovers
 

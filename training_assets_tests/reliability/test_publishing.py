@@ -15,9 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from training_assets.errors import PublishError
-from training_assets.lake import publishing
-from training_assets.lake.lake import Lake
-from training_assets.lake.staging import stage_days
+from training_assets.lake import Lake, publishing, stage_days
 from training_assets_tests.reliability.days import (
     DAY,
     TABLE,

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training_assets.lake.lake import day_range
+from training_assets.lake import day_range
 from training_assets.schemas import RAW_TABLES
 from training_assets.settings import Settings
 from training_assets_tests.support.frames import DAY, at, before, cart, click, order, ranking

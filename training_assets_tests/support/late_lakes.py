@@ -8,11 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from training_assets.cli import staleness as late_cli
-from training_assets.lake.lake import Lake, data_files
-from training_assets.pipeline.build import build_days
-from training_assets.provenance.outdated import find_outdated
-from training_assets.provenance.provenance import Provenance
+from training_assets.lake import Lake, data_files
+from training_assets.pipeline import Rebuilt, build_days, rebuild_outdated
+from training_assets.provenance import Provenance, find_outdated
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     RAW_TABLES,
@@ -38,8 +36,8 @@ def build(
     return [report.problem for report in reports if report.problem]
 
 
-def rebuild(spark: SparkSession, lake: Lake, settings: Settings) -> list[late_cli.Rebuilt]:
-    return late_cli.rebuild(
+def rebuild(spark: SparkSession, lake: Lake, settings: Settings) -> list[Rebuilt]:
+    return rebuild_outdated(
         lake, settings, lambda days, tables: not build(spark, lake, settings, tables, days)
     )
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .lakes import PlainDay
+from training_assets_tests.support.loader_lakes import PlainDay
 
 
 def expected_batch(

@@ -23,8 +23,8 @@ from training_assets.schemas import (
     IMPRESSIONS,
     Table,
 )
-from training_assets.sources import rows as raw_files
-from training_assets.sources.reader import RawDays, find_raw_days
+from training_assets.sources import RawDays, find_raw_days
+from training_assets.sources.rows import parse
 from training_assets_tests.support.frames import DAY, at, order
 
 FORMATS = ["parquet", "jsonl", "csv"]
@@ -105,9 +105,7 @@ def parse_all(found: RawDays, *, wants_rejects: bool) -> list[Row]:
     if not found.tasks:
         return []
     tasks = pa.RecordBatch.from_pylist([task._asdict() for task in found.tasks])
-    batches = raw_files.parse(
-        iter([tasks]), found.table.name, found.days, wants_rejects=wants_rejects
-    )
+    batches = parse(iter([tasks]), found.table.name, found.days, wants_rejects=wants_rejects)
     return [row for batch in batches for row in batch.to_pylist()]
 
 

@@ -1,7 +1,8 @@
 """Everything that can go wrong, tried: writes docs/reliability.md.
 
     python -m training_assets_tests.reliability.campaign --out docs/reliability.md
-    python -m training_assets_tests.reliability.campaign --out docs/reliability.md --campaign fuzz --fuzz-seconds 60
+    python -m training_assets_tests.reliability.campaign --out docs/reliability.md \\
+        --campaign fuzz --fuzz-seconds 60
 
 Campaigns: bad_input (raw data of every bad kind), kills (processes killed at random moments),
 breakdowns (full and read-only disks, engines that die), races (several runs at once), late_data
@@ -30,7 +31,7 @@ from training_assets_tests.reliability.campaign import report
 from training_assets_tests.reliability.campaign.outcome import Outcome
 
 CAMPAIGNS = ("bad_input", "kills", "breakdowns", "races", "late_data", "fuzz")
-RESULTS = Path(__file__).parents[1] / "results" / "reliability.json"
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results" / "reliability.json"
 _PACKAGES = ("pyspark", "pysail", "pyarrow", "dagster", "hypothesis")
 
 
@@ -106,7 +107,7 @@ def _commit() -> str:
         )
         return done.stdout.strip()
 
-    changes = git("status", "--porcelain", "--", "../../training_assets")
+    changes = git("status", "--porcelain", "--", "../../../training_assets")
     return f"{git('rev-parse', '--short', 'HEAD') or 'unknown'}{' with changes' if changes else ''}"
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training_assets.schemas import CLICKS, IMPRESSIONS, PREVIOUS_ORDERS, Table
-from training_assets.sources.reader import RawDays, find_raw_days
+from training_assets.sources import RawDays, find_raw_days
 from training_assets_tests.reliability.campaign.planting import (
     ACTIONS,
     ALL,
@@ -326,7 +326,7 @@ def _after_listing(act: Callable[[], None]) -> Iterator[None]:
             left.pop()()
         return found
 
-    with patch.object(provenance, "find_raw_days", find):
+    with patch("training_assets.provenance.provenance.find_raw_days", find):
         yield
 
 

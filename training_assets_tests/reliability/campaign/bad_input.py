@@ -27,9 +27,13 @@ from typing import Any
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from training_assets.engine.session import spark_session
-from training_assets.lake.lake import Lake, data_files, quarantine_files
-from training_assets.pipeline.build import DayReport, build_days
+from training_assets.engine import spark_session
+from training_assets.lake import (
+    Lake,
+    data_files,
+    quarantine_files,
+)
+from training_assets.pipeline import DayReport, build_days
 from training_assets.schemas import (
     ACTION_SOURCES,
     ACTION_TYPES,

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import psutil
 
-from training_assets.engine.session import java_version, spark_session
+from training_assets.engine import java_version, spark_session
 from training_assets.errors import TrainingAssetsError
 from training_assets.schemas import TABLES
 from training_assets_tests.reliability.campaign.outcome import Outcome

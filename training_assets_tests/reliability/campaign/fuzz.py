@@ -32,7 +32,7 @@ from training_assets.schemas import (
     RAW_TABLES,
     Table,
 )
-from training_assets.sources.reader import find_raw_days
+from training_assets.sources import find_raw_days
 from training_assets_tests.reliability.campaign.outcome import Outcome
 from training_assets_tests.support.frames import DAY, at, before
 from training_assets_tests.support.raw_input import (

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import psutil
 
-from training_assets.engine.session import java_version, spark_session
+from training_assets.engine import java_version, spark_session
 from training_assets_tests.reliability.campaign.outcome import Outcome
 from training_assets_tests.reliability.campaign.two_versions import World, build, child
 

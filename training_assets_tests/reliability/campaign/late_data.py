@@ -28,9 +28,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from training_assets.engine.session import spark_session
-from training_assets.lake.lake import MANIFEST, Lake
-from training_assets.provenance.provenance import content_hash
+from training_assets.engine import spark_session
+from training_assets.lake import MANIFEST, Lake
+from training_assets.provenance import content_hash
 from training_assets.schemas import TABLES
 from training_assets.settings import Settings
 from training_assets_tests.reliability.campaign.outcome import Outcome

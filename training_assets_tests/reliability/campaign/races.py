@@ -9,9 +9,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-from training_assets.engine.session import spark_session
+from training_assets.engine import spark_session
 from training_assets.errors import DayNotPublishedError
-from training_assets.lake.lake import MANIFEST, Lake
+from training_assets.lake import MANIFEST, Lake
 from training_assets.loader import TrainingDays
 from training_assets_tests.reliability.campaign.outcome import Outcome
 from training_assets_tests.reliability.campaign.two_versions import (

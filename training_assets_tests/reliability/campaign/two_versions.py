@@ -20,11 +20,15 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
-from training_assets.engine.session import spark_session
+from training_assets.engine import spark_session
 from training_assets.errors import TrainingAssetsError
-from training_assets.lake.lake import Lake, data_files, quarantine_files
-from training_assets.pipeline.build import DayReport, build_days
-from training_assets.provenance.provenance import content_hash
+from training_assets.lake import (
+    Lake,
+    data_files,
+    quarantine_files,
+)
+from training_assets.pipeline import DayReport, build_days
+from training_assets.provenance import content_hash
 from training_assets.schemas import QUARANTINED_BY, TABLES
 from training_assets.settings import Settings
 

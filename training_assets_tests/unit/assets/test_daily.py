@@ -17,8 +17,8 @@ from pyspark.sql import SparkSession
 from training_assets.checks import CheckContext
 from training_assets.definitions import BACKFILL_JOB, CHECK_JOB, DAILY_JOB, build_definitions
 from training_assets.engine.resource import SparkResource
-from training_assets.lake.lake import Lake, day_range
-from training_assets.pipeline import build as pipeline
+from training_assets.lake import Lake, day_range
+from training_assets.pipeline import build
 from training_assets.sample.generate import SampleSpec, generate
 from training_assets.schemas import RAW_TABLES, TABLES
 from training_assets.settings import Settings
@@ -293,14 +293,14 @@ def test_a_missing_raw_day_may_be_taken_as_empty(spark: SparkSession, lake: Path
 def test_dagster_knows_what_was_published_before_a_run_broke(
     spark: SparkSession, lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    describe = pipeline.describe_days
+    describe = build.describe_days
 
     def break_late(context: CheckContext) -> Any:
         if context.table.name == "training_input":
             raise RuntimeError("the engine died")
         return describe(context)
 
-    monkeypatch.setattr(pipeline, "describe_days", break_late)
+    monkeypatch.setattr(build, "describe_days", break_late)
     with dg.DagsterInstance.ephemeral() as instance:
         assert not run(definitions(spark, lake), instance, DAYS).success
         for name in ("unified_actions", "customer_history"):

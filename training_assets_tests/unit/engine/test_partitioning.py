@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from training_assets.engine.partitioning import Partitioning
+from training_assets.engine import Partitioning
 
 
 def tasks_of(spark: SparkSession, partitioning: Partitioning, numbers: int) -> list[list[int]]:

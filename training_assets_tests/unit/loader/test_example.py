@@ -11,7 +11,7 @@ from training_assets_tests.support.loader_lakes import FIRST_DAY, PlainDay, writ
 
 pytest.importorskip("torch")
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "train_transformer.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "train_transformer.py"
 
 
 def day_of_repeat_buyers(rng: np.random.Generator, number: int) -> PlainDay:

@@ -19,7 +19,7 @@ from training_assets.schemas import (
     PREVIOUS_ORDERS,
     Table,
 )
-from training_assets.sources.reader import find_raw_days
+from training_assets.sources import find_raw_days
 from training_assets_tests.support.frames import DAY
 from training_assets_tests.support.raw_input import (
     FORMATS,

@@ -12,7 +12,7 @@ from training_assets.errors import SchemaError
 from training_assets.schemas import (
     IMPRESSIONS,
 )
-from training_assets.sources.reader import find_raw_days
+from training_assets.sources import find_raw_days
 from training_assets_tests.support.frames import DAY, ranking
 from training_assets_tests.support.raw_input import (
     OUTSIDE,

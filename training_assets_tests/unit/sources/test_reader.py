@@ -8,14 +8,18 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from training_assets import cli
+from training_assets.cli import main
 from training_assets.errors import RawDataError, SchemaError
 from training_assets.schemas import (
     ADD_TO_CARTS,
     CLICKS,
     PREVIOUS_ORDERS,
 )
-from training_assets.sources.reader import find_raw_days, fingerprint, raw_days
+from training_assets.sources import (
+    find_raw_days,
+    fingerprint,
+    raw_days,
+)
 from training_assets_tests.support.frames import DAY, before, cart, click
 from training_assets_tests.support.raw_input import (
     NOON,
@@ -175,7 +179,7 @@ def test_no_sample_is_mixed_into_data_that_has_no_days(
 ) -> None:
     put(tmp_path, name, b"junk", folder="..")
     monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(tmp_path))
-    done = CliRunner().invoke(cli.main, ["run"])
+    done = CliRunner().invoke(main, ["run"])
     assert done.exit_code == 1
     assert f"there is no day, but there is {name}; expected folders" in done.output
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [Path(name).name]

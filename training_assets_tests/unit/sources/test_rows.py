@@ -22,7 +22,11 @@ from training_assets.schemas import (
     MAX_ITEM_ID,
     PREVIOUS_ORDERS,
 )
-from training_assets.sources.reader import find_raw_days, fingerprint, raw_days
+from training_assets.sources import (
+    find_raw_days,
+    fingerprint,
+    raw_days,
+)
 from training_assets_tests.support.frames import DAY, at, before, click
 from training_assets_tests.support.raw_input import (
     FORMATS,

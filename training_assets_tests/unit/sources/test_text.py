@@ -9,7 +9,7 @@ from training_assets.errors import RawDataError, SchemaError
 from training_assets.schemas import (
     CLICKS,
 )
-from training_assets.sources.reader import find_raw_days
+from training_assets.sources import find_raw_days
 from training_assets_tests.support.frames import DAY, click
 from training_assets_tests.support.raw_input import (
     NOON,
