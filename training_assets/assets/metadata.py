@@ -1,4 +1,4 @@
-"""Figures of a day as Dagster metadata: numbers that plot over partitions, and a histogram."""
+"""Metrics of a day as Dagster metadata: numbers that plot over partitions, and a histogram."""
 
 from base64 import b64encode
 from collections.abc import Mapping

@@ -4,8 +4,8 @@ Each check compares files on disk, staged or published, with something that the 
 The error-level ones are run on every staged day, and keep it from being published; all can be run
 over published days at any time.
 
-May import provenance, kernels, and what is below them; knows no Dagster. Begin here, then with
-``context.py``.
+May import provenance, kernels and what is below them; knows no Dagster. Begin with this module,
+then ``context.py``.
 """
 
 from collections.abc import Callable, Iterator, Mapping

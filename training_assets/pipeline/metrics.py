@@ -1,4 +1,4 @@
-"""Figures of each day of a table, for its manifest, the UI and the command line; one job a table.
+"""Metrics of each day of a table, for its manifest, the UI and the command line; one job a table.
 
 All are exact. ``age_days`` is that of the newest action in any history of the day.
 """
@@ -23,7 +23,7 @@ HISTOGRAM_BINS: Final = (0, 2, 5, 10, 20, 50, 100, 200, 500, 999)
 
 
 def describe_days(context: CheckContext) -> dict[date, dict[str, Any]]:
-    """Figures by day of the context's table."""
+    """Metrics by day of the context's table."""
     table = context.table.name
     frame = context.frame(table)
     rows = _AGGREGATES[table](frame, context.settings.history_length).collect()
