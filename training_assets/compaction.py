@@ -23,7 +23,8 @@ from pyspark.sql import functions as F
 from training_assets.errors import DayNotPublishedError, PublishError
 from training_assets.freshness import Freshness, hash_of
 from training_assets.kernels.action_files import ActionFile, customer_bounds
-from training_assets.kernels.histories import COMPACTED_DDL, COMPACTIONS_DDL, compact
+from training_assets.kernels.day_files import WRITTEN_DDL
+from training_assets.kernels.histories import COMPACTIONS_DDL, compact
 from training_assets.lake import MANIFEST, Lake, data_files
 from training_assets.schemas import UNIFIED_ACTIONS
 from training_assets.slots import Slots
@@ -131,9 +132,9 @@ def _compact(spark: SparkSession, slots: Slots, staging: Staging, blocks: Sequen
     root, length = str(_absolute(staging.table_path(COMPACTED))), blocks[0].history_length
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return compact(batches, files, root, length)
+        return compact(batches, files, root, 12 * "0", length)
 
-    slots.spread(tasks, F.col("task"), of=len(rows)).mapInArrow(run, COMPACTED_DDL).collect()
+    slots.spread(tasks, F.col("task"), of=len(rows)).mapInArrow(run, WRITTEN_DDL).collect()
     for block in blocks:
         _publish(staging, block)
 
