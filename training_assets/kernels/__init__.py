@@ -9,33 +9,24 @@ from types import ModuleType
 
 from pyspark import cloudpickle
 
-from training_assets import errors, schemas
+from training_assets import errors, list_format, schemas
 from training_assets.kernels import (
     action_files,
     day_files,
     histories,
-    list_parquet,
-    list_reader,
-    lists,
-    thrift,
     timelines,
     training_rows,
-    zstd_frames,
 )
 
 # Workers of a cluster have pyarrow and NumPy but need not have this package.
 _MODULES: tuple[ModuleType, ...] = (
     errors,
     schemas,
+    list_format,
     timelines,
     action_files,
     day_files,
     histories,
-    lists,
-    thrift,
-    zstd_frames,
-    list_parquet,
-    list_reader,
     training_rows,
 )
 for _module in _MODULES:

@@ -20,18 +20,15 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from training_assets.engine import Partitioning
 from training_assets.errors import DayNotPublishedError, PublishError
+from training_assets.freshness import Freshness, hash_of
 from training_assets.kernels.action_files import ActionFile, customer_bounds
-from training_assets.kernels.histories import COMPACTED_DDL, COMPACTIONS_DDL, compact
-from training_assets.lake import (
-    MANIFEST,
-    Lake,
-    Staging,
-    data_files,
-)
-from training_assets.provenance import Provenance, hash_of
+from training_assets.kernels.day_files import WRITTEN_DDL
+from training_assets.kernels.histories import COMPACTIONS_DDL, compact
+from training_assets.lake import MANIFEST, Lake, data_files
 from training_assets.schemas import UNIFIED_ACTIONS
+from training_assets.slots import Slots
+from training_assets.staging import Staging
 
 COMPACTED: Final = "_compacted"
 _BLOCK_DAYS: Final = 32
@@ -57,9 +54,9 @@ class Block:
 
 def action_files(
     spark: SparkSession,
-    partitioning: Partitioning,
+    slots: Slots,
     staging: Staging,
-    provenance: Provenance,
+    freshness: Freshness,
     *,
     days: Sequence[date],
     common: tuple[date, date],
@@ -69,10 +66,10 @@ def action_files(
     Only blocks that lie within ``common`` (first day, day after the last) are used: those that
     count as a whole for every history to be made. Blocks that are missing or out of date are made.
     """
-    blocks = _blocks(provenance, days, common)
+    blocks = _blocks(freshness, days, common)
     lake = staging.lake
     if missing := [block for block in blocks if not _is_whole(lake, block)]:
-        _compact(spark, partitioning, staging, missing)
+        _compact(spark, slots, staging, missing)
     covered = {day for block in blocks for day in block.contents}
     files = [
         ActionFile(str(file), None)
@@ -94,15 +91,15 @@ def _absolute(folder: Path) -> Path:
     return folder.absolute()
 
 
-def _blocks(provenance: Provenance, days: Iterable[date], common: tuple[date, date]) -> list[Block]:
+def _blocks(freshness: Freshness, days: Iterable[date], common: tuple[date, date]) -> list[Block]:
     groups: dict[date, list[date]] = {}
     for day in sorted(days):
         first = date.fromordinal(day.toordinal() // _BLOCK_DAYS * _BLOCK_DAYS)
         if first >= common[0] and first + timedelta(days=_BLOCK_DAYS) <= common[1]:
             groups.setdefault(first, []).append(day)
-    length = provenance.settings.history_length
+    length = freshness.settings.history_length
     return [
-        Block(first, {day: provenance.content(UNIFIED_ACTIONS, day) for day in group}, length)
+        Block(first, {day: freshness.content(UNIFIED_ACTIONS, day) for day in group}, length)
         for first, group in groups.items()
     ]
 
@@ -117,9 +114,7 @@ def _is_whole(lake: Lake, block: Block) -> bool:
         return False
 
 
-def _compact(
-    spark: SparkSession, partitioning: Partitioning, staging: Staging, blocks: Sequence[Block]
-) -> None:
+def _compact(spark: SparkSession, slots: Slots, staging: Staging, blocks: Sequence[Block]) -> None:
     files = {
         block.first.toordinal() - _EPOCH: [
             file for day in block.contents for file in _day_files(staging, day)
@@ -137,9 +132,9 @@ def _compact(
     root, length = str(_absolute(staging.table_path(COMPACTED))), blocks[0].history_length
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return compact(batches, files, root, length)
+        return compact(batches, files, root, 12 * "0", length)
 
-    partitioning.spread(tasks, F.col("task"), of=len(rows)).mapInArrow(run, COMPACTED_DDL).collect()
+    slots.spread(tasks, F.col("task"), of=len(rows)).mapInArrow(run, WRITTEN_DDL).collect()
     for block in blocks:
         _publish(staging, block)
 

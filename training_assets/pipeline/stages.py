@@ -57,6 +57,7 @@ _ACTIONS_PER_TASK: Final = 2_000_000
 # Each of them opens all files for itself.
 _MAX_HISTORY_TASKS: Final = 128
 _EPOCH: Final = date(1970, 1, 1).toordinal()
+_RUN: Final = 12 * "0"
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -91,7 +92,7 @@ def stage_unified_actions(build: Build, days: list[date]) -> None:
     root = _root(build, UNIFIED_ACTIONS)
 
     def write(batches: Batches) -> Batches:
-        return write_actions(batches, root)
+        return write_actions(batches, root, _RUN)
 
     part = F.pmod(F.xxhash64("customer_id"), _by_day(files)).cast("int")
     parted = actions.withColumn("part", part)
@@ -134,7 +135,7 @@ def stage_customer_history(build: Build, days: list[date]) -> None:
         )
 
     def write(batches: Batches) -> Batches:
-        return write_histories(batches, root)
+        return write_histories(batches, root, _RUN)
 
     assigned = requests.mapInArrow(assign, REQUESTS_DDL)
     spread = build.partitioning.spread(
@@ -160,7 +161,7 @@ def stage_training_input(build: Build, days: list[date]) -> None:
         return assign_parts(batches, boundaries)
 
     def write(batches: Batches) -> Batches:
-        return write_training_rows(batches, root, histories, length)
+        return write_training_rows(batches, root, _RUN, histories, length)
 
     rankings = impressions.read_valid(build.spark).mapInArrow(assign, RANKINGS_DDL)
     num_files = max(len(cuts) + 1 for cuts in boundaries.values())
@@ -192,7 +193,7 @@ def _write(
     for day in days:
         folder = build.staging.day_path(table.name, day)
         if not data_files(folder):
-            empty_file(folder / "part-00000.parquet", table.arrow_schema)
+            empty_file(_root(build, table), _RUN, _number(day), table.arrow_schema)
 
 
 def _spread_days(
