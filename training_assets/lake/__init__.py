@@ -5,17 +5,22 @@ what lies where, ``publish.py`` how it gets there.
 """
 
 from training_assets.lake.lake import Lake, contiguous, day_range, days_in_words
-from training_assets.lake.publish import NewDay, publish
-from training_assets.lake.snapshot import DataFile, Snapshot, quarantine_path
+from training_assets.lake.publish import OTHERS, OVERTAKEN, PUBLISHED, UNCHANGED, NewDay, publish
+from training_assets.lake.snapshot import DataFile, Snapshot, content_of, quarantine_path
 from training_assets.lake.store import Entry, Store, open_store
 
 __all__ = [
+    "OTHERS",
+    "OVERTAKEN",
+    "PUBLISHED",
+    "UNCHANGED",
     "DataFile",
     "Entry",
     "Lake",
     "NewDay",
     "Snapshot",
     "Store",
+    "content_of",
     "contiguous",
     "day_range",
     "days_in_words",

@@ -101,6 +101,12 @@ class Provenance:
         """One that looks at everything anew."""
         return Provenance(Lake(self.lake.store), self.settings)
 
+    def look_again_at_tables(self) -> None:
+        """Forget what is published, but not which raw files there are."""
+        self.lake.refresh()
+        self._content.clear()
+        self._manifests.clear()
+
     # --- what a day is built from -----------------------------------------------------------------
 
     def inputs(self, built: BuiltFrom, day: date) -> Inputs:
@@ -169,17 +175,22 @@ class Provenance:
 
     def look_ahead(self, built: BuiltFrom, days: Sequence[date]) -> None:
         """Look at once at what will be asked for of each day, which is much faster."""
+        self.look_ahead_at_raw(built, days)
+        snapshot = self.lake.snapshot(built.table.name)
+        published = [day for day in days if day in snapshot.files]
+        unread = [day for day in published if (snapshot.table, day) not in self._manifests]
+        with suppress(TrainingAssetsError):
+            found = snapshot.manifests(unread)
+            self._manifests |= {(snapshot.table, day): found[day] for day in unread}
+
+    def look_ahead_at_raw(self, built: BuiltFrom, days: Sequence[date]) -> None:
+        """List the raw files of all the days at once."""
         for source in built.sources:
             missing = [day for day in days if (source.name, day) not in self._files]
             # Where something is wrong with one of the days, each is listed when it is asked for.
             with suppress(TrainingAssetsError):
                 files = by_day(self._list(source, missing), missing)
                 self._files |= {(source.name, day): files[day] for day in missing}
-        snapshot = self.lake.snapshot(built.table.name)
-        unread = [d for d in days if d in snapshot.files and (snapshot.table, d) not in self._manifests]
-        with suppress(TrainingAssetsError):
-            found = snapshot.manifests(unread)
-            self._manifests |= {(snapshot.table, day): found[day] for day in unread}
 
     def manifest(self, table: Table, day: date) -> dict[str, Any]:
         """The manifest of a published day; raises ``ValidationError`` where it is damaged."""
