@@ -1,39 +1,40 @@
 """Raw tables, from Parquet, JSON lines or CSV, with every row accounted for.
 
-Files are listed (``folders.py``) and their columns checked here, before a job starts; they are
+Files are listed (``days.py``) and their columns checked here, before a job starts; they are
 parsed on the workers by one reader (``rows.py``) that is the same on every engine. A row that
 breaks a rule is never in ``read_valid`` and always in ``read_rejects``.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 from pyspark import cloudpickle
 from pyspark.sql import DataFrame, SparkSession
 
-from training_assets import errors, schemas
-from training_assets.errors import RawDataError, SchemaError
+from training_assets import errors, list_format, schemas
+from training_assets.errors import SchemaError
+from training_assets.lake import Lake
 from training_assets.schemas import QUARANTINE, Column, Table
-from training_assets.sources import columns, parquet, rows, text
+from training_assets.sources import columns, opening, parquet, rejects, rows, text
 from training_assets.sources.columns import IGNORED_COLUMNS, READ_ERRORS, Task, printable
-from training_assets.sources.folders import RawFile, by_day, files_of_days
-from training_assets.sources.parquet import is_readable, open_parquet
+from training_assets.sources.days import SourceDays, files_of_days
+from training_assets.sources.listing import RawFile, by_day, whole_file
+from training_assets.sources.opening import open_parquet
+from training_assets.sources.parquet import is_readable
 from training_assets.sources.rows import unreadable
 from training_assets.sources.text import json_parser, read_header, read_lines
 
 # Workers of a cluster have pyarrow but need not have this package.
-for _module in (rows, text, parquet, columns, schemas, errors):
+for _module in (rows, rejects, text, parquet, columns, opening, schemas, list_format, errors):
     cloudpickle.register_pickle_by_value(_module)
 
-_TASK_DDL: Final = (
-    "task int, path string, name string, format string, day date, start int, stop int"
-)
+_TASK_DDL: Final = "task int, uri string, name string, format string, day date, start int, stop int"
 _ROWS_PER_TASK: Final = 2_000_000
 _BYTES_PER_PARTITION: Final = 8 * 2**20
 _MIN_PARTITIONS: Final = 4
@@ -50,6 +51,7 @@ class RawDays:
 
     table: Table
     days: tuple[date, ...]
+    listed: tuple[RawFile, ...]
     tasks: tuple[Task, ...]
 
     @classmethod
@@ -57,7 +59,9 @@ class RawDays:
         """Several days as one; a flat file that serves several of them is read once."""
         tasks = dict.fromkeys(t._replace(task=0) for part in parts for t in part.tasks)
         numbered = tuple(task._replace(task=n) for n, task in enumerate(tasks))
-        return cls(parts[0].table, tuple(d for part in parts for d in part.days), numbered)
+        listed = dict.fromkeys(file for part in parts for file in part.listed)
+        days = tuple(day for part in parts for day in part.days)
+        return cls(parts[0].table, days, tuple(listed), numbered)
 
     def read_valid(self, spark: SparkSession) -> DataFrame:
         """Valid rows with the table's own columns; of impressions, only the valid items."""
@@ -78,18 +82,19 @@ class RawDays:
 
     def by_day(self) -> dict[date, "RawDays"]:
         """The same, each of the days alone."""
-        parts = by_day(self.tasks, self.days)
-        return {day: RawDays(self.table, (day,), tuple(tasks)) for day, tasks in parts.items()}
+        files, tasks = by_day(self.listed, self.days), by_day(self.tasks, self.days)
+        return {
+            day: RawDays(self.table, (day,), tuple(files[day]), tuple(tasks[day]))
+            for day in self.days
+        }
 
     def files(self) -> list[RawFile]:
         """Each file once, in the order in which they are read."""
-        found = {t.name: RawFile(Path(t.path), t.name, t.format, t.day) for t in self.tasks}
-        return list(found.values())
+        return list(self.listed)
 
     def _num_partitions(self) -> int:
         """Few for small files: each is a task of its own, with a Python worker, on Spark."""
-        paths = {Path(task.path) for task in self.tasks}
-        size = sum(path.stat().st_size for path in paths if path.exists())
+        size = sum(_size(file) for file in self.listed)
         return min(_MIN_PARTITIONS + size // _BYTES_PER_PARTITION, _MAX_PARTITIONS)
 
     def _read(self, spark: SparkSession, ddl: str, *, wants_rejects: bool) -> DataFrame:
@@ -107,34 +112,28 @@ class RawDays:
 
 
 def find_raw_days(
-    root: Path, table: Table, days: Sequence[date], *, allow_missing: bool = False
+    lake: Lake,
+    table: Table,
+    days: Sequence[date],
+    known: SourceDays | None = None,
+    *,
+    allow_missing: bool = False,
 ) -> RawDays:
     """The files of ``days``, or of all that a flat ``previous_orders`` holds of them.
 
-    Raises ``RawDataError`` for a day that has no folder (unless ``allow_missing``), for a file that
-    cannot be read, lies where no day is read from, or is a link that leads out of the lake;
+    Raises ``RawDataError`` as ``files_of_days`` does, and for a file that cannot be read;
     ``SchemaError`` for a wrong or missing column.
     """
-    files = files_of_days(root, table, days, allow_missing=allow_missing)
+    files = files_of_days(lake, table, days, known, allow_missing=allow_missing)
     tasks = [task for group in _map(lambda file: _tasks(file, table), files) for task in group]
     numbered = tuple(task._replace(task=number) for number, task in enumerate(tasks))
-    return RawDays(table, tuple(days), numbered)
+    return RawDays(table, tuple(days), tuple(files), numbered)
 
 
-def fingerprint(table: Table, day: date, files: Iterable[RawFile]) -> list[tuple[str, int, int]]:
-    """(name, bytes, modification time in ns) of files of a day, by name.
-
-    Raises ``RawDataError`` for one that is gone.
-    """
-    paths = {file.name: file.path for file in files}
-    try:
-        stats = {name: path.stat() for name, path in sorted(paths.items())}
-    except OSError as error:
-        raise RawDataError(
-            f"{table.name}: a raw file of {day} vanished while it was read ({error}). "
-            "Deliver it again, or run the day again without it."
-        ) from error
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()]
+def _size(file: RawFile) -> int:
+    if file.size is not None:
+        return file.size
+    return os.path.getsize(file.uri) if os.path.exists(file.uri) else 0
 
 
 def _map(function: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
@@ -151,7 +150,7 @@ def _tasks(file: RawFile, table: Table) -> list[Task]:
         if file.format != "parquet":
             _check_text_columns(file, table)
             return [whole_file(file)]
-        with open_parquet(str(file.path)) as opened:
+        with open_parquet(file.uri) as opened:
             _check_columns(file, table, opened.schema_arrow)
             sizes = [opened.metadata.row_group(n).num_rows for n in range(opened.num_row_groups)]
     except READ_ERRORS as error:
@@ -159,18 +158,10 @@ def _tasks(file: RawFile, table: Table) -> list[Task]:
     parts, start, size = [], 0, 0
     for number, count in enumerate(sizes):
         if size and size + count > _ROWS_PER_TASK:
-            parts.append(_task(file, start, number))
+            parts.append(file.part(start, number))
             start, size = number, 0
         size += count
-    return [*parts, _task(file, start, len(sizes))]
-
-
-def whole_file(file: RawFile) -> Task:
-    return _task(file, 0, -1)
-
-
-def _task(file: RawFile, start: int, stop: int) -> Task:
-    return Task(0, str(file.path.absolute()), file.name, file.format, file.day, start, stop)
+    return [*parts, file.part(start, len(sizes))]
 
 
 def _needed(table: Table, day: date | None) -> list[Column]:
@@ -218,7 +209,7 @@ def _shown(parts: Iterable[Any]) -> str:
 
 
 def _check_text_columns(file: RawFile, table: Table) -> None:
-    lines = read_lines(str(file.path))
+    lines = read_lines(file.uri)
     if file.format == "csv":
         if header := read_header(lines):
             _check_names(file, table, header)
