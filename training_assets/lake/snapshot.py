@@ -13,6 +13,7 @@ are known without opening any. Files of a lake before version 2 have neither; se
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -146,6 +147,11 @@ class Snapshot:
 
     def quarantine_path(self, day: date) -> str:
         return quarantine_path(day, self.run(day))
+
+
+def new_run() -> str:
+    """A name for a run, which all that it writes carries: 12 hexadecimal digits."""
+    return secrets.token_hex(6)
 
 
 def content_of(files: Sequence[DataFile]) -> str:

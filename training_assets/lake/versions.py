@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from deltalake.exceptions import CommitFailedError
 
@@ -38,8 +38,7 @@ class Version:
     days: tuple[date, ...]
 
 
-@dataclass(frozen=True)
-class Removed:
+class Removed(NamedTuple):
     """What a vacuum removed, or would remove."""
 
     files: int

@@ -138,9 +138,7 @@ def _missing_days(
         yield OutdatedDay(built.table.name, day, (reason,), False, inputs, obstacle)
 
 
-def looking_back(
-    settings: Settings, readers: Sequence[date], read: Sequence[date]
-) -> list[date]:
+def looking_back(settings: Settings, readers: Sequence[date], read: Sequence[date]) -> list[date]:
     """Those of the days of one table whose look-back has any of the days, in order, of another."""
     found = []
     for day in readers:
