@@ -102,7 +102,7 @@ def migrate() -> None:
 @click.command()
 @click.argument("query")
 def sql(query: str) -> None:
-    """Ask the tables with DuckDB: training-assets sql "select dt, count(*) from training_input …"."""
+    """Ask the tables with DuckDB: "select dt, count(*) from training_input group by dt"."""
     try:
         import duckdb
     except ImportError:

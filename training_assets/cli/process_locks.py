@@ -47,8 +47,8 @@ class Locks:
         except OSError as error:
             raise SettingsError(
                 f"{self.path}: the lock could not be taken ({error}); expected a folder that can "
-                "be written, on a file system with POSIX locks. Nothing was changed. Set DAGSTER_HOME "
-                "to such a folder, then run again."
+                "be written, on a file system with POSIX locks. Nothing was changed. Set "
+                "DAGSTER_HOME to such a folder, then run again."
             ) from error
 
 

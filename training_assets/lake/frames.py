@@ -1,4 +1,4 @@
-"""Published days as a DataFrame, read by the workers, so that an engine needs no store of its own."""
+"""Published days as a DataFrame, read by the workers: an engine needs no store of its own."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date

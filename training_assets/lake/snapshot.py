@@ -1,7 +1,7 @@
 """What a table holds at one version: its days, and the files of each.
 
     <lake>/<table>/_delta_log/…                                the log alone says what is published
-    <lake>/<table>/dt=D/part-00000-<hash>-<run>.parquet        never overwritten, a name never reused
+    <lake>/<table>/dt=D/part-00000-<hash>-<run>.parquet        no name is ever used again
     <lake>/<table>/_manifests/dt=D/<run>.json                  what the run built the day from
     <lake>/<table>/_quarantine/dt=D/<run>/source=clicks/…      rows that the day could not take
 

@@ -46,7 +46,7 @@ class Removed(NamedTuple):
 
 
 def list_versions(store: Store, table: str, limit: int | None = None) -> list[Version]:
-    """Commits of a table, newest first; those of the last 30 days, as long as the log keeps them."""
+    """Commits of a table, newest first, as far back as the log keeps them: 30 days."""
     found = open_delta(store, table)
     return [_version(entry) for entry in found.history(limit)] if found else []
 

@@ -54,7 +54,7 @@ class Outdated:
     def buildable(self, built: BuiltFrom) -> list[date]:
         """Out-of-date days of the table that can be built now, before anything else is.
 
-        A day waits for the same day of the table that it reads: of an old one it would be a mixture.
+        A day waits for the same day of what it reads: of an old one it would be a mixture.
         """
         waiting = {
             found.day

@@ -1,6 +1,6 @@
 """What the builds of all tables share: one pass over a range, files written by workers.
 
-raw ──read──> rows ──by day and part──> kernels ──> <lake>/<table>/dt=…/part-00000-<hash>-<run>.parquet
+raw ──read──> rows ──by day and part──> kernels ──> <lake>/<table>/dt=…/part-….parquet
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
