@@ -7,7 +7,14 @@ what lies where, ``publish.py`` how it gets there.
 from training_assets.lake.frames import read_days
 from training_assets.lake.lake import Lake, contiguous, day_range, days_in_words
 from training_assets.lake.publish import OTHERS, OVERTAKEN, PUBLISHED, UNCHANGED, NewDay, publish
-from training_assets.lake.snapshot import DataFile, Snapshot, content_of, new_run, quarantine_path
+from training_assets.lake.snapshot import (
+    DataFile,
+    Snapshot,
+    content_of,
+    new_run,
+    open_snapshot,
+    quarantine_path,
+)
 from training_assets.lake.store import Entry, Store, open_store
 from training_assets.lake.versions import Removed, Version, list_versions, restore, vacuum
 
@@ -30,6 +37,7 @@ __all__ = [
     "days_in_words",
     "list_versions",
     "new_run",
+    "open_snapshot",
     "open_store",
     "publish",
     "quarantine_path",
