@@ -8,6 +8,7 @@ Every table is partitioned by day. Settings and engine come from environment var
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -67,7 +68,9 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
 
 def first_partition(settings: Settings) -> str:
     """The configured start date, or an earlier first day of the raw data."""
-    days = [days[0] for table in RAW_TABLES.values() if (days := raw_days(settings.lake, table))]
+    days = [
+        days[0] for table in RAW_TABLES.values() if (days := raw_days(Path(settings.lake), table))
+    ]
     return str(min([settings.start_date, *days]))
 
 

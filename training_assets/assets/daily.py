@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import date
 from itertools import islice
+from pathlib import Path
 
 import dagster as dg
 
@@ -38,7 +39,7 @@ def daily_tables(
     def _daily_tables(context: dg.AssetExecutionContext, spark: SparkResource) -> Iterator[Event]:
         """Builds the selected tables; where only checks are selected, runs those."""
         days = [date.fromisoformat(key) for key in context.partition_keys]
-        lake = Lake(settings.lake)
+        lake = Lake(Path(settings.lake))
         wanted = {key.to_user_string() for key in context.selected_asset_keys}
         tables = [table for name, table in TABLES.items() if name in wanted]
         problems: list[str] = []

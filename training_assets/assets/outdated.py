@@ -6,6 +6,7 @@ known only when it is there, so the next table is looked at on a later tick.
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
@@ -51,7 +52,7 @@ def outdated_days_sensor(
         "says what was found. A state that was requested once is not requested again.",
     )
     def _sensor(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        lake = Lake(settings.lake)
+        lake = Lake(Path(settings.lake))
         found = find_outdated(Provenance(lake, settings))
         for late in found.days:
             context.log.info(f"{late.table} {late.day}: {'; '.join(late.reasons)}")

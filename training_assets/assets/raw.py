@@ -28,7 +28,7 @@ def raw_specs(settings: Settings) -> list[dg.AssetSpec]:
             "as Parquet, JSON lines or CSV, in one folder a day.",
             metadata={
                 "dagster/column_schema": column_schema(table),
-                "path": dg.MetadataValue.path(str(settings.lake.absolute() / "raw" / name)),
+                "path": dg.MetadataValue.path(f"{settings.lake}/raw/{name}"),
             },
             kinds={"parquet"},
         )

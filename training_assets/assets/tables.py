@@ -51,7 +51,7 @@ def table_specs(settings: Settings) -> list[dg.AssetSpec]:
             description=f"{descriptions[name]} One row is {table.grain}.",
             metadata={
                 "dagster/column_schema": column_schema(table),
-                "path": dg.MetadataValue.path(str(settings.lake.absolute() / name)),
+                "path": dg.MetadataValue.path(f"{settings.lake}/{name}"),
             },
             kinds={"pyspark", "parquet"},
         )

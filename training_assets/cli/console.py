@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -22,7 +23,7 @@ def as_text(cell: Any) -> str:
 
 
 def open_lake() -> Lake:
-    return Lake(Settings.from_env().lake.absolute())
+    return Lake(Path(Settings.from_env().lake))
 
 
 def yesterday() -> date:

@@ -1,6 +1,7 @@
 """What the workers run on whole columns: Arrow and NumPy; no engine, no Dagster.
 
-The transforms say the same in DataFrame terms; tests hold both against the brute-force reference.
+The assets run them over files, ``build_training_input`` over frames; tests hold both against the
+brute-force reference.
 
 May import schemas and errors. Begin with ``timelines.py``.
 """
@@ -12,6 +13,7 @@ from pyspark import cloudpickle
 from training_assets import errors, schemas
 from training_assets.kernels import (
     action_files,
+    customer_rows,
     day_files,
     histories,
     list_parquet,
@@ -37,6 +39,7 @@ _MODULES: tuple[ModuleType, ...] = (
     list_parquet,
     list_reader,
     training_rows,
+    customer_rows,
 )
 for _module in _MODULES:
     cloudpickle.register_pickle_by_value(_module)

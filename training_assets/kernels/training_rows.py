@@ -5,10 +5,10 @@ Histories are read as they were published, sorted by customer, and padded once e
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,10 @@ _ROWS_PER_GROUP: Final = 32_768
 _VALUES_PER_GROUP: Final = 2**25
 _USES_PER_ENTRY: Final = 8
 _LISTS: Final = ("action_items", "action_types")
+# The newest items and types of each of some sorted customers, at most so many; items have a
+# dictionary.
+Newest: TypeAlias = Callable[[Ints, int], tuple[JaggedLists, JaggedLists]]
+Columns: TypeAlias = list[pa.Array | SharedLists]
 RANKINGS_DDL: Final = (
     "dt date, part int, customer_id long, ranking_id string, "
     "impressions array<struct<item_id:int,is_order:boolean>>"
@@ -85,7 +89,7 @@ def write_training_rows(
     for day, part, rankings in grouped(batches):
         reader = HistoryReader(histories.get(day, ()))
         path = day_file(root, day, part)
-        rows = _write_file(path, _in_order(rankings), reader, history_length)
+        rows = _write_file(path, in_order_of_rows(rankings), reader, history_length)
         if rows:
             written.append((day, part, rows))
     yield written_batch(written)
@@ -178,43 +182,52 @@ class _Group(NamedTuple):
 
 
 def _write_file(path: Path, rankings: pa.Table, histories: HistoryReader, length: int) -> int:
-    customers, items = ints(rankings["customer_id"]), as_list(rankings["impressions"])
-    counts = np.diff(ints_of(items.offsets))
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
+    total = len(as_list(rankings["impressions"]).flatten())
     if not total:
         return 0
-    size = max(1, min(_ROWS_PER_GROUP, _VALUES_PER_GROUP // length))
     with (
         whole_file(path) as unfinished,
         ListParquetWriter(unfinished, TRAINING_INPUT.arrow_schema) as writer,
     ):
-        cuts = np.flatnonzero(np.diff((ends - 1) // size, prepend=-1))
-        for low, high in zip(cuts, [*cuts[1:], len(ends)], strict=True):
-            known, of_ranking = np.unique(customers[low:high], return_inverse=True)
-            newest, kinds = histories.newest(known, length)
-            ranking = np.repeat(np.arange(low, high), counts[low:high])
-            index = np.repeat(of_ranking, counts[low:high])
-            if not len(ranking):
-                continue
-            start = int(ends[low] - counts[low])
-            shown = items.values.slice(
-                items.offsets[0].as_py() + start, int(ends[high - 1]) - start
-            )
-            writer.write_group(
-                [
-                    pa.array(customers.take(ranking)),
-                    rankings["ranking_id"].take(ranking).combine_chunks(),
-                    shown.field("item_id"),
-                    shown.field("is_order").cast(pa.int32()),
-                    _padded(newest, index, length),
-                    SharedLists(kinds, index, length),
-                ]
-            )
+        for columns in row_groups(rankings, histories.newest, length, max_values=_VALUES_PER_GROUP):
+            writer.write_group(columns)
     return total
 
 
-def _in_order(rankings: pa.Table) -> pa.Table:
+def row_groups(
+    rankings: pa.Table, newest: Newest, length: int, *, max_values: int
+) -> Iterator[Columns]:
+    """The columns of ``training_input`` without ``dt``, for whole rankings of one day at a time.
+
+    ``rankings`` are in the order of the rows. A group has about ``max_values`` values of each
+    array, or one ranking.
+    """
+    customers, items = ints(rankings["customer_id"]), as_list(rankings["impressions"])
+    counts = np.diff(ints_of(items.offsets))
+    ends = np.cumsum(counts)
+    size = max(1, min(_ROWS_PER_GROUP, max_values // length))
+    cuts = np.flatnonzero(np.diff((ends - 1) // size, prepend=-1))
+    for low, high in zip(cuts, [*cuts[1:], len(ends)], strict=True):
+        known, of_ranking = np.unique(customers[low:high], return_inverse=True)
+        own_items, own_kinds = newest(known, length)
+        ranking = np.repeat(np.arange(low, high), counts[low:high])
+        index = np.repeat(of_ranking, counts[low:high])
+        if not len(ranking):
+            continue
+        start = int(ends[low] - counts[low])
+        shown = items.values.slice(items.offsets[0].as_py() + start, int(ends[high - 1]) - start)
+        yield [
+            pa.array(customers.take(ranking)),
+            rankings["ranking_id"].take(ranking).combine_chunks(),
+            shown.field("item_id"),
+            shown.field("is_order").cast(pa.int32()),
+            _padded(own_items, index, length),
+            SharedLists(own_kinds, index, length),
+        ]
+
+
+def in_order_of_rows(rankings: pa.Table) -> pa.Table:
+    """Rankings of one day by customer, ranking and, where it is the same twice, items."""
     # Without a name first; as a key of its own, because how to say so differs by version.
     named = rankings.append_column("named", pc.is_valid(rankings["ranking_id"]))
     keys = [(name, "ascending") for name in ("customer_id", "named", "ranking_id")]

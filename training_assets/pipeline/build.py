@@ -35,6 +35,7 @@ from training_assets.settings import Settings
 Progress = Callable[[str], None]
 
 _MAX_PASSES: Final = 3
+_LOCK_WAIT_SECONDS: Final = 3_600
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,7 @@ def build_days(
     where the lake cannot be written, and ``EngineError`` when the engine dies.
     """
     lost: set[date] = set()
-    with stage_days(
-        lake, days, wait_seconds=settings.lock_wait_seconds, progress=progress
-    ) as staging:
+    with stage_days(lake, days, wait_seconds=_LOCK_WAIT_SECONDS, progress=progress) as staging:
         build = Build(spark, lake, settings, staging, progress, Provenance(lake, settings))
         for table in (t for t in TABLES.values() if t in tables):
             # A history is of other days than the one whose actions failed, but training input
