@@ -12,6 +12,8 @@ from training_assets.errors import SchemaError
 from training_assets.schemas import Table
 
 _MICROS_PER_DAY: Final = 86_400_000_000
+# Of the years 1..9999, since 1970-01-01.
+_DAYS: Final = tuple((day - date(1970, 1, 1)).days for day in (date.min, date.max))
 _DAY: Final = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _DAY_LENGTH: Final = 10
 _FIELDS: Final = {"item_id": "int", "is_order": "boolean"}
@@ -25,7 +27,7 @@ def day_of(frame: DataFrame, name: str) -> Column:
         is_day = (F.length(name) == _DAY_LENGTH) & day.rlike(_DAY)
         day = F.when(is_day, day.try_cast("date"))
     day = day.cast("date")
-    return F.when(day.between(F.lit(date.min), F.lit(date.max)), day)
+    return F.when(F.unix_date(day).between(*_DAYS), day)
 
 
 def utc_time(frame: DataFrame, name: str) -> Column:
