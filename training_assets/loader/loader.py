@@ -212,8 +212,9 @@ class TrainingDays:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration continue where ``state`` was taken, in the versions of then.
 
-        Raises DayNotPublishedError where a vacuum has removed those, and SettingsError when the state is of other days, sizes or settings of the order,
-        since the very next batch would then not be the next one.
+        Raises DayNotPublishedError where a vacuum has removed those, and SettingsError when the
+        state is of other days, sizes or settings of the order, since the very next batch would
+        then not be the next one.
         """
         if state.get("version") != _STATE_VERSION:
             raise SettingsError(
