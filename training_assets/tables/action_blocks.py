@@ -79,9 +79,7 @@ def _day_files(lake: Lake, days: Iterable[date]) -> list[ActionFile]:
     return [ActionFile(uri, number_of(day)) for day in days for uri in published.uris(day)]
 
 
-def _blocks(
-    provenance: Provenance, days: Iterable[date], common: tuple[date, date]
-) -> list[Block]:
+def _blocks(provenance: Provenance, days: Iterable[date], common: tuple[date, date]) -> list[Block]:
     groups: dict[date, list[date]] = {}
     for day in sorted(days):
         first = date.fromordinal(day.toordinal() // _BLOCK_DAYS * _BLOCK_DAYS)
