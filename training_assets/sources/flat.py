@@ -25,6 +25,7 @@ from training_assets.lake import Lake
 from training_assets.lake.store import Store
 from training_assets.schemas import Table
 from training_assets.sources.columns import IGNORED_COLUMNS, Task
+from training_assets.sources.header import parts_of
 from training_assets.sources.rows import _judge_all, _Judged, _reject_rows
 
 FlatDays = Mapping[str, list[Any]]
@@ -40,8 +41,8 @@ def flat_days(lake: Lake, table: Table, task: Task, size: int, stamp: int | str)
     """By ISO day: [rows, hash of the rows] of the whole file; read once for its size and stamp.
 
     ``size`` and ``stamp``, its modification time in ns or its etag, are those from before it is
-    read, so that a file which changes meanwhile is read again next time. Raises ``RawDataError``
-    for one that cannot be read.
+    read, so that a file which changes meanwhile is read again next time. Raises as
+    ``header.parts_of``, and ``RawDataError`` where rows cannot be read.
     """
     key = [_VERSION, task.name, size, stamp]
     digest = hashlib.blake2b(task.name.encode(), digest_size=8).hexdigest()
@@ -67,6 +68,7 @@ def _read(table: Table, task: Task) -> dict[str, list[Any]]:
     rows: dict[date, int] = {}
     sums: dict[date, list[int]] = {}
     whole = task._replace(start=0, stop=-1)
+    parts_of(whole, table)
     for judged in _judge_all(whole, table, table.column_names):
         for day, (count, found) in _by_day(judged, table, whole).items():
             rows[day] = rows.get(day, 0) + count

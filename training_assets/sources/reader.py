@@ -1,46 +1,38 @@
 """Raw tables, from Parquet, JSON lines or CSV, with every row accounted for.
 
-Files are listed (``days.py``) and their columns checked here, before a job starts; they are
-parsed on the workers by one reader (``rows.py``) that is the same on every engine. A row that
+Files are listed (``days.py``) and their columns checked (``header.py``) before a job starts; they
+are parsed on the workers by one reader (``rows.py``) that is the same on every engine. A row that
 breaks a rule is never in ``read_valid`` and always in ``read_rejects``.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import pyarrow as pa
 from pyspark import cloudpickle
 from pyspark.sql import DataFrame, SparkSession
 
 from training_assets import errors, list_format, schemas
-from training_assets.errors import SchemaError
 from training_assets.lake import Lake
-from training_assets.schemas import QUARANTINE, Column, Table
+from training_assets.schemas import QUARANTINE, Table
 from training_assets.sources import columns, opening, parquet, rejects, rows, text
-from training_assets.sources.columns import IGNORED_COLUMNS, READ_ERRORS, Task, printable
+from training_assets.sources.columns import Task
 from training_assets.sources.days import SourceDays, files_of_days
+from training_assets.sources.header import parts_of
 from training_assets.sources.listing import RawFile, by_day, whole_file
-from training_assets.sources.opening import open_parquet
-from training_assets.sources.parquet import is_readable
-from training_assets.sources.rows import unreadable
-from training_assets.sources.text import json_parser, read_header, read_lines
 
 # Workers of a cluster have pyarrow but need not have this package.
 for _module in (rows, rejects, text, parquet, columns, opening, schemas, list_format, errors):
     cloudpickle.register_pickle_by_value(_module)
 
 _TASK_DDL: Final = "task int, uri string, name string, format string, day date, start int, stop int"
-_ROWS_PER_TASK: Final = 2_000_000
 _BYTES_PER_PARTITION: Final = 8 * 2**20
 _MIN_PARTITIONS: Final = 4
 _MAX_PARTITIONS: Final = 1000
-_MAX_NAMES: Final = 20
-_MAX_SHOWN: Final = 200
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -125,7 +117,11 @@ def find_raw_days(
     ``SchemaError`` for a wrong or missing column.
     """
     files = files_of_days(lake, table, days, known, allow_missing=allow_missing)
-    tasks = [task for group in _map(lambda file: _tasks(file, table), files) for task in group]
+    tasks = [
+        task
+        for group in _map(lambda file: parts_of(whole_file(file), table), files)
+        for task in group
+    ]
     numbered = tuple(task._replace(task=number) for number, task in enumerate(tasks))
     return RawDays(table, tuple(days), tuple(files), numbered)
 
@@ -142,90 +138,3 @@ def _map(function: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
         return [function(item) for item in items]
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(function, items))
-
-
-def _tasks(file: RawFile, table: Table) -> list[Task]:
-    """The file's parts, after a look at its columns."""
-    try:
-        if file.format != "parquet":
-            _check_text_columns(file, table)
-            return [whole_file(file)]
-        with open_parquet(file.uri) as opened:
-            _check_columns(file, table, opened.schema_arrow)
-            sizes = [opened.metadata.row_group(n).num_rows for n in range(opened.num_row_groups)]
-    except READ_ERRORS as error:
-        raise unreadable(file.name, file.format, error) from error
-    parts, start, size = [], 0, 0
-    for number, count in enumerate(sizes):
-        if size and size + count > _ROWS_PER_TASK:
-            parts.append(file.part(start, number))
-            start, size = number, 0
-        size += count
-    return [*parts, file.part(start, len(sizes))]
-
-
-def _needed(table: Table, day: date | None) -> list[Column]:
-    """Columns that a file must have; the folder stands in for the day column."""
-    return [
-        c
-        for c in table.columns
-        if not c.is_optional and not (c.name == table.day_column and day is not None)
-    ]
-
-
-def _check_columns(file: RawFile, table: Table, schema: pa.Schema) -> None:
-    found = {field.name: field.type for field in schema}
-    _check_names(file, table, schema.names)
-    for column in table.columns:
-        if column.name not in found or column.name in IGNORED_COLUMNS:
-            continue
-        if not is_readable(found[column.name], column.type):
-            raise SchemaError(
-                f"{table.name}.{column.name}: found {_shown([found[column.name]])} in {file.name}; "
-                f"expected {column.type}. Deliver the column with that type."
-            )
-
-
-def _check_names(file: RawFile, table: Table, found: list[str]) -> None:
-    for column in _needed(table, file.day):
-        if column.name not in found:
-            raise SchemaError(
-                f"{table.name}.{column.name}: the column is missing in {file.name}; expected "
-                f"{column.type}, found only {_shown(sorted(found)) or 'no columns'}. "
-                "Deliver it under that name."
-            )
-    for column in table.columns:
-        if found.count(column.name) > 1:
-            raise SchemaError(
-                f"{table.name}.{column.name}: the column stands {found.count(column.name)} times "
-                f"in {file.name}; expected it once. Remove or rename the others."
-            )
-
-
-def _shown(parts: Iterable[Any]) -> str:
-    """Names or types out of a file, fit for a message whatever they are."""
-    texts = (printable(str(part)) for part in islice(parts, _MAX_NAMES))
-    return ", ".join(f"{t[:_MAX_SHOWN]}…" if len(t) > _MAX_SHOWN else t for t in texts)
-
-
-def _check_text_columns(file: RawFile, table: Table) -> None:
-    lines = read_lines(file.uri)
-    if file.format == "csv":
-        if header := read_header(lines):
-            _check_names(file, table, header)
-        return
-    parse = json_parser()
-    needed = {column.name for column in _needed(table, file.day)}
-    found: set[str] | None = None
-    for line in lines:
-        try:
-            row = parse(line.decode())
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            found = row.keys() | (found or set())
-            if needed <= found:
-                return
-    # A writer may leave out what is null: only a name that no row has is missing.
-    if found is not None:
-        _check_names(file, table, sorted(found))
