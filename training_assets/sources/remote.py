@@ -9,7 +9,7 @@ from datetime import date
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from training_assets.lake.store import Entry, Store
+from training_assets.lake import Entry, Store
 from training_assets.schemas import Table
 from training_assets.sources.layout import has_flat_files, is_hidden, is_leftover
 from training_assets.sources.listing import DayFiles, Item, Listing, RawFile

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from training_assets.pipeline.stages import STAGES, Build
 
 from training_assets.checks import CHECKS, CheckResult, history
 from training_assets.lake import Lake, data_files
 from training_assets.pipeline import build_days, check_days
-from training_assets.pipeline.stages import STAGES, Build
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     TABLES,
