@@ -8,6 +8,8 @@
 | TRAINING_ASSETS_LOOKBACK_DAYS   | 365       | days per history; "none" is unlimited        |
 | TRAINING_ASSETS_MISSING_RAW     | error     | "empty" takes an absent raw day as empty     |
 | TRAINING_ASSETS_CHECK_CUSTOMERS | 1000      | customers a day; above, leakage is sampled   |
+| TRAINING_ASSETS_MIN_VALID_SHARE | 0.9       | valid rows of a source; a day below is kept  |
+|                                 |           | as it was                                    |
 | TRAINING_ASSETS_LOCK_WAIT       | 3600      | seconds to wait for a day that is being built|
 
 The engine has its own variables; see ``engine/resource.py``.
@@ -47,7 +49,8 @@ class Settings:
 
     ``history_length`` is in actions, ``lookback_days`` in days (None is unlimited),
     ``check_customers`` the number of customers per day up to which leakage is checked in full,
-    ``lock_wait_seconds`` how long a run waits for one that builds the same days (0: not at all).
+    ``lock_wait_seconds`` how long a run waits for one that builds the same days (0: not at all),
+    ``min_valid_share`` the share of a source's rows that must be valid for its day to be published.
     """
 
     lake: Path = Path("data/lake")
@@ -57,6 +60,7 @@ class Settings:
     missing_raw: Literal["error", "empty"] = "error"
     check_customers: int = 1_000
     lock_wait_seconds: int = 3_600
+    min_valid_share: float = 0.9
 
     def __post_init__(self) -> None:
         validate_window("settings", self.history_length, self.lookback_days)
@@ -69,6 +73,11 @@ class Settings:
             raise SettingsError(
                 f"settings: check_customers is {self.check_customers}; expected at least 1. "
                 f"Set {_PREFIX}CHECK_CUSTOMERS."
+            )
+        if not 0 <= self.min_valid_share <= 1:
+            raise SettingsError(
+                f"settings: min_valid_share is {self.min_valid_share}; expected 0 to 1. "
+                f"Set {_PREFIX}MIN_VALID_SHARE."
             )
         if self.lock_wait_seconds < 0:
             raise SettingsError(
@@ -95,6 +104,7 @@ class Settings:
             missing_raw=cast(Literal["error", "empty"], text("MISSING_RAW", "error")),
             check_customers=_parse_int("CHECK_CUSTOMERS", text("CHECK_CUSTOMERS", "1000")),
             lock_wait_seconds=_parse_int("LOCK_WAIT", text("LOCK_WAIT", "3600")),
+            min_valid_share=_parse_share("MIN_VALID_SHARE", text("MIN_VALID_SHARE", "0.9")),
         )
 
     def window_start(self, day: date) -> date | None:
@@ -110,6 +120,15 @@ def _parse_int(name: str, value: str) -> int:
     except ValueError:
         raise SettingsError(
             f"settings: {_PREFIX}{name} is {value!r}; expected a whole number. Correct it."
+        ) from None
+
+
+def _parse_share(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise SettingsError(
+            f"settings: {_PREFIX}{name} is {value!r}; expected a number from 0 to 1. Correct it."
         ) from None
 
 
