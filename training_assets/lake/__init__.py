@@ -4,22 +4,36 @@ May import list_format, schemas, settings and errors. Begin with ``lake.py``; ``
 what lies where, ``publish.py`` how it gets there.
 """
 
+from training_assets.lake.frames import read_days
 from training_assets.lake.lake import Lake, contiguous, day_range, days_in_words
-from training_assets.lake.publish import NewDay, publish
-from training_assets.lake.snapshot import DataFile, Snapshot, quarantine_path
+from training_assets.lake.publish import OTHERS, OVERTAKEN, PUBLISHED, UNCHANGED, NewDay, publish
+from training_assets.lake.snapshot import DataFile, Snapshot, content_of, new_run, quarantine_path
 from training_assets.lake.store import Entry, Store, open_store
+from training_assets.lake.versions import Removed, Version, list_versions, restore, vacuum
 
 __all__ = [
+    "OTHERS",
+    "OVERTAKEN",
+    "PUBLISHED",
+    "UNCHANGED",
     "DataFile",
     "Entry",
     "Lake",
     "NewDay",
+    "Removed",
     "Snapshot",
     "Store",
+    "Version",
+    "content_of",
     "contiguous",
     "day_range",
     "days_in_words",
+    "list_versions",
+    "new_run",
     "open_store",
     "publish",
     "quarantine_path",
+    "read_days",
+    "restore",
+    "vacuum",
 ]

@@ -1,7 +1,7 @@
 """What a table holds at one version: its days, and the files of each.
 
     <lake>/<table>/_delta_log/…                                the log alone says what is published
-    <lake>/<table>/dt=D/part-00000-<hash>-<run>.parquet        never overwritten, a name never reused
+    <lake>/<table>/dt=D/part-00000-<hash>-<run>.parquet        no name is ever used again
     <lake>/<table>/_manifests/dt=D/<run>.json                  what the run built the day from
     <lake>/<table>/_quarantine/dt=D/<run>/source=clicks/…      rows that the day could not take
 
@@ -13,6 +13,7 @@ are known without opening any. Files of a lake before version 2 have neither; se
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -112,19 +113,33 @@ class Snapshot:
 
         Raises ``ValidationError`` where the manifest is damaged or missing.
         """
-        path = self.manifest_path(day)
         try:
-            found = json.loads(self.store.read(path))
-            if isinstance(found, dict):
-                return found
-            problem = "it holds no object"
+            return self._parsed(day, self.store.read(self.manifest_path(day)))
         except FileNotFoundError:
-            problem = "it is missing"
+            raise self._damaged(day, "it is missing") from None
+
+    def manifests(self, days: Sequence[date]) -> dict[date, dict[str, Any]]:
+        """Those of many days at once; errors as of ``manifest``."""
+        try:
+            found = self.store.read_all([self.manifest_path(day) for day in days])
+        except FileNotFoundError:
+            return {day: self.manifest(day) for day in days}
+        return {day: self._parsed(day, data) for day, data in zip(days, found, strict=True)}
+
+    def _parsed(self, day: date, data: bytes) -> dict[str, Any]:
+        try:
+            found = json.loads(data)
         except ValueError as error:
-            problem = str(error)
-        raise ValidationError(
-            f"{self.table}: the manifest of {day} is damaged ({problem}: {path}); expected what the "
-            "day was built from. Materialize the day anew."
+            raise self._damaged(day, str(error)) from None
+        if not isinstance(found, dict):
+            raise self._damaged(day, "it holds no object")
+        return found
+
+    def _damaged(self, day: date, problem: str) -> ValidationError:
+        return ValidationError(
+            f"{self.table}: the manifest of {day} is damaged ({problem}: "
+            f"{self.manifest_path(day)}); expected what the day was built from. Materialize the "
+            "day anew."
         )
 
     def manifest_path(self, day: date) -> str:
@@ -132,6 +147,11 @@ class Snapshot:
 
     def quarantine_path(self, day: date) -> str:
         return quarantine_path(day, self.run(day))
+
+
+def new_run() -> str:
+    """A name for a run, which all that it writes carries: 12 hexadecimal digits."""
+    return secrets.token_hex(6)
 
 
 def content_of(files: Sequence[DataFile]) -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from deltalake.exceptions import CommitFailedError
 
@@ -38,8 +38,7 @@ class Version:
     days: tuple[date, ...]
 
 
-@dataclass(frozen=True)
-class Removed:
+class Removed(NamedTuple):
     """What a vacuum removed, or would remove."""
 
     files: int
@@ -47,7 +46,7 @@ class Removed:
 
 
 def list_versions(store: Store, table: str, limit: int | None = None) -> list[Version]:
-    """Commits of a table, newest first; those of the last 30 days, as long as the log keeps them."""
+    """Commits of a table, newest first, as far back as the log keeps them: 30 days."""
     found = open_delta(store, table)
     return [_version(entry) for entry in found.history(limit)] if found else []
 

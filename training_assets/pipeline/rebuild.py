@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from training_assets.errors import TrainingAssetsError
-from training_assets.lake import Lake
-from training_assets.provenance import Provenance, contiguous, find_outdated
-from training_assets.schemas import TABLES, Table
+from training_assets.lake import Lake, contiguous
+from training_assets.provenance import Provenance, find_outdated
 from training_assets.settings import Settings
+from training_assets.tables import BUILT_FROM, SPECS, TableSpec
 
-Build = Callable[[list[date], tuple[Table, ...]], bool]
+BuildDays = Callable[[list[date], tuple[TableSpec, ...]], bool]
 
 
 @dataclass
@@ -24,39 +24,38 @@ class Rebuilt:
     failed: dict[date, str] = field(default_factory=dict)
 
 
-def rebuild_outdated(lake: Lake, settings: Settings, build: Build) -> list[Rebuilt]:
+def rebuild_outdated(lake: Lake, settings: Settings, build: BuildDays) -> list[Rebuilt]:
     """Build exactly the out-of-date days, table by table; ``build`` takes consecutive days.
 
     Each table is looked at when those before it are done: only then is it known what they changed.
     """
     done = []
-    for table in TABLES.values():
-        found = find_outdated(Provenance(lake, settings))
-        result = Rebuilt(table.name)
-        for late in found.of(table):
+    for spec in SPECS.values():
+        before = Provenance(Lake(lake.store), settings)
+        found = find_outdated(before, BUILT_FROM)
+        result = Rebuilt(spec.name)
+        for late in found.of(spec.built_from):
             if late.obstacle:
                 result.failed[late.day] = late.obstacle
-        days = found.buildable(table)
-        before = {day: _content(lake, table, day) for day in days}
+        days = found.buildable(spec.built_from)
         for group in contiguous(days):
-            build(group, (table,))
-        after = Provenance(lake, settings)
+            build(group, (spec,))
+        after = before.again()
         for day in days:
-            if not after.is_current(table, day):
+            if not after.is_current(spec.built_from, day):
                 result.failed[day] = "it was not published; see above, or the run in the UI"
                 continue
             result.days.append(day)
-            if (content := _content(lake, table, day)) != before[day]:
+            if _content(after, spec, day) != _content(before, spec, day):
                 result.changed.append(day)
-                result.changed_bytes += content[1]
+                result.changed_bytes += int(after.manifest(spec.table, day).get("bytes", 0))
         done.append(result)
     return done
 
 
-def _content(lake: Lake, table: Table, day: date) -> tuple[str, int]:
-    """Hash and bytes of the published day; none of either where there is none."""
+def _content(provenance: Provenance, spec: TableSpec, day: date) -> str:
+    """Hash of the published day; none where there is none."""
     try:
-        manifest = Provenance(lake, Settings()).manifest(table, day)
+        return provenance.content(spec.table, day)
     except TrainingAssetsError:
-        return "", 0
-    return str(manifest.get("content")), int(manifest.get("bytes", 0))
+        return ""

@@ -1,38 +1,29 @@
 """What a day was built from, which days are out of date, and whom a late day touches.
 
-May import transforms, sources, lake and what is below them. Begin with ``provenance.py``.
+May import transforms, sources, lake and what is below them. Begin with ``declared.py``, then
+``provenance.py``.
 """
 
-from training_assets.provenance.affected_customers import changed_customers
+from training_assets.provenance.declared import BuiltFrom, Upstream
 from training_assets.provenance.outdated import (
     Outdated,
-    contiguous,
-    days_in_words,
+    OutdatedDay,
     find_outdated,
+    looking_back,
     outdated_day,
-    raw_action_days,
 )
-from training_assets.provenance.provenance import (
-    Inputs,
-    Provenance,
-    content_hash,
-    hash_of,
-    window_days,
-)
-from training_assets.provenance.upstream import Upstream
+from training_assets.provenance.provenance import Inputs, Provenance, hash_of, window_days
 
 __all__ = [
+    "BuiltFrom",
     "Inputs",
     "Outdated",
+    "OutdatedDay",
     "Provenance",
     "Upstream",
-    "changed_customers",
-    "content_hash",
-    "contiguous",
-    "days_in_words",
     "find_outdated",
     "hash_of",
+    "looking_back",
     "outdated_day",
-    "raw_action_days",
     "window_days",
 ]

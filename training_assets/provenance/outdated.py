@@ -11,23 +11,15 @@ known only after it. So days are rebuilt table by table, and looked at again bef
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, Final
 
 from training_assets.errors import TrainingAssetsError
-from training_assets.lake import Lake
+from training_assets.lake import days_in_words
+from training_assets.provenance.declared import BuiltFrom, Upstream
 from training_assets.provenance.provenance import CODE_VERSION, Inputs, Provenance, short, unpack
-from training_assets.schemas import (
-    ACTION_SOURCES,
-    CUSTOMER_HISTORY,
-    SCHEMA_VERSION,
-    TABLES,
-    TRAINING_INPUT,
-    UNIFIED_ACTIONS,
-    Table,
-)
+from training_assets.schemas import SCHEMA_VERSION
 from training_assets.settings import Settings
-from training_assets.sources import raw_days
 
 _MAX_NAMES: Final = 5
 
@@ -36,9 +28,9 @@ _MAX_NAMES: Final = 5
 class OutdatedDay:
     """A day of a table that would be built from other things now than it was.
 
-    ``is_published`` is False for a day of actions that was never built although published histories
-    look back to it. ``inputs`` is the hash of what it would be built from now, ``obstacle`` the
-    reason why it cannot be built now; one of the two is empty.
+    ``is_published`` is False for a day that was never built although published days of another
+    table look back to it. ``inputs`` is the hash of what it would be built from now, ``obstacle``
+    the reason why it cannot be built now; one of the two is empty.
     """
 
     table: str
@@ -56,131 +48,125 @@ class Outdated:
     days: tuple[OutdatedDay, ...]
     touched: Mapping[str, tuple[date, ...]]
 
-    def of(self, table: Table) -> list[OutdatedDay]:
-        return [found for found in self.days if found.table == table.name]
+    def of(self, built: BuiltFrom) -> list[OutdatedDay]:
+        return [found for found in self.days if found.table == built.table.name]
 
-    def buildable(self, table: Table) -> list[date]:
+    def buildable(self, built: BuiltFrom) -> list[date]:
         """Out-of-date days of the table that can be built now, before anything else is.
 
-        Training input waits for its history, because rows of an old one would be a mixture.
+        A day waits for the same day of what it reads: of an old one it would be a mixture.
         """
-        waiting: set[date] = set()
-        if table is TRAINING_INPUT:
-            waiting = {found.day for found in self.of(CUSTOMER_HISTORY)}
-        return [f.day for f in self.of(table) if not f.obstacle and f.day not in waiting]
+        waiting = {
+            found.day
+            for upstream in built.upstream
+            if upstream.window == "same day"
+            for found in self.of(upstream.of)
+        }
+        return [f.day for f in self.of(built) if not f.obstacle and f.day not in waiting]
 
 
 def find_outdated(
-    provenance: Provenance, first: date | None = None, last: date | None = None
+    provenance: Provenance,
+    tables: Sequence[BuiltFrom],
+    first: date | None = None,
+    last: date | None = None,
 ) -> Outdated:
     """Every out-of-date day from ``first`` to ``last``, in the order of tables and days."""
-    lake = provenance.lake
-    found = []
-    for table in TABLES.values():
-        days = [day for day in lake.days(table.name) if _is_within(day, first, last)]
-        provenance.look_ahead(table, days)
-        found += [late for day in days if (late := outdated_day(provenance, table, day))]
-    found += [late for late in _missing_days(provenance) if _is_within(late.day, first, last)]
-    order = list(TABLES)
-    ordered = tuple(sorted(found, key=lambda late: (order.index(late.table), late.day)))
-    return Outdated(ordered, _touched(provenance, ordered))
+    found: list[OutdatedDay] = []
+    for built in tables:
+        days = [d for d in provenance.lake.days(built.table.name) if _is_within(d, first, last)]
+        provenance.look_ahead(built, days)
+        own = [late for day in days if (late := outdated_day(provenance, built, day))]
+        missing = [
+            late
+            for reader in tables
+            for upstream in reader.upstream
+            if upstream.of == built and upstream.window == "look-back"
+            for late in _missing_days(provenance, upstream, reader)
+            if _is_within(late.day, first, last)
+        ]
+        found += sorted([*own, *missing], key=lambda late: late.day)
+    return Outdated(tuple(found), _touched(provenance, tables, found))
 
 
-def outdated_day(provenance: Provenance, table: Table, day: date) -> OutdatedDay | None:
+def outdated_day(provenance: Provenance, built: BuiltFrom, day: date) -> OutdatedDay | None:
     """What is known of a published day that is out of date; None for one that is current."""
     try:
-        recorded = provenance.manifest(table, day)
+        recorded = provenance.manifest(built.table, day)
         damage = ""
     except TrainingAssetsError as error:
         recorded, damage = {}, str(error)
     try:
-        now = provenance.inputs(table, day)
+        now = provenance.inputs(built, day)
         if recorded.get("inputs") == now.hash:
             return None
-        provenance.require_raw(table, day)
+        provenance.require_raw(built, day)
+        provenance.require_upstream(built, day)
     except TrainingAssetsError as error:
         reason = f"it cannot be built any more: {error}"
-        return OutdatedDay(table.name, day, (reason,), obstacle=str(error))
+        return OutdatedDay(built.table.name, day, (reason,), obstacle=str(error))
     reasons = [damage] if damage else _reasons(recorded, now)
-    return OutdatedDay(table.name, day, tuple(reasons), inputs=now.hash)
-
-
-def raw_action_days(lake: Lake, settings: Settings) -> list[date]:
-    """Days for which every source of actions that comes in folders has one, oldest first."""
-    present = [set(raw_days(lake.root, source)) for source in ACTION_SOURCES]
-    if settings.missing_raw == "empty":
-        return sorted(set.union(*present))
-    return sorted(set.intersection(*(p for p in present if p))) if any(present) else []
-
-
-def contiguous(days: Iterable[date]) -> list[list[date]]:
-    """Days in groups of consecutive ones, oldest first."""
-    groups: list[list[date]] = []
-    for day in sorted(days):
-        if groups and day - groups[-1][-1] == timedelta(days=1):
-            groups[-1].append(day)
-        else:
-            groups.append([day])
-    return groups
-
-
-def days_in_words(days: Iterable[date]) -> str:
-    """``2024-05-01, 2024-05-03..2024-05-05``."""
-    return ", ".join(
-        str(group[0]) if len(group) == 1 else f"{group[0]}..{group[-1]}"
-        for group in contiguous(days)
-    )
+    return OutdatedDay(built.table.name, day, tuple(reasons), inputs=now.hash)
 
 
 def _is_within(day: date, first: date | None, last: date | None) -> bool:
     return (first is None or day >= first) and (last is None or day <= last)
 
 
-def _missing_days(provenance: Provenance) -> Iterator[OutdatedDay]:
-    """Days of actions that were delivered, not built, and that published histories look back to."""
-    lake, settings = provenance.lake, provenance.settings
-    published = set(lake.days(UNIFIED_ACTIONS.name))
-    histories = lake.days(CUSTOMER_HISTORY.name)
-    for day in raw_action_days(lake, settings):
-        count = len(looking_back(settings, histories, [day]))
-        if day in published or not count:
+def _missing_days(
+    provenance: Provenance, upstream: Upstream, reader: BuiltFrom
+) -> Iterator[OutdatedDay]:
+    """Days that were delivered, not built, and that published days of ``reader`` look back to."""
+    built, lake = upstream.of, provenance.lake
+    published = lake.snapshot(upstream.name).files
+    readers = lake.days(reader.table.name)
+    sources = [provenance.source_days(source) for source in built.sources]
+    delivered = {d for source in sources for d in source.days if source.first and d >= source.first}
+    for day in sorted(delivered - published.keys()):
+        count = len(looking_back(provenance.settings, readers, [day]))
+        if not count:
             continue
         reason = (
-            f"not published, though its raw data is there and {count} histories look back to it"
+            f"not published, though its raw data is there and {count} days of "
+            f"{reader.table.name} look back to it"
         )
         inputs = obstacle = ""
         try:
-            inputs = provenance.inputs(UNIFIED_ACTIONS, day).hash
+            inputs = provenance.inputs(built, day).hash
         except TrainingAssetsError as error:
             obstacle = str(error)
-        yield OutdatedDay(UNIFIED_ACTIONS.name, day, (reason,), False, inputs, obstacle)
+        yield OutdatedDay(built.table.name, day, (reason,), False, inputs, obstacle)
 
 
-def looking_back(
-    settings: Settings, histories: Sequence[date], actions: Sequence[date]
-) -> list[date]:
-    """Those of the days of histories that read any of the days of actions, which are in order."""
+def looking_back(settings: Settings, readers: Sequence[date], read: Sequence[date]) -> list[date]:
+    """Those of the days of one table whose look-back has any of the days, in order, of another."""
     found = []
-    for day in histories:
+    for day in readers:
         start = settings.window_start(day)
-        place = 0 if start is None else bisect_left(actions, start)
-        if place < len(actions) and actions[place] < day:
+        place = 0 if start is None else bisect_left(read, start)
+        if place < len(read) and read[place] < day:
             found.append(day)
     return found
 
 
-def _touched(provenance: Provenance, found: Sequence[OutdatedDay]) -> dict[str, tuple[date, ...]]:
-    lake = provenance.lake
-    late = {name: {f.day for f in found if f.table == name} for name in TABLES}
-    rebuilt = sorted(f.day for f in found if f.table == UNIFIED_ACTIONS.name and not f.obstacle)
-    histories = lake.days(CUSTOMER_HISTORY.name)
-    read = set(looking_back(provenance.settings, histories, rebuilt))
-    changing = read | {f.day for f in found if f.table == CUSTOMER_HISTORY.name and not f.obstacle}
-    rows = changing & set(lake.days(TRAINING_INPUT.name))
-    return {
-        CUSTOMER_HISTORY.name: tuple(sorted(read - late[CUSTOMER_HISTORY.name])),
-        TRAINING_INPUT.name: tuple(sorted(rows - late[TRAINING_INPUT.name])),
-    }
+def _touched(
+    provenance: Provenance, tables: Sequence[BuiltFrom], found: Sequence[OutdatedDay]
+) -> dict[str, tuple[date, ...]]:
+    changing: dict[str, set[date]] = {}
+    touched = {}
+    for built in tables:
+        name, late = built.table.name, [f for f in found if f.table == built.table.name]
+        published, read = provenance.lake.days(built.table.name), set[date]()
+        for upstream in built.upstream:
+            changed = sorted(changing[upstream.name])
+            if upstream.window == "same day":
+                read |= set(changed) & set(published)
+            else:
+                read |= set(looking_back(provenance.settings, published, changed))
+        changing[name] = read | {f.day for f in late if not f.obstacle}
+        if built.upstream:
+            touched[name] = tuple(sorted(read - {f.day for f in late}))
+    return touched
 
 
 # --- why, in words --------------------------------------------------------------------------------
@@ -229,8 +215,8 @@ def _raw_reasons(before: Mapping[str, list[Any]], after: Mapping[str, list[Any]]
 
 
 def _is_file(entry: Sequence[Any]) -> bool:
-    # A flat file has a hash where a file of one day has its modification time.
-    return isinstance(entry[1], int)
+    # A flat file has a hash where a file of one day has its modification time, or an etag.
+    return isinstance(entry[1], int) or str(entry[1]).startswith('"')
 
 
 def _sizes(before: Sequence[Any], after: Sequence[Any]) -> str:

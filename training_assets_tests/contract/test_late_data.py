@@ -1,8 +1,8 @@
 """Late and corrected data on real lakes: what is reported, what is rebuilt, and that it is right.
 
-The lake is ``lakes.py``'s: 30 days of actions, five of impressions, look-back 20 days. Each change
-is made to the raw files of a copy; after the rebuild the copy must hold, row for row, what plain
-loops make of the changed raw files.
+The lake is ``support/lakes.py``'s: 30 days of actions, five of impressions, look-back 20 days. Each
+change is made to the raw files of a copy; after the rebuild the copy must hold, row for row, what
+plain loops make of the changed raw files.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Faults planted in files on disk: each fails exactly the check that speaks of it.
 
-The lake is ``lakes.py``'s, built once an engine and copied for each fault. All faults are planted
-on the third of its five published days; the day after it is checked along and must pass.
+The lake is ``support/lakes.py``'s, built once an engine and copied for each fault. All faults are
+planted on the third of its five published days; the day after it is checked along and must pass.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Small frames of the raw tables from literal rows, typed as ``schemas.py`` says."""
+"""Small frames of the raw tables from literal rows, typed as ``schemas`` says."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta

@@ -4,7 +4,7 @@ Each kind is planted by itself into a small lake whose days are published; see `
 Then EVE, which has the fault, and DAY, which has none, are built in one range, and it is measured
 what came of it:
 
-- published: the rows of every table are those of ``training_assets_tests/reference.py``, and each
+- published: the rows of every table are those of ``support/reference.py``, and each
   planted row that is not among them is in the quarantine, with its reason, file and content;
 - refused: an error names the file or folder and the problem, EVE is byte for byte what it was, and
   DAY is published. Only where it cannot be told to which day something belongs, DAY is refused too.

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from training_assets.errors import SchemaError
 from training_assets.kernels import day_files
-from training_assets.kernels.day_files import HistoryColumns, write_history_file
-from training_assets.kernels.lists import JaggedLists
+from training_assets.kernels.day_files import HistoryColumns, encoded_histories
 from training_assets.kernels.training_rows import HistoryReader
+from training_assets.list_format import JaggedLists
 
 Actions = list[tuple[int, int]]
 
@@ -62,7 +62,7 @@ def test_the_newest_of_histories_are_those_found_by_hand(
         for path, is_second in zip(paths, (False, True), strict=True):
             own = {c: histories[c] for c in sorted(histories)}
             own = {c: h for c, h in own.items() if (c >= first_of_second_file) == is_second}
-            write_history_file(path, [columns(own)] if own else [])
+            path.write_bytes(encoded_histories([columns(own)] if own else []))
     reader = HistoryReader([str(path) for path in paths])
     customers = sorted(wanted)
     half = max(1, len(customers) // 2)
@@ -75,6 +75,6 @@ def test_the_newest_of_histories_are_those_found_by_hand(
 
 def test_customers_out_of_order_are_named(tmp_path: Path) -> None:
     path = tmp_path / "part-00000.parquet"
-    write_history_file(path, [columns({7: [(1, 1)], 3: [(2, 1)]})])
+    path.write_bytes(encoded_histories([columns({7: [(1, 1)], 3: [(2, 1)]})]))
     with pytest.raises(SchemaError, match="customers of a day do not ascend"):
         HistoryReader([str(path)]).newest(np.array([3, 7]), 5)

@@ -1,89 +1,79 @@
-"""Reads back the jagged lists that ``list_parquet`` wrote, column by column.
+"""Reads back the jagged lists that ``ListParquetWriter`` wrote, column by column.
 
 A general reader walks through the levels of each value and looks each one up in the dictionary.
 Here a page becomes arrays as it lies there, and its dictionary indices stay indices:
 
     page = levels | bits per index | one bit-packed run of indices
 
-What another writer has written is left to Arrow.
+What another writer has written, or another version of this one, is left to Arrow.
 """
 
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.fs as pafs
 
-from training_assets.errors import SchemaError
-from training_assets.kernels.day_files import as_list
-from training_assets.kernels.list_parquet import (
-    CREATED_BY,
-    DATA_PAGE,
-    DICTIONARY_PAGE,
-    EMPTY,
-)
-from training_assets.kernels.lists import JaggedLists
-from training_assets.kernels.thrift import decode_struct, decode_varint
-from training_assets.kernels.timelines import Ints
+from training_assets.list_format.arrays import Ints, as_list
+from training_assets.list_format.errors import DamagedFileError
+from training_assets.list_format.lists import JaggedLists
+from training_assets.list_format.pages import EMPTY
+from training_assets.list_format.sealed import SealedParquet
+from training_assets.list_format.thrift import decode_struct, decode_varint
+from training_assets.list_format.writer import CREATED_BY, DATA_PAGE, DICTIONARY_PAGE
 
 # The four numbers of two bits that each byte holds.
 _QUADS: Final = (np.arange(256)[:, None] >> [0, 2, 4, 6] & 3).astype(np.uint8).view("<u4")[:, 0]
-_TYPE, _UNCOMPRESSED, _COMPRESSED, _DATA = 1, 2, 3, 5
+_TYPE, _UNCOMPRESSED, _COMPRESSED, _CRC, _DATA = 1, 2, 3, 4, 5
 
 
 class ListParquetReader:
-    """Row groups of scalar columns and of columns of lists."""
+    """Row groups of scalar columns and of columns of lists, of a sealed file or another one."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        self._file = pq.ParquetFile(path)
+    def __init__(self, place: str | Path, filesystem: pafs.FileSystem | None = None) -> None:
+        self._place = str(place)
+        self._file = SealedParquet(place, filesystem)
         self.metadata = self._file.metadata
+        # A version that is not known may write pages in another way.
+        self._is_ours = self.metadata.created_by == CREATED_BY
+
+    def load(self, group: int, *names: str) -> None:
+        """Fetch columns that are read next, all at once where it takes a request."""
+        self._file.load([group], names)
 
     def scalars(self, group: int, name: str) -> pa.ChunkedArray:
-        return self._file.read_row_group(group, columns=[name], use_threads=False)[name]
+        return self._file.read([name], [group], use_threads=False)[name]
 
     def lists(self, group: int, name: str) -> JaggedLists:
         """A column of lists without nulls; what Arrow had to read has no dictionary.
 
-        Raises ``SchemaError`` where a page is damaged.
+        Raises ``DamagedFileError`` where a page is damaged.
         """
+        chunk, content = self._file.chunk(group, name)
+        if not self._is_ours or not chunk.has_dictionary_page:
+            return self._by_arrow(group, name)
         try:
-            found = self._as_written(group, name)
-            return self._by_arrow(group, name) if found is None else found
+            # In a sealed file every byte of it has been verified.
+            pages = _pages(content, chunk.total_uncompressed_size, verify=not self._file.is_sealed)
+            dictionary, *data = pages
+            if data and all(page.is_jagged for page in data):
+                return _joined(np.frombuffer(dictionary.body, "<i4"), data)
         except (ValueError, LookupError, OSError, struct.error) as error:
-            if isinstance(error, OSError) and error.errno:
-                raise
-            raise SchemaError(
-                f"{self._path}: {name} of row group {group} is damaged ({error}); expected lists "
-                "as they were written. Publish the day again."
+            raise DamagedFileError.of(
+                self._place,
+                f"column {name} of row group {group} is damaged ({error})",
+                "lists as they were written",
             ) from error
-
-    def _as_written(self, group: int, name: str) -> JaggedLists | None:
-        chunk = self._chunk(group, name)
-        if self.metadata.created_by != CREATED_BY or not chunk.has_dictionary_page:
-            return None
-        dictionary, *pages = _pages(self._bytes(chunk), chunk.total_uncompressed_size)
-        if not pages or not all(page.is_jagged for page in pages):
-            return None
-        return _joined(np.frombuffer(dictionary.body, "<i4"), pages)
+        return self._by_arrow(group, name)
 
     def _by_arrow(self, group: int, name: str) -> JaggedLists:
         column = as_list(self.scalars(group, name))
         offsets = column.offsets.to_numpy().astype(np.int64)
         return JaggedLists(column.values.to_numpy()[offsets[0] : offsets[-1]], offsets - offsets[0])
-
-    def _bytes(self, chunk: pq.ColumnChunkMetaData) -> memoryview:
-        with self._path.open("rb") as file:
-            file.seek(chunk.dictionary_page_offset)
-            return memoryview(file.read(chunk.total_compressed_size))
-
-    def _chunk(self, group: int, name: str) -> pq.ColumnChunkMetaData:
-        columns = self.metadata.row_group(group)
-        paths = [columns.column(n).path_in_schema for n in range(columns.num_columns)]
-        return columns.column(next(n for n, p in enumerate(paths) if p.split(".")[0] == name))
 
 
 class _Page(NamedTuple):
@@ -94,11 +84,11 @@ class _Page(NamedTuple):
 
     @property
     def is_jagged(self) -> bool:
-        """Whether the repetition levels are one run of bits, as ``list_parquet`` writes them."""
+        """Whether the repetition levels are one run of bits, as ours writes them."""
         return bool(self.body[4] & 1)
 
 
-def _pages(chunk: memoryview, uncompressed: int) -> Iterator[_Page]:
+def _pages(chunk: memoryview, uncompressed: int, *, verify: bool) -> Iterator[_Page]:
     """The dictionary page and the data pages after it, ``uncompressed`` bytes at most."""
     codec, at = pa.Codec("zstd"), 0
     while at < len(chunk):
@@ -106,7 +96,10 @@ def _pages(chunk: memoryview, uncompressed: int) -> Iterator[_Page]:
         kind, size = header[_TYPE], header[_COMPRESSED]
         if kind not in (DATA_PAGE, DICTIONARY_PAGE) or header[_UNCOMPRESSED] > uncompressed:
             raise ValueError(f"a page of type {kind} and {header[_UNCOMPRESSED]} bytes")
-        body = codec.decompress(pa.py_buffer(chunk[at : at + size]), header[_UNCOMPRESSED])
+        content = chunk[at : at + size]
+        if verify and zlib.crc32(content) != header[_CRC] % 2**32:
+            raise ValueError(f"CRC {zlib.crc32(content):08x} of a page of CRC {header[_CRC]:08x}")
+        body = codec.decompress(pa.py_buffer(content), header[_UNCOMPRESSED])
         at += size
         yield _Page(memoryview(body), header[_DATA][1] if kind == DATA_PAGE else 0)
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from training_assets.kernels.timelines import Ints
+from training_assets.list_format.arrays import Ints
 
 _MAGIC: Final = 0xFD2FB528
 # Its size in four bytes, which is its window as well.

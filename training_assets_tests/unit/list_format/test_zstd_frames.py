@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training_assets.kernels.zstd_frames import MAX_ROW, MIN_ROW, frame, repeated, repeated_rows
+from training_assets.list_format.zstd_frames import MAX_ROW, MIN_ROW, frame, repeated, repeated_rows
 
 
 def read(content: bytes, size: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from training_assets.kernels.timelines import Ints, ranges
+from training_assets.list_format.arrays import Ints, padding_type, ranges
 
 _IDENTITY: Final = 2**12
 # To look up in a table is quicker than to search, where numbers are not too far apart.
@@ -117,7 +117,7 @@ class SharedLists:
         lists = self.lists
         if lists.dictionary is not None:
             return self
-        padding = np.array([self.padding], lists.values.dtype)
+        padding = np.array([self.padding], padding_type(lists.values, self.padding))
         dictionary, places = dictionary_of(np.append(padding, lists.values))
         encoded = JaggedLists(places[1:], lists.offsets, dictionary)
         return replace(self, lists=encoded, padding=int(places[0]))
