@@ -179,7 +179,7 @@ class SealedParquet:
             raise self._damage(group, number, f"CRC {found:08x}", f"CRC {expected:08x}")
 
     def _damage(
-        self, row_group: int, number: int, what: str, expected: str = "it within the file"
+        self, row_group: int, number: int, what: str, expected: str = "its bytes in the file"
     ) -> DamagedFileError:
         column = self._columns[number].partition(".")[0]
         where = f"column {column} of row group {row_group} is damaged ({what})"
