@@ -5,8 +5,8 @@ The error-level ones are run on every day that is written, and keep it from bein
 be run over published days at any time.
 
 May import list_format, lake, sources, engine and what is below them, and provenance for the check
-that asks it; imports nothing of what builds the tables. Begin with ``registry.py``, then
-``context.py``; the workers run ``files.py`` and what imports it.
+that asks it; imports nothing of what builds the tables. Begin with ``context.py``, then
+``run.py``; the workers run ``files.py``, ``facts.py`` and what compares.
 """
 
 from pyspark import cloudpickle
@@ -25,24 +25,72 @@ from training_assets.checks.context import (
     CheckContext,
     CheckOutcome,
     CheckResult,
+    Evaluate,
     Metric,
     Severity,
 )
-from training_assets.checks.metrics import HISTOGRAM_BINS, describe_days
-from training_assets.checks.registry import CHECKS
+from training_assets.checks.counts import (
+    check_action_counts,
+    check_customer_counts,
+    check_impression_counts,
+)
+from training_assets.checks.described import for_table
+from training_assets.checks.expectations import (
+    check_history_window,
+    check_valid_share,
+    check_volume,
+)
+from training_assets.checks.history import check_history_leakage, check_history_order
+from training_assets.checks.metrics import (
+    HISTOGRAM_BINS,
+    action_metrics,
+    history_metrics,
+    row_metrics,
+)
+from training_assets.checks.rows import (
+    check_rows_leakage,
+    check_rows_length,
+    check_rows_order,
+    check_rows_padding,
+)
 from training_assets.checks.run import run_checks
+from training_assets.checks.structure import (
+    check_history_length,
+    check_history_padding,
+    check_schema,
+)
+from training_assets.checks.up_to_date import up_to_date
 
 __all__ = [
-    "CHECKS",
     "HISTOGRAM_BINS",
     "Check",
     "CheckContext",
     "CheckOutcome",
     "CheckResult",
+    "Evaluate",
     "Metric",
     "Severity",
-    "describe_days",
+    "action_metrics",
+    "check_action_counts",
+    "check_customer_counts",
+    "check_history_leakage",
+    "check_history_length",
+    "check_history_order",
+    "check_history_padding",
+    "check_history_window",
+    "check_impression_counts",
+    "check_rows_leakage",
+    "check_rows_length",
+    "check_rows_order",
+    "check_rows_padding",
+    "check_schema",
+    "check_valid_share",
+    "check_volume",
+    "for_table",
+    "history_metrics",
+    "row_metrics",
     "run_checks",
+    "up_to_date",
 ]
 
 # Workers of a cluster have pyarrow and NumPy but need not have this package.

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -17,7 +16,7 @@ from training_assets.lake import DataFile, Lake, quarantine_path
 from training_assets.list_format import SealedParquet
 from training_assets.schemas import Table
 from training_assets.settings import Settings
-from training_assets.sources import RawDays, find_raw_days
+from training_assets.sources import RawDays, find_raw_days, source_days
 
 Metric = int | float | str
 Severity = Literal["error", "warn"]
@@ -54,32 +53,23 @@ class Check:
     table: str
     severity: Severity
     description: str
-    evaluate: "Callable[[CheckContext], Mapping[date, CheckOutcome]]"
+    evaluate: "Evaluate"
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What became of a check on a day; ``severity`` may be less than the check's."""
+    """What became of a check on a day; ``severity`` is the outcome's own, else the check's."""
 
     check: Check
     day: date
-    outcome: CheckOutcome
-
-    @property
-    def passed(self) -> bool:
-        return self.outcome.passed
-
-    @property
-    def metrics(self) -> Mapping[str, Metric]:
-        return self.outcome.metrics
-
-    @property
-    def message(self) -> str:
-        return self.outcome.message
+    passed: bool
+    metrics: Mapping[str, Metric]
+    message: str = ""
+    own_severity: Severity | None = None
 
     @property
     def severity(self) -> Severity:
-        return self.outcome.severity or self.check.severity
+        return self.own_severity or self.check.severity
 
 
 @dataclass(frozen=True)
@@ -173,8 +163,8 @@ class CheckContext:
         key = f"raw {table.name}"
         if key not in self.memo:
             allow = self.settings.missing_raw == "empty"
-            root = Path(self.lake.store.url)
-            self.memo[key] = find_raw_days(root, table, self.days, allow_missing=allow)
+            known = source_days(self.lake, table)
+            self.memo[key] = find_raw_days(self.lake, table, self.days, known, allow_missing=allow)
         found: RawDays = self.memo[key]
         return found
 
@@ -198,3 +188,6 @@ class CheckContext:
 def _num_rows(uri: str) -> int:
     with SealedParquet(uri) as parquet:
         return int(parquet.metadata.num_rows)
+
+
+Evaluate = Callable[[CheckContext], Mapping[date, CheckOutcome]]

@@ -3,7 +3,6 @@
 import statistics
 from collections.abc import Mapping
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Final
 
 from training_assets.checks.context import CheckContext, CheckOutcome, Metric, Severity
@@ -11,7 +10,7 @@ from training_assets.checks.counts import TYPE_OF, counts_by_type
 from training_assets.checks.structure import facts_of
 from training_assets.lake import day_range, days_in_words
 from training_assets.schemas import ACTION_SOURCES, ACTION_TYPES, UNIFIED_ACTIONS, Table
-from training_assets.sources import raw_days
+from training_assets.sources import source_days
 
 USUAL_VALID_SHARE: Final = 0.99
 _BASELINE_DAYS: Final = 7
@@ -102,9 +101,8 @@ def check_history_window(context: CheckContext) -> Mapping[date, CheckOutcome]:
     The window is taken to begin no earlier than the first day that the lake has any actions of.
     """
     published = set(context.lake.days(UNIFIED_ACTIONS.name))
-    root = Path(context.lake.store.url)
-    known = [day for source in ACTION_SOURCES for day in raw_days(root, source)]
-    begin = min([*known, *published], default=None)
+    begins = [first for s in ACTION_SOURCES if (first := source_days(context.lake, s).first)]
+    begin = min([*begins, *published], default=None)
     outcomes = {}
     for day in context.days:
         window = _window(day, begin, context.settings.lookback_days)

@@ -105,7 +105,7 @@ def _examine(file: File, table: Table, history_length: int) -> Facts:
                 facts = Facts(
                     file.day, file.uri, [], parquet.metadata.num_rows, parquet.num_row_groups
                 )
-                return _READ[table.name](facts, parquet, history_length)
+                return _READ.get(table.name, _nothing)(facts, parquet, history_length)
     except FileNotFoundError:
         problem = f"{file.name} is missing"
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -166,6 +166,10 @@ def _of_inputs(facts: Facts, parquet: SealedParquet, history_length: int) -> Fac
     return _with_customers(facts, [_distinct(rows["customer_id"])])._replace(
         rankings=len(rankings), positives=pc.sum(rows["is_order"]).as_py() or 0
     )
+
+
+def _nothing(facts: Facts, parquet: SealedParquet, history_length: int) -> Facts:
+    return facts
 
 
 _READ: Final[dict[str, Callable[[Facts, SealedParquet, int], Facts]]] = {

@@ -38,13 +38,13 @@ _EXAMPLES: Final = 3
 Batches = Iterator[pa.RecordBatch]
 
 
-def check_leakage(context: CheckContext) -> Mapping[date, CheckOutcome]:
+def check_history_leakage(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories that are not the newest eligible actions of their customer and day."""
     findings = _findings(context)
     return {day: _leakage_outcome(context, day, findings.get(day)) for day in context.days}
 
 
-def check_order_and_ties(context: CheckContext) -> Mapping[date, CheckOutcome]:
+def check_history_order(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories with the right actions in another order than the contract's."""
     outcomes = {}
     for day in context.days:

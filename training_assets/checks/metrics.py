@@ -17,12 +17,7 @@ from training_assets.checks.context import CheckContext
 from training_assets.checks.facts import Facts
 from training_assets.checks.files import distinct_rows
 from training_assets.checks.structure import facts_of
-from training_assets.schemas import (
-    ACTION_TYPES,
-    CUSTOMER_HISTORY,
-    TRAINING_INPUT,
-    UNIFIED_ACTIONS,
-)
+from training_assets.schemas import ACTION_TYPES, TRAINING_INPUT
 
 # Upper ends, in actions; the last bin is open.
 HISTOGRAM_BINS: Final = (0, 2, 5, 10, 20, 50, 100, 200, 500, 999)
@@ -30,19 +25,35 @@ HISTOGRAM_BINS: Final = (0, 2, 5, 10, 20, 50, 100, 200, 500, 999)
 Figures = dict[str, Any]
 
 
-def describe_days(context: CheckContext) -> dict[date, Figures]:
-    """Figures by day of the context's table."""
+def action_metrics(context: CheckContext) -> dict[date, Figures]:
+    """Of ``unified_actions``."""
+    return _described(context, _of_actions)
+
+
+def history_metrics(context: CheckContext) -> dict[date, Figures]:
+    """Of ``customer_history``."""
+    return _described(context, _of_histories)
+
+
+def row_metrics(context: CheckContext) -> dict[date, Figures]:
+    """Of ``training_input``."""
+    return _described(context, _of_rows)
+
+
+def _described(
+    context: CheckContext, describe: Callable[[Sequence[Facts]], Figures]
+) -> dict[date, Figures]:
     facts = facts_of(context)
     distinct = _count_distinct(context, [day for day in facts if _share_customers(facts[day])])
-    described = {}
-    for day, files in facts.items():
-        figures = _DESCRIBE[context.table.name](files) | distinct.get(day, {})
-        quarantined = {s.name: context.rejected_rows(s, day) for s in context.sources}
-        described[day] = figures | {"quarantined": quarantined}
-    return described
+    return {
+        day: describe(files)
+        | distinct.get(day, {})
+        | {"quarantined": {s.name: context.rejected_rows(s, day) for s in context.sources}}
+        for day, files in facts.items()
+    }
 
 
-def _unified_actions(files: Sequence[Facts]) -> Figures:
+def _of_actions(files: Sequence[Facts]) -> Figures:
     return {
         "rows": sum(file.rows for file in files),
         "customers": sum(file.customers for file in files),
@@ -50,7 +61,7 @@ def _unified_actions(files: Sequence[Facts]) -> Figures:
     }
 
 
-def _customer_history(files: Sequence[Facts]) -> Figures:
+def _of_histories(files: Sequence[Facts]) -> Figures:
     lengths = np.array([file.lengths for file in files], np.int64).sum(axis=0)
     rows = int(lengths.sum())
     figures = {"rows": rows, "customers": rows, "median_length": 0.0, **_types(files)}
@@ -71,20 +82,13 @@ def _customer_history(files: Sequence[Facts]) -> Figures:
     }
 
 
-def _training_input(files: Sequence[Facts]) -> Figures:
+def _of_rows(files: Sequence[Facts]) -> Figures:
     rows, positives = sum(f.rows for f in files), sum(f.positives for f in files)
     figures = {"rows": rows, "customers": sum(f.customers for f in files), "positives": positives}
     if not rows:
         return figures
     rankings = sum(f.rankings for f in files)
     return figures | {"rankings": rankings, "positives_rate": round(positives / rows, 6)}
-
-
-_DESCRIBE: Final[dict[str, Callable[[Sequence[Facts]], Figures]]] = {
-    UNIFIED_ACTIONS.name: _unified_actions,
-    CUSTOMER_HISTORY.name: _customer_history,
-    TRAINING_INPUT.name: _training_input,
-}
 
 
 def _types(files: Sequence[Facts]) -> Figures:

@@ -25,24 +25,24 @@ from training_assets.checks.structure import facts_of, outcomes_on_rows
 from training_assets.schemas import CUSTOMER_HISTORY
 
 
-def check_sequence_length(context: CheckContext) -> Mapping[date, CheckOutcome]:
+def check_rows_length(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows whose arrays are not exactly ``history_length`` long."""
     limit = context.settings.history_length
     return _outcomes(context, LENGTH, f"arrays that are not exactly {limit} long")
 
 
-def check_padding(context: CheckContext) -> Mapping[date, CheckOutcome]:
+def check_rows_padding(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows with zeros, nulls or unknown types before the padding, or anything else in it."""
     problem = "a zero, a null or an unknown type before the padding, or something else in it"
     return _outcomes(context, HOLES, problem)
 
 
-def check_leakage(context: CheckContext) -> Mapping[date, CheckOutcome]:
+def check_rows_leakage(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows that carry other actions than the history of their customer and day."""
     return _outcomes(context, WRONG, "other actions than the history of their customer and day")
 
 
-def check_order_and_ties(context: CheckContext) -> Mapping[date, CheckOutcome]:
+def check_rows_order(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows that carry the right actions in another order."""
     return _outcomes(context, MISORDERED, "the right actions in the wrong order")
 

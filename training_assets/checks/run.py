@@ -1,12 +1,11 @@
 """The one place that runs checks."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final
 
 from training_assets.checks.context import Check, CheckContext, CheckOutcome, CheckResult
-from training_assets.checks.registry import CHECKS
 from training_assets.engine import require_engine
 from training_assets.errors import TrainingAssetsError
 
@@ -14,24 +13,32 @@ from training_assets.errors import TrainingAssetsError
 _OURS: Final = re.compile(r"\b(?:DamagedFileError|SchemaError|RawDataError): (.*)")
 
 
-def run_checks(context: CheckContext, names: set[str] | None = None) -> Iterator[CheckResult]:
-    """All checks of the context's table on its days, or those of ``names``.
+def run_checks(
+    context: CheckContext, checks: Sequence[Check], names: set[str] | None = None
+) -> Iterator[CheckResult]:
+    """The checks of the context's table on its days, or those of ``names``.
 
     A day whose schema is wrong cannot be read as declared, so only that check speaks of it. A
     check that cannot be made on a day, whatever the engine says, has failed there.
     """
     readable = context
-    for check in CHECKS[context.table.name]:
+    for check in checks:
         outcomes = _evaluate(check, readable)
         if names is None or check.name in names:
             for day, outcome in sorted(outcomes.items()):
-                yield CheckResult(check, day, outcome)
+                yield _result(check, day, outcome)
         if check.name == "schema":
             good = [day for day, outcome in outcomes.items() if outcome.passed]
             if not good:
                 return
             if len(good) < len(context.days):
                 readable = context.of_days(good)
+
+
+def _result(check: Check, day: date, outcome: CheckOutcome) -> CheckResult:
+    return CheckResult(
+        check, day, outcome.passed, outcome.metrics, outcome.message, outcome.severity
+    )
 
 
 def _evaluate(check: Check, context: CheckContext) -> Mapping[date, CheckOutcome]:

@@ -21,7 +21,7 @@ def check_schema(context: CheckContext) -> Mapping[date, CheckOutcome]:
     return {day: _schema_outcome(day, facts) for day, facts in facts_of(context).items()}
 
 
-def check_sequence_length(context: CheckContext) -> Mapping[date, CheckOutcome]:
+def check_history_length(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories whose arrays differ in length, or are longer than ``history_length``."""
     limit = context.settings.history_length
     counts = {
@@ -31,7 +31,7 @@ def check_sequence_length(context: CheckContext) -> Mapping[date, CheckOutcome]:
     return outcomes_on_rows(counts, f"arrays that are not equal and within 0..{limit}")
 
 
-def check_padding(context: CheckContext) -> Mapping[date, CheckOutcome]:
+def check_history_padding(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories with a zero, a null or an unknown type in them."""
     counts = {
         day: (sum(f.rows for f in facts), sum(f.holes for f in facts))

@@ -1,12 +1,9 @@
-"""Which checks each table has, and what a failure of each means."""
+"""What a failure of each check means, and what to do about it."""
 
-from collections.abc import Callable, Mapping
-from datetime import date
 from typing import Final
 
-from training_assets.checks import counts, expectations, history, rows, structure, up_to_date
-from training_assets.checks.context import Check, CheckContext, CheckOutcome, Severity
-from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, UNIFIED_ACTIONS
+from training_assets.checks.context import Check, Evaluate, Severity
+from training_assets.schemas import TRAINING_INPUT, Table
 
 _REBUILD = "Materialize the day again; if it fails again, the code that builds it is at fault."
 
@@ -49,54 +46,13 @@ _OWN_DESCRIPTIONS: Final = {
 
 _WARNINGS: Final = ("history_window", "volume", "up_to_date")
 
-_Evaluate = Callable[[CheckContext], Mapping[date, CheckOutcome]]
+
+def for_table(table: Table, **evaluations: Evaluate) -> tuple[Check, ...]:
+    """The checks of a table, each under the name by which ``_DESCRIPTIONS`` describes it."""
+    return tuple(_check(name, table.name, evaluate) for name, evaluate in evaluations.items())
 
 
-def _check(name: str, table: str, evaluate: _Evaluate) -> Check:
+def _check(name: str, table: str, evaluate: Evaluate) -> Check:
     severity: Severity = "warn" if name in _WARNINGS else "error"
     description = _OWN_DESCRIPTIONS.get((table, name), _DESCRIPTIONS[name])
     return Check(name, table, severity, description, evaluate)
-
-
-def _checks(table: str, evaluations: Mapping[str, _Evaluate]) -> tuple[Check, ...]:
-    return tuple(_check(name, table, evaluate) for name, evaluate in evaluations.items())
-
-
-CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
-    UNIFIED_ACTIONS.name: _checks(
-        UNIFIED_ACTIONS.name,
-        {
-            "schema": structure.check_schema,
-            "row_counts": counts.check_action_counts,
-            "valid_share": expectations.check_valid_share,
-            "volume": expectations.check_volume,
-            "up_to_date": up_to_date.check_up_to_date,
-        },
-    ),
-    CUSTOMER_HISTORY.name: _checks(
-        CUSTOMER_HISTORY.name,
-        {
-            "schema": structure.check_schema,
-            "sequence_length": structure.check_sequence_length,
-            "padding": structure.check_padding,
-            "leakage": history.check_leakage,
-            "order_and_ties": history.check_order_and_ties,
-            "row_counts": counts.check_customer_counts,
-            "history_window": expectations.check_history_window,
-            "up_to_date": up_to_date.check_up_to_date,
-        },
-    ),
-    TRAINING_INPUT.name: _checks(
-        TRAINING_INPUT.name,
-        {
-            "schema": structure.check_schema,
-            "sequence_length": rows.check_sequence_length,
-            "padding": rows.check_padding,
-            "leakage": rows.check_leakage,
-            "order_and_ties": rows.check_order_and_ties,
-            "row_counts": counts.check_impression_counts,
-            "valid_share": expectations.check_valid_share,
-            "up_to_date": up_to_date.check_up_to_date,
-        },
-    ),
-}
