@@ -112,7 +112,7 @@ def sql(query: str) -> None:
         ) from None
     from deltalake import DeltaTable
 
-    from training_assets.lake.snapshot import delta_uri
+    from training_assets.lake.log import delta_uri
 
     lake, connection = open_lake(), duckdb.connect()
     for name in SPECS:

@@ -1,7 +1,7 @@
 """What the workers run on whole columns: Arrow and NumPy; no engine, no Dagster.
 
-Rows come in by Arrow batches, files go out under names of their own. Tests hold all of it against
-the brute-force reference.
+The assets run them over files, ``build_training_input`` over frames; tests hold both against the
+brute-force reference.
 
 May import list_format, schemas and errors. Begin with ``timelines.py``.
 """

@@ -7,6 +7,7 @@ what is in the files is ours to choose.
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -104,9 +105,9 @@ def unpublish(lake: Lake, table: str, day: date) -> None:
     lake.refresh()
 
 
-def path_of_files(lake: Lake, table: str, day: date) -> list[str]:
+def paths_of(lake: Lake, table: str, day: date) -> list[Path]:
     """Paths of the published files of a local lake, for damage in place."""
-    return lake.snapshot(table).uris(day)
+    return [Path(uri) for uri in lake.snapshot(table).uris(day)]
 
 
 def table_of(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
