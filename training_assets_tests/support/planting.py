@@ -76,7 +76,11 @@ def put_rejects(lake: Lake, table: Table, day: date, run: str, source: str, rows
 
 def rows_of(lake: Lake, table: str, day: date) -> pa.Table:
     """What is published, without the day."""
-    return pa.concat_tables(SealedParquet(uri).read() for uri in lake.snapshot(table).uris(day))
+    return read_rows(lake.snapshot(table).uris(day))
+
+
+def read_rows(paths: Iterable[str]) -> pa.Table:
+    return pa.concat_tables(SealedParquet(path).read() for path in paths)
 
 
 def replant(lake: Lake, table: str, day: date, rows: pa.Table) -> None:
