@@ -237,7 +237,7 @@ def write_histories(
 def compact(
     batches: Batches,
     files: Mapping[int, Sequence[ActionFile]],
-    root: str,
+    roots: Mapping[int, str],
     run: str,
     history_length: int,
 ) -> Iterator[pa.RecordBatch]:
@@ -245,7 +245,8 @@ def compact(
 
     A task is (first day of the block, part, customers from low to high). Of each customer the
     newest ``history_length`` of the block are kept: where the whole block counts for a history,
-    no other of its actions can be in it. Yields what ``WRITTEN_DDL`` says.
+    no other of its actions can be in it. ``files`` and ``roots`` (folders to write to) are by
+    block. Yields what ``WRITTEN_DDL`` says.
     """
     tasks = [task for batch in batches for task in batch.to_pylist()]
     written, readers = [], {}
@@ -258,6 +259,6 @@ def compact(
         kept = newest_per_group(in_order(actions), history_length, by_day=False)
         if len(kept):
             parquet = encoded_in_order(kept, keeps_day=True)
-            place = task["day"], task[PART]
+            root, place = roots[task["day"]], (task["day"], task[PART])
             written.append(write_part(root, run, *place, parquet, kept.customer))
     yield written_batch(written)

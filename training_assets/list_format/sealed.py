@@ -91,11 +91,15 @@ class SealedParquet:
         columns: Sequence[str] | None = None,
         row_groups: Iterable[int] | None = None,
         *,
+        read_dictionary: Sequence[str] = (),
         use_threads: bool = True,
     ) -> pa.Table:
-        """Columns (all) of row groups (all), as Arrow reads them."""
+        """Columns (all) of row groups (all), as Arrow reads them.
+
+        Columns of texts in ``read_dictionary`` stay encoded by a dictionary.
+        """
         groups = self._groups(row_groups)
-        with self._open(groups, columns) as parquet:
+        with self._open(groups, columns, read_dictionary) as parquet:
             return parquet.read_row_groups(groups, columns=columns, use_threads=use_threads)
 
     def iter_batches(
@@ -143,13 +147,17 @@ class SealedParquet:
 
     @contextmanager
     def _open(
-        self, groups: Sequence[int], columns: Sequence[str] | None
+        self,
+        groups: Sequence[int],
+        columns: Sequence[str] | None,
+        read_dictionary: Sequence[str] = (),
     ) -> Iterator[pq.ParquetFile]:
         content = self.load(groups, columns)
         with self._named_damage("it cannot be read"):
             yield pq.ParquetFile(
                 pa.BufferReader(content),
                 metadata=self.metadata,
+                read_dictionary=list(read_dictionary),
                 page_checksum_verification=not self.is_sealed,
             )
 
