@@ -39,6 +39,7 @@ from training_assets.list_format import (
     file_hash,
     open_writer,
     seal,
+    seal_parts,
 )
 from training_assets.list_format.writer import Values
 
@@ -102,9 +103,8 @@ def by_polars(frame: pl.DataFrame) -> bytes:
 
 def published(parquet: bytes) -> bytes:
     """What is added to each file: its seal, and the hash in its name."""
-    content = seal(parquet)
-    file_hash(content)
-    return content
+    sealed = seal_parts(parquet)
+    return sealed.end if sealed.hash else b""
 
 
 def list_writers(groups: list[list[Values]]) -> dict[str, Writer]:
@@ -207,7 +207,9 @@ def main() -> None:
             name: of_file(name, writers, readers, repeats, Path(folder))
             for name, (writers, readers) in files.items()
         }
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    )
     report = {
         "commit": commit.stdout.strip(),
         "cores": os.cpu_count(),

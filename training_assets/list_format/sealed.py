@@ -14,7 +14,7 @@ from training_assets.list_format.errors import DamagedFileError
 from training_assets.list_format.seal import (
     FileEnd,
     chunk_span,
-    is_sealed_name,
+    hash_in_name,
     read_footer,
     read_seal,
 )
@@ -54,8 +54,8 @@ class SealedParquet:
         self._file = LocalFile(path) if filesystem is None else RemoteFile(filesystem, path)
         with self._named_damage("its end is damaged"):
             end = FileEnd(self._file.size, self._file.tail, _TAIL)
-            is_sealed = is_sealed_name(PurePosixPath(path).name)
-            self._checksums = read_seal(end) if is_sealed else None
+            name = hash_in_name(PurePosixPath(path).name)
+            self._checksums = None if name is None else read_seal(end, name)
             self.metadata = read_footer(end)
         schema = self.metadata.schema
         self._columns = [schema.column(n).path for n in range(self.metadata.num_columns)]

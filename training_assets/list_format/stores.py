@@ -109,22 +109,23 @@ def _joined(spans: Sequence[Span]) -> list[Span]:
     return joined
 
 
-def write_file(place: str, content: Bytes) -> None:
+def write_file(place: str, *parts: Bytes) -> None:
     """Write a file; nobody sees a part of it, whoever else writes the same."""
     filesystem, path = locate(place)
     if filesystem is None:
-        _write_local(Path(path), content)
+        _write_local(Path(path), parts)
         return
     with filesystem.open_output_stream(path) as stream:
-        stream.write(content)
+        for part in parts:
+            stream.write(part)
 
 
-def _write_local(path: Path, content: Bytes) -> None:
+def _write_local(path: Path, parts: Sequence[Bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"_{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         with unfinished.open("wb") as file:
-            file.write(content)
+            file.writelines(memoryview(part) for part in parts)
             file.flush()
             _begin_to_sync(file)
         os.replace(unfinished, path)
