@@ -171,7 +171,7 @@ def of_file(
     written = measure(dict(writers), repeats)
     for writer, figures in written.items():
         figures["bytes"] = len(contents[writer])
-    read = measure({reader: lambda f=f: f(path) for reader, f in readers.items()}, 3 * repeats)
+    read = measure({reader: lambda f=f: f(path) for reader, f in readers.items()}, repeats)
     for title, rows in (("write", written), ("read", read)):
         for case, figures in rows.items():
             cpu, size = statistics.median(figures["cpu_s"]), figures.get("bytes", 0)
