@@ -10,15 +10,8 @@ from typing import Any, Final
 
 import dagster as dg
 
-from training_assets.lake import Lake
-from training_assets.provenance import (
-    Outdated,
-    Provenance,
-    contiguous,
-    days_in_words,
-    find_outdated,
-    hash_of,
-)
+from training_assets.lake import Lake, contiguous, days_in_words
+from training_assets.provenance import Outdated, Provenance, find_outdated, hash_of
 from training_assets.settings import Settings
 from training_assets.tables import BUILT_FROM, SPECS, TableSpec
 

@@ -92,10 +92,10 @@ def plan_run(provenance: Provenance, days: Sequence[date], *, force: bool) -> Pl
     ]
     if force or before:
         return Plan(tuple(before), tuple(days))
-    stale = {name: provenance.outdated(s.built_from, days) for name, s in SPECS.items()}
-    wanted = {day for found in stale.values() for day in found}
+    of_table = {name: provenance.outdated(s.built_from, days) for name, s in SPECS.items()}
+    wanted = {day for found in of_table.values() for day in found}
     for spec, _ in _look_backs(provenance, days):
-        if outdated := stale[spec.name]:
+        if outdated := of_table[spec.name]:
             # Later days read these; whether they differ is known only after the build.
             wanted |= {day for day in days if day > outdated[0]}
     return Plan((), tuple(sorted(wanted)))
