@@ -15,13 +15,12 @@ from typing import Any
 import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
+from training_assets.pipeline.stages import STAGES
 
 from training_assets.engine import spark_session
 from training_assets.errors import DayLockedError, EngineError
 from training_assets.lake import Lake, Locks, day_range
 from training_assets.pipeline import DayReport, build_days
-from training_assets.pipeline import build as build_module
-from training_assets.pipeline.stages import STAGES
 from training_assets.schemas import CUSTOMER_HISTORY, TABLES, UNIFIED_ACTIONS
 from training_assets.settings import Settings
 from training_assets_tests.support.frames import DAY, at, before, click, order, ranking
@@ -56,19 +55,16 @@ def staged(root: Path) -> list[Path]:
     return list((root / "_staging").iterdir())
 
 
-def test_an_abandoned_build_gives_its_days_back(
-    spark: SparkSession, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(build_module, "_LOCK_WAIT_SECONDS", 0)
+def test_an_abandoned_build_gives_its_days_back(spark: SparkSession, root: Path) -> None:
     put_raw(root)
     reports = build(spark, root)
     next(reports)
     with pytest.raises(DayLockedError, match=f"process {os.getpid()} on "):
-        next(build(spark, root, days=[DAY]))
+        next(build(spark, root, days=[DAY], lock_wait_seconds=0))
     del reports
     gc.collect()
     assert staged(root) == []
-    assert all(r.problem is None for r in build(spark, root, days=[DAY]))
+    assert all(r.problem is None for r in build(spark, root, days=[DAY], lock_wait_seconds=0))
 
 
 def test_a_run_that_is_overtaken_builds_from_what_is_published_now(
@@ -89,7 +85,7 @@ def test_a_run_that_is_overtaken_builds_from_what_is_published_now(
         stage(running, days)
         passes += 1
         if passes == 1:
-            list(build(spark, lake, [UNIFIED_ACTIONS], DAYS[:2]))
+            list(build(spark, lake, [UNIFIED_ACTIONS], DAYS[:2], lock_wait_seconds=0))
 
     monkeypatch.setitem(STAGES, CUSTOMER_HISTORY.name, overtaken)
     said: list[str] = []
