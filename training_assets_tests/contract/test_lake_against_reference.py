@@ -3,7 +3,7 @@
 import json
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -568,8 +568,8 @@ def test_actions_of_a_history_are_those_in_its_blocks(spark: SparkSession, copie
 # --- many tasks, files and row groups -------------------------------------------------------------
 
 
-def num_groups(folder: Path) -> list[int]:
-    return [pq.read_metadata(file).num_row_groups for file in sorted(folder.glob("*.parquet"))]
+def num_groups(uris: Iterable[str]) -> list[int]:
+    return [SealedParquet(uri).num_row_groups for uri in uris]
 
 
 @ONLY_SAIL
