@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
+from training_assets.pipeline.stages import STAGES, Build
 
 from training_assets.checks import CheckResult, history
 from training_assets.lake import Lake
