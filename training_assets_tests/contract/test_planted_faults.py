@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
-from training_assets.pipeline.stages import STAGES, Build
 
 from training_assets.checks import CheckResult, history
 from training_assets.lake import Lake
@@ -195,7 +194,7 @@ def _unreadable(table: str) -> list[Fault]:
             table,
             "schema",
             on_file(fill_with_the_day_after),
-            " is damaged (its bytes have the hash ",
+            " is damaged (it has the hash ",
             metrics,
         ),
         Fault(
