@@ -187,7 +187,7 @@ def test_an_unreadable_log_is_a_store_error_without_secrets(
     with pytest.raises(StoreError, match="unified_actions: the log under s3://") as raised:
         look(store)
     assert "a-wrong-secret" not in str(raised.value)
-    assert raised.value.__suppress_context__
+    assert raised.value.__context__ is None
 
 
 def test_versions_of_a_day_are_all_readable_while_it_is_replaced(store: Store) -> None:
