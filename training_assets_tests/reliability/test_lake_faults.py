@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 
@@ -59,7 +59,7 @@ class Faults:
         self.seen = 0
         self._lock = threading.Lock()
 
-    def __call__(self, method: str, path: str) -> Fault:
+    def __call__(self, method: str, path: str, headers: Mapping[str, str]) -> Fault:
         with self._lock:
             if method != self.method or self.part not in path:
                 return None
@@ -105,7 +105,7 @@ def test_a_commit_whose_answer_is_lost_and_whose_day_is_replaced_at_once_is_over
     new = write_days(store, [A], number=2, inputs="mine")
     is_done = threading.Event()
 
-    def then_another_run(method: str, path: str) -> Fault:
+    def then_another_run(method: str, path: str, headers: Mapping[str, str]) -> Fault:
         if method != "PUT" or "_delta_log" not in path or is_done.is_set():
             return None
         is_done.set()

@@ -1,11 +1,11 @@
 """A proxy between a client and the S3 server that loses answers, refuses, and cuts bodies.
 
-A fault is asked for each request: by its method and path, and answered by what to do with it.
+A rule is asked about each request, by its method, path and headers; it says what to do with it.
 """
 
 import http.client
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 # off in the middle. "refused": the connection breaks before the server is asked. A tuple: the
 # server does it, and this status is the answer.
 Fault = int | str | tuple[str, int] | None
-Rule = Callable[[str, str], Fault]
+Rule = Callable[[str, str, Mapping[str, str]], Fault]
 
 
 @contextmanager
@@ -43,7 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = self.fault_of(self.command, self.path)
+        fault = self.fault_of(self.command, self.path, self.headers)
         if isinstance(fault, int):
             return self._answer(fault, {}, f"<Error><Code>Fault{fault}</Code></Error>".encode())
         if fault == "refused":

@@ -73,7 +73,7 @@ def test_a_version_is_had_by_its_time(store: Store) -> None:
         open_snapshot(store, TABLE.name, start - timedelta(seconds=1))
 
 
-@pytest.mark.parametrize("version", [-1, 3, 10**6])
+@pytest.mark.parametrize("version", [-1, 3])
 def test_a_version_that_is_not_there_is_named(store: Store, version: int) -> None:
     publish_days(store, [A])
     with pytest.raises(DayNotPublishedError, match=f"version {version} cannot be read under"):
