@@ -53,7 +53,8 @@ def open_store(location: Location) -> Store:
             f"{', '.join(f'{name}://' for name in _SCHEMES)}. Correct TRAINING_ASSETS_LAKE."
         )
     _require_plain(scheme, found["rest"])
-    return RemoteStore(f"{scheme}://{found['rest'].rstrip('/')}")
+    # s3a is how Hadoop calls it; workers read with pyarrow, which does not know that name.
+    return RemoteStore(f"{scheme.replace('s3a', 's3')}://{found['rest'].rstrip('/')}")
 
 
 def _local(text: str) -> LocalStore:

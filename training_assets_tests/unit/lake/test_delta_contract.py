@@ -219,20 +219,30 @@ def test_a_full_vacuum_removes_what_nobody_published_once_it_is_old(local: Local
     assert data_names(local) == {f.name for f in (*young.files, *_files(local, A))}
 
 
-def test_a_commit_is_put_on_condition_that_there_is_none(
-    s3_server: S3Place, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_S3_ALLOW_UNSAFE_RENAME", "true"),
+        ("AWS_CONDITIONAL_PUT", "etag"),
+        ("AWS_COPY_IF_NOT_EXISTS", "multipart"),
+    ],
+)
+def test_a_commit_is_put_on_condition_that_there_is_none_whatever_the_environment_says(
+    s3_server: S3Place, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     store = open_store(f"{s3_server.new_url()}/unified_actions")
     publish_days(store, [A])
     puts: list[tuple[str, str | None]] = []
 
     def seen(method: str, path: str, headers: Mapping[str, str]) -> Fault:
-        if method == "PUT" and path.endswith(".json"):
+        if method == "PUT":
             puts.append((path, headers.get("If-None-Match")))
         return None
 
     with faulty_network(s3_server.port, seen) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv(name, value)
         delta = open_delta(store, TABLE.name)
         assert delta is not None
         assert commit(store, delta, [], {}) is None

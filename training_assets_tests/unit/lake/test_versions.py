@@ -53,6 +53,7 @@ def test_versions_say_when_and_by_which_run_what_was_published(store: Store) -> 
     publish_days(store, [C])
     newest, older, first = list_versions(store, TABLE.name)
     assert (newest.number, newest.run, newest.days) == (2, "test", (C,))
+    assert newest.operation == older.operation == "publish"
     assert (older.number, older.days) == (1, (A, B))
     assert (first.number, first.operation, first.days) == (0, "create table", ())
     assert start < first.at <= older.at <= newest.at < datetime.now(UTC) + timedelta(seconds=2)
