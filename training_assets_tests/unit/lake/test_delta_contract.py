@@ -118,7 +118,8 @@ def test_the_same_file_cannot_be_added_and_removed_in_one_commit(store: Store) -
 def test_what_is_said_about_a_commit_comes_back_with_its_history(store: Store) -> None:
     publish_days(store, [A])
     newest = DeltaTable(delta_uri(store)).history(1)[0]
-    assert json.loads(newest[COMMIT_KEY]) == {"run": "test", "days": [str(A)]}
+    said = {"operation": "publish", "run": "test", "days": [str(A)]}
+    assert json.loads(newest[COMMIT_KEY]) == said
     age = datetime.now(UTC).timestamp() - newest["timestamp"] / 1000
     assert -5 < age < 60
 
