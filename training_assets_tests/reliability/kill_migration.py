@@ -11,6 +11,8 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +22,22 @@ from training_assets.schemas import TABLES
 from training_assets_tests.support.old_lakes import TABLE_NAMES, write_old_lake
 from training_assets_tests.support.published_days import DAYS, numbers_of, rows_by_delta
 
-_EVERY = 3
+_EVERY = 7
 _EVENTS = ("open", "os.", "shutil.", "fcntl.")
 A, B = DAYS[:2]
 
 
 def main(folder: Path) -> None:
     step, outcomes, faults = 1, {"refused as old": 0, "readable": 0}, []
-    while True:
-        root = folder / "lake"
-        write_old_lake(root, [A, B])
-        if not _forked(lambda: _migrate_until(step, root)):
-            break
-        found = _forked_answer(lambda: _look_and_go_on(root), folder / "answer.json")
+    root, answer = folder / "lake", folder / "answer.json"
+    write_old_lake(root, [A, B])
+    while _forked(partial(_migrate_until, step, root)):
+        assert not _forked(partial(_look_and_go_on, root, answer))
+        found = json.loads(answer.read_text())
         outcomes[found["before"]] += 1
         faults += [f"step {step}: {fault}" for fault in found["faults"]]
         shutil.rmtree(root)
+        write_old_lake(root, [A, B])
         step += _EVERY
     print(json.dumps({"steps": step, "faults": faults, **outcomes}))
 
@@ -54,7 +56,7 @@ def _migrate_until(fatal: int, root: Path) -> None:
     migrate(root, list(TABLES.values()))
 
 
-def _look_and_go_on(root: Path) -> dict[str, Any]:
+def _look_and_go_on(root: Path, answer: Path) -> None:
     try:
         Lake.at(root).days("unified_actions")
         before = "readable"
@@ -62,7 +64,8 @@ def _look_and_go_on(root: Path) -> dict[str, Any]:
         before = "refused as old"
     faults = _faults(root) if before == "readable" else []
     migrate(root, list(TABLES.values()))
-    return {"before": before, "faults": [*faults, *_faults(root), *_left_of_old(root)]}
+    faults += [*_faults(root), *_left_of_old(root)]
+    answer.write_text(json.dumps({"before": before, "faults": faults}))
 
 
 def _faults(root: Path) -> list[str]:
@@ -88,7 +91,7 @@ def _left_of_old(root: Path) -> list[str]:
     return left + sorted({entry.name for entry in root.iterdir()} - set(TABLE_NAMES))
 
 
-def _forked(action: Any) -> bool:
+def _forked(action: Callable[[], None]) -> bool:
     """Whether the child that did it was killed."""
     child = os.fork()
     if not child:
@@ -98,11 +101,6 @@ def _forked(action: Any) -> bool:
     code = os.waitstatus_to_exitcode(status)
     assert code in (0, -signal.SIGKILL), code
     return code != 0
-
-
-def _forked_answer(action: Any, path: Path) -> Any:
-    assert not _forked(lambda: path.write_text(json.dumps(action())))
-    return json.loads(path.read_text())
 
 
 if __name__ == "__main__":

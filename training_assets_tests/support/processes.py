@@ -15,7 +15,7 @@ _SECONDS = 120
 
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training_assets_tests.support.published_days"])
+    context.set_forkserver_preload(["pytest", "training_assets_tests.support.rival_runs"])
     return context
 
 
@@ -33,6 +33,10 @@ def new_queue() -> Any:
 
 def new_event() -> Any:
     return _context().Event()
+
+
+def new_barrier(parties: int) -> Any:
+    return _context().Barrier(parties)
 
 
 def _run(

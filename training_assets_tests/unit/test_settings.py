@@ -114,6 +114,7 @@ def test_every_knob_is_read_from_its_variable() -> None:
         "MISSING_RAW": "empty",
         "LIST_FORMAT": "parquet",
         "KEEP_VERSIONS_DAYS": "0",
+        "MIN_VALID_SHARE": "0.5",
         "CHECK_CUSTOMERS": "5",
         "LOOKBACK_DAYS": "None",
     }
@@ -123,6 +124,7 @@ def test_every_knob_is_read_from_its_variable() -> None:
         missing_raw="empty",
         list_format="parquet",
         keep_versions_days=0,
+        min_valid_share=0.5,
         check_customers=5,
         lookback_days=None,
     )
@@ -136,6 +138,9 @@ def test_every_knob_is_read_from_its_variable() -> None:
         ("LIST_FORMAT", "Lists", "list_format is 'Lists'; expected 'lists' or 'parquet'"),
         ("KEEP_VERSIONS_DAYS", "-1", "keep_versions_days is -1; expected at least 0"),
         ("KEEP_VERSIONS_DAYS", "7d", "TRAINING_ASSETS_KEEP_VERSIONS_DAYS is '7d'; expected a whol"),
+        ("MIN_VALID_SHARE", "1.5", "min_valid_share is 1.5; expected 0 to 1"),
+        ("MIN_VALID_SHARE", "nan", "min_valid_share is nan; expected 0 to 1"),
+        ("MIN_VALID_SHARE", "90%", "TRAINING_ASSETS_MIN_VALID_SHARE is '90%'; expected a number"),
         ("CHECK_CUSTOMERS", "0", "check_customers is 0; expected at least 1"),
         ("LOOKBACK_DAYS", "1.5", "TRAINING_ASSETS_LOOKBACK_DAYS is '1.5'; expected a whole number"),
         ("START_DATE", "1.5.2024", "TRAINING_ASSETS_START_DATE is '1.5.2024'; expected a date"),
