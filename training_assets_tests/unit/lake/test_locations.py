@@ -67,7 +67,7 @@ def test_a_url_is_a_remote_store(url: str, expected: str | None) -> None:
         ("s3://shop/a#b", "the character '#'"),
         ("s3://shop/a%41", "the character '%'"),
         ("s3://shop/käse", "the character 'ä'"),
-        ("~nobody-has-this-name/lake", "cannot be expanded"),
+        ("~nobody-has-this-name/lake", "begins with a home that is not known"),
         ("", "the location is empty"),
         (" ", "the location is empty"),
     ],
