@@ -32,6 +32,7 @@ OTHERS: Final = "others"
 OVERTAKEN: Final = "overtaken"
 
 _MAX_TRIES: Final = 100
+_MAX_STUCK: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.01
 _LONGEST_PAUSE_SECONDS: Final = 0.5
 
@@ -119,7 +120,7 @@ def _commit_days(
     step: Callable[[str], None],
 ) -> dict[date, str]:
     outcomes: dict[date, str] = {}
-    pause = _FIRST_PAUSE_SECONDS
+    pause, version, n_stuck = _FIRST_PAUSE_SECONDS, -1, 0
     error: Exception | None = None
     for n_tried in range(_MAX_TRIES):
         step("open" if not n_tried else "read back")
@@ -133,7 +134,10 @@ def _commit_days(
         rest = {day: new for day, new in days.items() if day not in outcomes}
         if not rest:
             return outcomes
-        if error and not isinstance(error, CommitFailedError):
+        # A conflict at a version that stays the newest is none with another run.
+        n_stuck = n_stuck + 1 if now.version == version else 0
+        version = now.version
+        if error and (not isinstance(error, CommitFailedError) or n_stuck == _MAX_STUCK):
             raise error
         step("commit")
         error = _try_commit(store, delta, rest, now, commit_info)
