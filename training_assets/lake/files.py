@@ -11,6 +11,7 @@ are known without opening any. Files of a lake before version 2 have neither; se
 
 import hashlib
 import re
+import secrets
 from collections.abc import Sequence
 from datetime import date
 from typing import Final, NamedTuple
@@ -51,6 +52,11 @@ class DataFile(NamedTuple):
         """Of its bytes; of a migrated file, of its name and size."""
         found = _NAME.fullmatch(self.name.rpartition("/")[2])
         return found["hash"] if found else _digest([f"{self.name} {self.size}"])
+
+
+def new_run() -> str:
+    """A name for a run, which all that it writes carries: 12 hexadecimal digits."""
+    return secrets.token_hex(6)
 
 
 def run_of(path: str) -> str:

@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -72,19 +72,33 @@ class Snapshot:
 
         Raises ``ValidationError`` where the manifest is damaged or missing.
         """
-        path = self.manifest_path(day)
         try:
-            found = json.loads(self.store.read(path))
-            if isinstance(found, dict):
-                return found
-            problem = "it holds no object"
+            return self._parsed(day, self.store.read(self.manifest_path(day)))
         except FileNotFoundError:
-            problem = "it is missing"
+            raise self._damaged(day, "it is missing") from None
+
+    def manifests(self, days: Sequence[date]) -> dict[date, dict[str, Any]]:
+        """Those of many days at once; errors as of ``manifest``."""
+        try:
+            found = self.store.read_all([self.manifest_path(day) for day in days])
+        except FileNotFoundError:
+            return {day: self.manifest(day) for day in days}
+        return {day: self._parsed(day, data) for day, data in zip(days, found, strict=True)}
+
+    def _parsed(self, day: date, data: bytes) -> dict[str, Any]:
+        try:
+            found = json.loads(data)
         except ValueError as error:
-            problem = str(error)
-        raise ValidationError(
-            f"{self.table}: the manifest of {day} is damaged ({problem}: {path}); expected what "
-            "the day was built from. Materialize the day anew."
+            raise self._damaged(day, str(error)) from None
+        if not isinstance(found, dict):
+            raise self._damaged(day, "it holds no object")
+        return found
+
+    def _damaged(self, day: date, problem: str) -> ValidationError:
+        return ValidationError(
+            f"{self.table}: the manifest of {day} is damaged ({problem}: "
+            f"{self.manifest_path(day)}); expected what the day was built from. Materialize the "
+            "day anew."
         )
 
     def manifest_path(self, day: date) -> str:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -39,8 +39,7 @@ class Version:
     days: tuple[date, ...]
 
 
-@dataclass(frozen=True)
-class Removed:
+class Removed(NamedTuple):
     """What a vacuum removed, or would remove."""
 
     files: int
