@@ -26,10 +26,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError
-from training_assets.lake import Lake, day_range, days_in_words
+from training_assets.lake import Lake, contiguous, day_range, days_in_words
 from training_assets.provenance.declared import BuiltFrom, Upstream
 from training_assets.schemas import SCHEMA_VERSION, Table
 from training_assets.settings import Settings
@@ -65,9 +66,12 @@ class Inputs:
     raw: Mapping[str, Mapping[str, list[Any]]]
     upstream: Mapping[str, Mapping[date, str]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        upstream = {name: sorted(days.items()) for name, days in self.upstream.items()}
+        upstream = {
+            name: [(day.isoformat(), content) for day, content in sorted(days.items())]
+            for name, days in self.upstream.items()
+        }
         return hash_of([SCHEMA_VERSION, CODE_VERSION, self.settings, self.raw, upstream])
 
     def manifest(self) -> dict[str, Any]:
@@ -313,14 +317,10 @@ def pack(contents: Mapping[date, str]) -> dict[str, str]:
     Only the first eight digits of each are kept: {05-01: "aaaaaaaa…", 05-02: "bbbbbbbb…"} becomes
     {"2024-05-01": "aaaaaaaabbbbbbbb"}.
     """
-    packed: dict[str, str] = {}
-    first = last = None
-    for day in sorted(contents):
-        if first is None or last is None or day - last != timedelta(days=1):
-            first = day
-        last = day
-        packed[str(first)] = packed.get(str(first), "") + short(contents[day])
-    return packed
+    return {
+        str(group[0]): "".join(short(contents[day]) for day in group)
+        for group in contiguous(contents)
+    }
 
 
 def unpack(packed: Mapping[str, str]) -> dict[date, str]:
