@@ -180,7 +180,7 @@ def _try_commit(
         for file, bounds in zip(new.files, new.bounds, strict=True)
     ]
     removed = [remove_action(file) for day in days for file in now.files.get(day, ())]
-    info = {**commit_info, "days": [str(day) for day in sorted(days)]}
+    info = {"operation": "publish", **commit_info, "days": [str(day) for day in sorted(days)]}
     return commit(store, delta, [*added, *removed], info)
 
 

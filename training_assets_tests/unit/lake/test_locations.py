@@ -55,7 +55,7 @@ def test_a_url_is_a_remote_store(url: str, expected: str | None) -> None:
     ("location", "message"),
     [
         ("hdfs://shop/lake", "the scheme hdfs:// is unknown"),
-        ("s4://shop/lake", "the scheme s4:// is unknown"),
+        ("s3a://shop/lake", "the scheme s3a:// is unknown"),
         ("https://shop/lake", "the scheme https:// is unknown"),
         ("s3:/shop/lake", "s3: is not followed by //"),
         ("s3:shop/lake", "s3: is not followed by //"),
@@ -67,7 +67,7 @@ def test_a_url_is_a_remote_store(url: str, expected: str | None) -> None:
         ("s3://shop/a#b", "the character '#'"),
         ("s3://shop/a%41", "the character '%'"),
         ("s3://shop/käse", "the character 'ä'"),
-        ("~nobody-has-this-name/lake", "cannot be expanded"),
+        ("~nobody-has-this-name/lake", "begins with a home that is not known"),
         ("", "the location is empty"),
         (" ", "the location is empty"),
     ],
