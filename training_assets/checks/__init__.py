@@ -36,6 +36,7 @@ from training_assets.checks.history import check_history_leakage, check_history_
 from training_assets.checks.metrics import (
     HISTOGRAM_BINS,
     action_metrics,
+    count_rows,
     history_metrics,
     row_metrics,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "check_schema",
     "check_valid_share",
     "check_volume",
+    "count_rows",
     "for_table",
     "history_metrics",
     "row_metrics",
