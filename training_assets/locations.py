@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 from training_assets.errors import SettingsError
 
 SCHEMES: Final = ("s3", "gs", "az", "abfs", "abfss")
+# How Hadoop calls it; what reads and writes here does not know that name.
+_ALIASES: Final = {"s3a": "s3"}
 _URL: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 # The libraries that open a URL read other characters differently.
 _UNUSABLE: Final = re.compile(r"[^A-Za-z0-9._~/=+,;:@*!$&'()-]")
@@ -33,6 +35,7 @@ def canonical(location: str | os.PathLike[str], where: str = "store") -> str:
     if found is None:
         return _local(text, where)
     scheme = found["scheme"].lower()
+    scheme = _ALIASES.get(scheme, scheme)
     if scheme == "file":
         return os.path.abspath(unquote(urlsplit(text).path))
     if scheme not in SCHEMES:

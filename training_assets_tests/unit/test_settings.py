@@ -75,12 +75,16 @@ def test_store_is_left_as_it_is_written(scheme: str) -> None:
     assert Settings(lake=f"{scheme}://shop/a/lake//").lake == f"{scheme}://shop/a/lake"
 
 
+def test_the_name_of_hadoop_is_s3() -> None:
+    assert Settings(lake="s3a://shop/lake").lake == "s3://shop/lake"
+
+
 def test_account_of_an_azure_url_is_no_secret() -> None:
     url = "abfss://container@account.dfs.core.windows.net/lake"
     assert Settings(lake=url).lake == url
 
 
-@pytest.mark.parametrize("url", ["s4://shop/lake", "http://shop/lake", "s3a://shop/lake"])
+@pytest.mark.parametrize("url", ["s4://shop/lake", "http://shop/lake", "s3x://shop/lake"])
 def test_unknown_scheme_is_refused(url: str) -> None:
     scheme = url.partition("://")[0]
     with pytest.raises(SettingsError, match=rf"scheme {scheme}:// is unknown; expected a local"):
