@@ -100,6 +100,10 @@ def restore(
         restored.update(changed)
         info = {**commit_info, "operation": "restore", "days": [str(d) for d in changed]}
         error = _put_back(store, delta, old, now, changed, info)
+        if error is None:
+            # Not looked at again: another run may have published the days anew by now.
+            _require_files(store, old, restored)
+            return sorted(restored)
     reason = first_line(error) if error else "its log is gone"
     raise PublishError(
         f"{table}: version {version} could not be restored ({reason}); each day stands as it was. "
