@@ -17,6 +17,7 @@ FLOORS = (
     {"sources", "lake", "engine", "list_format", "sample"},
     {"transforms", "kernels", "provenance", "loader"},
     {"checks"},
+    {"tables"},
     {"pipeline"},
     {"assets"},
     {"definitions", "cli"},
