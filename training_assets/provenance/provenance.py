@@ -340,8 +340,10 @@ def short(content: str) -> str:
 def _incomplete(
     table: Table, upstream: Upstream, day: date, missing: Sequence[date]
 ) -> DayNotPublishedError:
+    count = "1 day" if len(missing) == 1 else f"{len(missing)} days"
+    verb = "is" if len(missing) == 1 else "are"
     return DayNotPublishedError(
-        f"{table.name}: {len(missing)} days of the look-back of {day} are not published in "
+        f"{table.name}: {count} of the look-back of {day} {verb} not published in "
         f"{upstream.name}: {days_in_words(missing)}; expected all of them, since histories would "
         f"lack their actions. Build {upstream.name} of these days, or set "
         "TRAINING_ASSETS_INCOMPLETE_WINDOW=warn to leave them out."
