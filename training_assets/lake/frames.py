@@ -2,20 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
-from pyspark import cloudpickle
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from training_assets import list_format
 from training_assets.lake.snapshot import Snapshot
 from training_assets.list_format import SealedParquet
 from training_assets.schemas import Table
 
-# Workers of a cluster have pyarrow but need not have this package.
-cloudpickle.register_pickle_by_value(list_format)
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 _FILES_DDL: Final = "number int, dt string, uri string"
 _MAX_TASKS: Final = 64
@@ -23,16 +20,21 @@ _ROWS_PER_BATCH: Final = 16_384
 
 
 def read_days(
-    spark: SparkSession,
+    spark: "SparkSession",
     snapshot: Snapshot,
     table: Table,
     days: Iterable[date],
     columns: Sequence[str] | None = None,
-) -> DataFrame:
+) -> "DataFrame":
     """Columns (all) of those of the days that are published, as ``schemas`` declares them.
 
     The files are those of the snapshot, whatever is published meanwhile.
     """
+    # Not at the top: what trains a model reads the lake without an engine.
+    from pyspark import cloudpickle
+
+    # Workers of a cluster have pyarrow but need not have this package.
+    cloudpickle.register_pickle_by_value(list_format)
     names = list(columns or table.column_names)
     declared = {column.name: column for column in table.columns}
     ddl = ", ".join(f"`{name}` {declared[name].type}" for name in names)
@@ -55,7 +57,6 @@ def read_days(
                 )
 
     rows = [(number, *file) for number, file in enumerate(files)]
-    frame = spark.createDataFrame(rows, _FILES_DDL).repartition(
-        min(len(rows), _MAX_TASKS), F.col("number")
-    )
+    tasks = min(len(rows), _MAX_TASKS)
+    frame = spark.createDataFrame(rows, _FILES_DDL).repartition(tasks, "number")
     return frame.mapInArrow(read, ddl)

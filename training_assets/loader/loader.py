@@ -15,6 +15,7 @@ from training_assets.loader.order import Order, Shuffle
 from training_assets.loader.published import AsOf, Location, Published
 from training_assets.loader.stream import Stream
 from training_assets.loader.vocabulary import Vocabulary
+from training_assets.schemas import CUSTOMER_HISTORY
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +109,8 @@ class TrainingDays:
     def _open(self, days: Iterable[date | str] | None) -> tuple[OpenDay, ...]:
         wanted = self._published.rows.days if days is None else list(days)
         dates = [date.fromisoformat(str(day)) for day in wanted]
-        self._published = self._published.fitting(dates)
+        if self._reading.source == CUSTOMER_HISTORY.name:
+            self._published = self._published.fitting(dates)
         return open_days(self._published, dates if days is not None else None, self._reading)
 
     @property

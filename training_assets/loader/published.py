@@ -165,7 +165,9 @@ class Published:
         A run commits histories first and rows afterwards, so the newest may already be newer.
         Returns itself where no version fits; ``open_for_reading`` says so by day.
         """
-        wanted = {day: c for day in days if (c := self._built_from(day))}
+        published = [day for day in days if day in self.rows.files]
+        manifests = self.rows.manifests(published)
+        wanted = {d: c for d, found in manifests.items() if (c := _built_from(found, d))}
         if self._fit(self.histories, wanted):
             return self
         store, newest = self.histories.store, self.histories.version
@@ -178,19 +180,18 @@ class Published:
                 return replace(self, histories=older)
         return self
 
-    def _built_from(self, day: date) -> str | None:
-        if day not in self.rows.files:
-            return None
-        upstream = self.rows.manifest(day).get("built_from", {}).get("upstream", {})
-        found = upstream.get(CUSTOMER_HISTORY.name, {}).get(str(day))
-        return str(found) if found else None
-
     @staticmethod
     def _fit(histories: Snapshot, wanted: Mapping[date, str]) -> bool:
         return all(
             day in histories.files and histories.content(day).startswith(content)
             for day, content in wanted.items()
         )
+
+
+def _built_from(manifest: Mapping[str, Any], day: date) -> str | None:
+    upstream = manifest.get("built_from", {}).get("upstream", {})
+    found = upstream.get(CUSTOMER_HISTORY.name, {}).get(str(day))
+    return str(found) if found else None
 
 
 def _parsed(as_of: AsOf | None) -> int | datetime | None:

@@ -139,7 +139,7 @@ def write_lake(lake: Location, days: Sequence[PlainDay], *, num_files: int = 1) 
     return lake
 
 
-def change_manifest(lake: Location, table: str, dt: date, **changes: Any) -> None:
+def change_manifest(lake: Location, table: str, dt: date, /, **changes: Any) -> None:
     """In place, as a hand would; ``settings`` are changed one by one."""
     snapshot = Lake.at(lake).snapshot(table)
     manifest = snapshot.manifest(dt)
