@@ -204,7 +204,7 @@ def _outcome(
         f"days {tally.published} were the new and the others the old one; ended "
         f"within {tally.slowest:.1f} s; the next run gave in {tally.repaired} of {tally.times} "
         f"cases exactly what an undisturbed one gives, and a vacuum removed the {tally.left} files "
-        "that no version named"
+        "that the newest version does not name"
     )
     if tally.hung:
         result = f"{tally.hung} hung for {_LONGEST_SECONDS:g} s; {result}"
