@@ -148,7 +148,7 @@ def daily(lake: Path, root: Path, lookback: int = 365) -> dict[str, Any]:
     for n in range(1, lookback + 1):
         place = f"unified_actions/dt={LAST - timedelta(days=n)}"
         shutil.copytree(lake / place, root / place, copy_function=os.link)
-    shutil.copytree(lake / "_compacted", root / "_compacted", copy_function=os.link)
+    shutil.copytree(lake / "_blocks", root / "_blocks", copy_function=os.link)
     environment = {
         **os.environ,
         "TRAINING_ASSETS_LAKE": str(root),
