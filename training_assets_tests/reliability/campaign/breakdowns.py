@@ -33,7 +33,8 @@ _BLOCK_BYTES: Final = 4096
 _SERVER_SECONDS: Final = 60.0
 _LONGEST_SECONDS: Final = 180.0
 _MIN_JAVA: Final = 17
-_FOLLOWS: Final = "was not built, because its history failed."
+_UNCAUGHT: Final = "uncaught"
+_FOLLOWS: Final = "was not built, because its customer_history failed."
 _DIED: Final = "engine: it died or cannot be reached any more"
 
 
@@ -58,10 +59,9 @@ class _Tally:
         problems = first or problems
         self.times += 1
         self.struck += bool(problems)
-        is_clear = all(says in problem for problem in problems)
-        self.clear += bool(problems) and is_clear
-        if not is_clear:
-            self.odd += [problem for problem in problems if says not in problem][:1]
+        unclear = [p for p in problems if says not in p or _UNCAUGHT in p]
+        self.clear += bool(problems) and not unclear
+        self.odd += unclear[:1]
         lost, torn = world.judge(root)
         self.lost_rows += lost
         self.torn_days += torn
@@ -138,7 +138,7 @@ def _problems(root: str, spark: Any) -> list[str]:
     except TrainingAssetsError as error:
         return [str(error)]
     except Exception as error:
-        return [f"{type(error).__name__}, uncaught"]
+        return [f"{_UNCAUGHT}: {type(error).__name__}"]
 
 
 def _fill(world: World, disk: Path, spark: Any, rng: random.Random, tally: _Tally) -> None:
@@ -173,7 +173,7 @@ def _fix(world: World, disk: Path, spark: Any, rng: random.Random, tally: _Tally
     def strike() -> None:
         if not ended.wait(rng.uniform(0, seconds)):
             laid_over.set()
-            # Laid over the lake: the file system itself cannot change while a file is being written.
+            # Laid over the lake: the file system itself cannot change while files are written.
             _mount("--bind", root, root)
             _mount("-o", "remount,bind,ro", root)
 
@@ -217,7 +217,7 @@ def _fail_store(
         told.recv()
         started = time.monotonic()
         told.send("go")
-        problems = told.recv()[1] if told.poll(_LONGEST_SECONDS) else ["it hung"]
+        problems = _told(told)
         tally.slowest = max(tally.slowest, time.monotonic() - started)
     tally.judge(world, root, problems, says)
     tally.repair(world, root, spark)
@@ -310,18 +310,22 @@ def _kill_java(world: World, root: str, spark: Any, after: float | None, tally: 
             for helper in helpers:
                 if "java" in helper.name():
                     helper.kill()
-        if told.poll(_LONGEST_SECONDS):
-            try:
-                _, problems = told.recv()
-            except EOFError:
-                problems = ["it ended without a word"]
-        else:
-            problems = [f"it hung for {_LONGEST_SECONDS:g} s"]
+        problems = _told(told)
         seconds = time.monotonic() - started
     # What Spark's own workers still write has a name that no version knows.
     psutil.wait_procs(helpers, _LONGEST_SECONDS)
     _settle(world, root, spark, problems, seconds, tally)
     return seconds
+
+
+def _told(told: Any) -> list[str]:
+    """The problems that a child tells, or that it tells none."""
+    if not told.poll(_LONGEST_SECONDS):
+        return [f"{_UNCAUGHT}: it hung for {_LONGEST_SECONDS:g} s"]
+    try:
+        return list(told.recv()[1])
+    except EOFError:
+        return [f"{_UNCAUGHT}: it ended without a word"]
 
 
 def _settle(
