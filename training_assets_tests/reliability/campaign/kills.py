@@ -5,6 +5,7 @@ A run that ends before its moment has come counts for nothing, and another one t
 
 import os
 import random
+import secrets
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -159,7 +160,8 @@ def _strike(
 ) -> _Tally:
     tally = _Tally(times=1)
     world.copy(root)
-    with child(root, engine) as (process, told):
+    log = world.between.parent / f"{secrets.token_hex(4)}.log"
+    with child(root, engine, log=log) as (process, told):
         told.recv()
         told.send("go")
         time.sleep(after)
@@ -173,6 +175,7 @@ def _strike(
             tally.hung += 1
             os.kill(process.pid, signal.SIGUSR1)
             time.sleep(1)
+            print(f"hung after {after:.2f} s:\n{log.read_text()}", flush=True)
             process.kill()
             process.join()
         tally.slowest = time.monotonic() - started
