@@ -166,7 +166,7 @@ def test_unknown_scheme_ends_in_one_sentence_and_makes_no_folder(
     done = CliRunner().invoke(main, ["run"])
     assert done.exit_code == 1
     assert re.fullmatch(
-        r"Error: settings: the scheme of the lake is s4://; expected .*\n", done.output
+        r"Error: settings: the scheme s4:// is unknown; expected .*\n", done.output
     )
     assert list(tmp_path.iterdir()) == []
 
