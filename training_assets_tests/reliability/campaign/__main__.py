@@ -5,8 +5,8 @@
         --campaign fuzz --fuzz-seconds 60
 
 Campaigns: bad_input (raw data of every bad kind), kills (processes killed at random moments),
-breakdowns (full and read-only disks, S3 servers that fail, engines that die), races (several runs at once), late_data
-(raw data that comes or changes late), fuzz (made-up files).
+breakdowns (full and read-only disks, S3 servers that fail, engines that die), races (several runs
+at once), late_data (raw data that comes or changes late), fuzz (made-up files).
 
 A campaign that is run by itself replaces its own rows only; those of the others are kept from
 benchmarks/results/reliability.json. Exit code 1 where a row was lost, a day was torn, or anything
