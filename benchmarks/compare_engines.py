@@ -31,12 +31,12 @@ ON_CLUSTER = ("cluster", "connect")
 
 def build(root: Path, first: date, last: date) -> dict[str, float]:
     """Seconds by step on the engine of the environment; runs in a process of its own."""
-    from training_assets.engine import SparkResource
+    from training_assets.engine.resource import SparkResource
     from training_assets.lake import Lake, day_range
     from training_assets.pipeline import build_days
-    from training_assets.raw import raw_days
     from training_assets.schemas import CLICKS, CUSTOMER_HISTORY, TABLES
     from training_assets.settings import Settings
+    from training_assets.sources import raw_days
 
     lake, settings = Lake(root), replace(Settings.from_env(), lake=root)
     days = day_range(first, last)
@@ -125,8 +125,8 @@ def main() -> None:
             expected = rows(roots[first], table)
             different = [engine for engine in others if rows(roots[engine], table) != expected]
             is_same &= not different
-            verdict = f"DIFFERENT on {', '.join(different)}" if different else "identical"
-            print(f"{table}: {len(expected):,} rows, {verdict}")
+            outcome = f"DIFFERENT on {', '.join(different)}" if different else "identical"
+            print(f"{table}: {len(expected):,} rows, {outcome}")
     sys.exit(not is_same)
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from contestants.measure import run_measured
+from baselines.measure import run_measured
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -149,7 +149,7 @@ def run(contestant: str, case: Case, lake: Path, out: Path, options: Any) -> dic
     script, *more = CONTESTANTS[contestant]
     first = LAST - timedelta(days=case.days - 1)
     span = ["--first", str(first), "--last", str(LAST), "--output", case.output]
-    command = [sys.executable, str(HERE / "contestants" / script), *more, *span]
+    command = [sys.executable, str(HERE / "baselines" / script), *more, *span]
     command += ["--lake", str(lake), "--out", str(out), "--threads", str(options.threads)]
     shutil.rmtree(out, ignore_errors=True)
     measured = run_measured(command, timeout=options.timeout)

@@ -3,7 +3,7 @@
     raw/* (external) ──> unified_actions ──> customer_history ──> training_input
 
 Every table is partitioned by day. Settings and engine come from environment variables; see
-``settings.py`` and ``engine.py``.
+``settings.py`` and ``engine/resource.py``.
 """
 
 import logging
@@ -12,13 +12,11 @@ from typing import Any
 
 import dagster as dg
 
-from training_assets.assets.daily import daily_tables
-from training_assets.assets.outdated import outdated_days_sensor
-from training_assets.assets.raw import raw_specs
-from training_assets.engine import SparkResource
-from training_assets.raw import raw_days
+from training_assets.assets import daily_tables, outdated_days_sensor, raw_specs
+from training_assets.engine.resource import SparkResource
 from training_assets.schemas import RAW_TABLES, TABLES
 from training_assets.settings import Settings
+from training_assets.sources import raw_days
 
 DAILY_JOB = "daily_training_input"
 BACKFILL_JOB = "backfill_training_input"

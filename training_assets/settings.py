@@ -10,7 +10,7 @@
 | TRAINING_ASSETS_CHECK_CUSTOMERS | 1000      | customers a day; above, leakage is sampled   |
 | TRAINING_ASSETS_LOCK_WAIT       | 3600      | seconds to wait for a day that is being built|
 
-The engine has its own variables; see ``engine.py``.
+The engine has its own variables; see ``engine/resource.py``.
 """
 
 import os

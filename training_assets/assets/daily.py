@@ -9,9 +9,13 @@ import dagster as dg
 from training_assets.assets.metadata import check_metadata, day_metadata
 from training_assets.assets.tables import check_specs, table_specs
 from training_assets.checks import CheckResult
-from training_assets.engine import SparkResource
+from training_assets.engine.resource import SparkResource
 from training_assets.lake import Lake
-from training_assets.pipeline import DayReport, build_days, check_days
+from training_assets.pipeline import (
+    DayReport,
+    build_days,
+    check_days,
+)
 from training_assets.schemas import TABLES
 from training_assets.settings import Settings
 
@@ -124,5 +128,5 @@ def _evaluation(result: CheckResult) -> dg.AssetCheckEvaluation:
         severity=severity,
         blocking=result.check.severity == "error",
         description=result.message or None,
-        metadata=check_metadata(result.figures, result.message),
+        metadata=check_metadata(result.metrics, result.message),
     )

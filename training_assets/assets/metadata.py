@@ -1,4 +1,4 @@
-"""Figures of a day as Dagster metadata: numbers that plot over partitions, and a histogram."""
+"""Metrics of a day as Dagster metadata: numbers that plot over partitions, and a histogram."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -7,8 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from training_assets.figures import HISTOGRAM_BINS
-from training_assets.pipeline import DayReport
+from training_assets.pipeline import HISTOGRAM_BINS, DayReport
 from training_assets.schemas import CUSTOMER_HISTORY, Table
 from training_assets.settings import Settings
 
@@ -35,14 +34,14 @@ def day_metadata(
 ) -> dict[str, Any]:
     """Metadata of one published day; seconds are those of the range, evenly over its days."""
     manifest = report.manifest
-    figures = dict(manifest["figures"])
-    rows = int(figures.pop("rows"))
-    histogram = figures.pop("length_histogram", None)
-    quarantined = figures.pop("quarantined", {})
+    metrics = dict(manifest["figures"])
+    rows = int(metrics.pop("rows"))
+    histogram = metrics.pop("length_histogram", None)
+    quarantined = metrics.pop("quarantined", {})
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": rows,
         "rows": rows,
-        **{name: value for name, value in sorted(figures.items()) if not name.startswith("num_")},
+        **{name: value for name, value in sorted(metrics.items()) if not name.startswith("num_")},
         **{f"quarantined_{source}": count for source, count in quarantined.items()},
         "bytes": manifest["bytes"],
         "files": manifest["files"],
@@ -81,6 +80,6 @@ def histogram_markdown(counts: list[int]) -> str:
     return f"![lengths](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})\n\n{pairs}"
 
 
-def check_metadata(figures: Mapping[str, Any], message: str) -> dict[str, Any]:
+def check_metadata(metrics: Mapping[str, Any], message: str) -> dict[str, Any]:
     """Metadata of one check on one day."""
-    return {**figures, **({"problem": message} if message else {})}
+    return {**metrics, **({"problem": message} if message else {})}

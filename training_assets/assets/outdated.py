@@ -10,9 +10,15 @@ from typing import Any, Final
 
 import dagster as dg
 
-from training_assets.freshness import Freshness, hash_of
 from training_assets.lake import Lake
-from training_assets.late import Outdated, contiguous, days_in_words, find_outdated
+from training_assets.provenance import (
+    Outdated,
+    Provenance,
+    contiguous,
+    days_in_words,
+    find_outdated,
+    hash_of,
+)
 from training_assets.schemas import TABLES, Table
 from training_assets.settings import Settings
 
@@ -46,7 +52,7 @@ def outdated_days_sensor(
     )
     def _sensor(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         lake = Lake(settings.lake)
-        found = find_outdated(Freshness(lake, settings))
+        found = find_outdated(Provenance(lake, settings))
         for late in found.days:
             context.log.info(f"{late.table} {late.day}: {'; '.join(late.reasons)}")
         if not found.days:

@@ -188,7 +188,7 @@ def published_days(location: Location | Lake, *, table: str = "training_input") 
 
 
 def open_day(lake: Lake, table: str, dt: date, *, columns: Sequence[str]) -> DayFiles:
-    """Manifest and footers of one day, checked against ``schemas.py`` before any row is read.
+    """Manifest and footers of one day, checked against ``schemas`` before any row is read.
 
     Raises DayNotPublishedError when the day has no manifest or fewer or more rows than its
     manifest says, SchemaError when one of ``columns`` is missing or has another type, or when

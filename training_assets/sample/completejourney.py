@@ -33,7 +33,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from training_assets.errors import RawDataError
-from training_assets.sample.laws import Ints, hash_uniform
+from training_assets.sample.distributions import Ints, hash_uniform
 from training_assets.sample.raw_days import Progress, SampleSummary, write_raw_day
 from training_assets.schemas import (
     ADD_TO_CARTS,
