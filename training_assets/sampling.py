@@ -117,9 +117,7 @@ def _rows(
 
 
 def _tagged(frame: DataFrame, part: Column, kind: int, number: Column) -> DataFrame:
-    return frame.select(
-        "dt", part.alias("slice"), number.alias("number"), F.col("item_id")
-    ).select(
+    return frame.select("dt", part.alias("slice"), number.alias("number"), F.col("item_id")).select(
         "dt",
         F.col("slice").cast("int").alias("slice"),
         F.lit(kind).cast("tinyint").alias("kind"),
