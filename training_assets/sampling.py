@@ -83,9 +83,10 @@ def sample_with_positives(
     _check(ratio, strategy)
     is_uniform = strategy == "uniform"
     for name, frame in (("positives", positives), ("seen", seen), ("candidates", candidates)):
-        ids = ("item_id",) if name == "candidates" else ("customer_id", "item_id")
-        weight = ("weight",) if name == "candidates" and not is_uniform else ()
-        _require_columns(name, frame, (*ids, *weight))
+        needed = ["item_id"] if name == "candidates" else ["customer_id", "item_id"]
+        _require_columns(name, frame, needed)
+    if not is_uniform:
+        _require_columns("candidates", candidates, ["item_id", "weight"])
     rows = _rows(positives, seen, candidates, is_uniform)
 
     def sample(batches: Any) -> Any:
@@ -139,7 +140,7 @@ def _check(ratio: int, strategy: str) -> None:
         )
 
 
-def _require_columns(name: str, frame: DataFrame, numbers: tuple[str, ...]) -> None:
+def _require_columns(name: str, frame: DataFrame, numbers: list[str]) -> None:
     found = {field.name: field.dataType for field in frame.schema.fields}
     for column in ("dt", *numbers):
         kind, expected = (T.DateType, "date") if column == "dt" else (T.IntegralType, "long")

@@ -7,6 +7,7 @@ sorted by day and kind as they come, and sampled when all are there, some custom
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -162,7 +163,7 @@ def _sort_in(batches: list[pa.RecordBatch], found: Blocks) -> None:
     order = np.argsort(small, kind="stable")
     columns = [table[name].to_numpy().take(order) for name in ("number", "item_id", "slice")]
     starts = np.flatnonzero(np.diff(small[order], prepend=-1, append=-1))
-    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+    for start, stop in pairwise(starts.tolist()):
         key = divmod(int(code[order[start]]), _NUM_KINDS)
         number, item, part = (column[start:stop] for column in columns)
         found[key].append((number, item, part))
@@ -200,7 +201,7 @@ def _only_found(customers: Int32Array, items: Int32Array) -> tuple[Int32Array, I
 
 
 def _finder(values: Int64Array) -> Any:
-    """What gives the place of each of some ids in ``values`` (ascending, distinct); -1: not there."""
+    """What gives the place of each id in ``values`` (ascending, distinct), or -1."""
     if not len(values):
         return lambda ids: np.full(len(ids), -1, np.int32)
     first, last = int(values[0]), int(values[-1])
@@ -226,7 +227,9 @@ def _chunks(
     cells.clear()
     chunk, row = np.divmod(customers, np.int32(min(rows, 2**31 - 1)))
     kind = np.int32 if rows * width < 2**31 else np.int64
-    cell = row.astype(kind) * kind(width) + items
+    cell: Array = row.astype(kind)
+    cell *= width
+    cell += items
     chunk = chunk.astype(np.min_scalar_type(num_chunks))
     order = np.argsort(chunk, kind="stable")
     cell = cell.take(order)

@@ -7,11 +7,13 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
+from training_assets import sampling
 from training_assets.errors import SchemaError, SettingsError, ValidationError
 from training_assets.features import sampling_draws
 from training_assets.features.sampling_draws import (
@@ -20,13 +22,20 @@ from training_assets.features.sampling_draws import (
     customer_keys,
     popularity_weights,
 )
+from training_assets.features.sampling_kernel import sample_rows
 from training_assets.sampling import sample_negatives, sample_with_positives
-
-from ..support.sampling_reference import negatives_of, reference_samples
+from training_assets_tests.support.sampling_reference import negatives_of, reference_samples
 
 DAY, NEXT = date(2024, 3, 1), date(2024, 3, 2)
 PAIRS = "dt date, customer_id long, item_id long"
 CANDIDATES = "dt date, item_id long, weight long"
+
+
+@pytest.fixture(autouse=True)
+def few_tasks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task of Spark costs more than these few rows."""
+    if request.node.get_closest_marker("spark"):
+        monkeypatch.setattr(sampling, "_TASKS", 4)
 
 
 def frames(
@@ -316,16 +325,17 @@ def test_a_customer_who_has_seen_nearly_all_of_many_items_gets_the_rest() -> Non
 
 
 def test_chunks_of_any_size_draw_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from training_assets.features.sampling_kernel import sample_rows
-
-    import pyarrow as pa
-
     positives, seen, candidates = shop()
     both = [(dt, 0, 0, w, i) for dt, i, w in candidates]
     both += [(dt, 0, kind, c, i) for kind, part in ((1, positives), (2, seen)) for dt, c, i in part]
     schema = pa.schema(
-        [("dt", pa.date32()), ("slice", pa.int32()), ("kind", pa.int8())]
-        + [("number", pa.int64()), ("item_id", pa.int64())]
+        {
+            "dt": pa.date32(),
+            "slice": pa.int32(),
+            "kind": pa.int8(),
+            "number": pa.int64(),
+            "item_id": pa.int64(),
+        }
     )
     columns = [pa.array(c, t) for c, t in zip(zip(*both, strict=True), schema.types, strict=True)]
     batch = pa.RecordBatch.from_arrays(columns, schema=schema)
