@@ -59,6 +59,12 @@ class Position:
         """Let the next iteration begin with batch ``num_done`` of ``epoch``."""
         self.cells[: _STATE + 1] = epoch, num_done, _STANDS
 
+    def skip_to(self, epoch: int) -> None:
+        """Let no epoch before ``epoch`` begin any more."""
+        next_epoch = self.epoch + int(self.cells[_STATE] != _STANDS)
+        if next_epoch < epoch:
+            self.resume(epoch, 0)
+
     def begin(self) -> tuple[int, int]:
         """Epoch and number of the batch that an iteration which begins now gives first."""
         if self.cells[_STATE] != _STANDS:

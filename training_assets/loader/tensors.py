@@ -61,6 +61,11 @@ class TensorBatches:
                 "since batches are gathered on the device. Leave one of them out."
             )
 
+    @property
+    def sampler(self) -> "EpochSampler":
+        """What Lightning tells which epoch begins."""
+        return EpochSampler(self._stream)
+
     def __len__(self) -> int:
         return self._stream.num_batches
 
@@ -119,6 +124,21 @@ class TensorBatches:
             self._device
         )
         return (free + cached) // 2
+
+
+class EpochSampler:
+    """Lets Lightning go on after the epochs that a checkpoint has seen.
+
+    From one of a whole epoch Lightning restores no position: it only says, as to any sampler,
+    which epoch begins. It says so to a loader that is further on by itself, too.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin no epoch before ``epoch``."""
+        self._stream.position.skip_to(epoch)
 
 
 class DeviceGather:

@@ -177,9 +177,11 @@ MOMENTS: dict[str, tuple[int, dict[str, int]]] = {
     "in the first epoch": (5, {"every_n_train_steps": 5}),
     "after the first epoch": (13, {"every_n_epochs": 1}),
     "in the second epoch": (18, {"every_n_train_steps": 18}),
-    # Any StatefulDataLoader loses an epoch in Lightning 2.6 when saved here.
     "at the last step of the first epoch": (13, {"every_n_train_steps": 13}),
 }
+
+
+NOT_KEPT = ("after the first epoch", "at the last step of the first epoch")
 
 
 @pytest.mark.parametrize("kind", LOADERS)
@@ -187,8 +189,8 @@ MOMENTS: dict[str, tuple[int, dict[str, int]]] = {
 def test_a_lightning_checkpoint_keeps_the_position(
     lake: Path, tmp_path: Path, kind: str, moment: str
 ) -> None:
-    if "last step" in moment and "Stateful" in kind:
-        pytest.skip("Lightning and torchdata, not this loader")
+    if "Stateful" in kind and moment in NOT_KEPT:
+        pytest.skip("Lightning 2.6 restores no state of any StatefulDataLoader from there")
     callbacks = pytest.importorskip("lightning.pytorch.callbacks")
     whole: list[Any] = []
     trainer(tmp_path, max_epochs=3, enable_checkpointing=False).fit(
@@ -217,6 +219,15 @@ def test_epochs_that_lightning_cuts_short_differ(lake: Path, tmp_path: Path) -> 
     options: Any = {"max_epochs": 3, "limit_train_batches": 2, "enable_checkpointing": False}
     trainer(tmp_path, **options).fit(module(seen), training_days(lake).tensors())
     assert seen == [batch for epoch in epochs(lake, 3) for batch in epoch[:2]]
+
+
+def test_another_trainer_goes_on_with_other_epochs(lake: Path, tmp_path: Path) -> None:
+    seen: list[Any] = []
+    days = training_days(lake)
+    for _ in range(3):
+        options: Any = {"max_epochs": 1, "enable_checkpointing": False}
+        trainer(tmp_path, **options).fit(module(seen), days.tensors())
+    assert seen == [batch for epoch in epochs(lake, 3) for batch in epoch]
 
 
 def test_states_are_plain_values(lake: Path) -> None:
