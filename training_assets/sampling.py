@@ -56,7 +56,7 @@ def sample_negatives(
     day (uniform: 1 / their number), null for positives. Rows with a null id or day do not count.
 
     Nothing is computed here: the result is as lazy as its inputs. A task holds its share of
-    ``seen`` in memory, at about 40 bytes a row.
+    ``seen`` in memory, at about 60 bytes a row.
 
     Raises SettingsError for ratio and strategy, SchemaError for missing or mistyped columns.
     """

@@ -47,6 +47,8 @@ _SAMPLES: Final = pa.schema(
 _NUM_KINDS: Final = 3
 # Rows that are sorted by day and kind at once.
 _BLOCK_ROWS: Final = 2**19
+# Rows of a day and kind mostly come together; runs of fewer rows than this are sorted first.
+_ROWS_PER_RUN: Final = 256
 # Up to this range of ids a table finds them, which is ten times as fast as a search.
 _MAX_TABLE: Final = 2**24
 
@@ -158,13 +160,17 @@ def _sort_in(batches: list[pa.RecordBatch], found: Blocks) -> None:
     table = pa.Table.from_batches(batches).combine_chunks()
     days = table["dt"].chunk(0).view(pa.int32()).to_numpy().astype(np.int64)
     code = days * _NUM_KINDS + table["kind"].to_numpy()
-    low = int(code.min())
-    small = (code - low).astype(np.min_scalar_type(int(code.max()) - low))
-    order = np.argsort(small, kind="stable")
-    columns = [table[name].to_numpy().take(order) for name in ("number", "item_id", "slice")]
-    starts = np.flatnonzero(np.diff(small[order], prepend=-1, append=-1))
+    columns = [table[name].to_numpy() for name in ("number", "item_id", "slice")]
+    starts = np.flatnonzero(np.diff(code, prepend=-1, append=-1))
+    if len(starts) * _ROWS_PER_RUN > len(code):
+        low = int(code.min())
+        small = (code - low).astype(np.min_scalar_type(int(code.max()) - low))
+        order = np.argsort(small, kind="stable")
+        code = code.take(order)
+        columns = [column.take(order) for column in columns]
+        starts = np.flatnonzero(np.diff(code, prepend=-1, append=-1))
     for start, stop in pairwise(starts.tolist()):
-        key = divmod(int(code[order[start]]), _NUM_KINDS)
+        key = divmod(int(code[start]), _NUM_KINDS)
         number, item, part = (column[start:stop] for column in columns)
         found[key].append((number, item, part))
 
@@ -221,21 +227,26 @@ def _chunks(
     cells: list[tuple[Int32Array, Int32Array]], positives: Positives, candidates: Candidates
 ) -> Iterator[tuple[int, Int64Array]]:
     """Per chunk of customers where it starts and its seen cells: ascending, each once."""
-    rows, width = candidates.rows_per_chunk, len(candidates.items)
-    num_chunks = -(-len(positives.customers) // rows)
-    customers, items = (np.concatenate([part[n] for part in cells]) for n in range(2))
-    cells.clear()
-    chunk, row = np.divmod(customers, np.int32(min(rows, 2**31 - 1)))
-    kind = np.int32 if rows * width < 2**31 else np.int64
-    cell: Array = row.astype(kind)
-    cell *= width
-    cell += items
-    chunk = chunk.astype(np.min_scalar_type(num_chunks))
-    order = np.argsort(chunk, kind="stable")
-    cell = cell.take(order)
-    ends = np.cumsum(np.bincount(chunk, minlength=num_chunks))
-    for number, end in enumerate(ends):
+    rows = candidates.rows_per_chunk
+    cell, ends = _by_chunk(cells, rows, -(-len(positives.customers) // rows), candidates)
+    for number, end in enumerate(ends.tolist()):
         some = np.sort(cell[ends[number - 1] if number else 0 : end])
         is_new = np.ones(len(some), np.bool_)
         is_new[1:] = some[1:] != some[:-1]
         yield number * rows, some[is_new].astype(np.int64)
+
+
+def _by_chunk(
+    cells: list[tuple[Int32Array, Int32Array]], rows: int, num_chunks: int, candidates: Candidates
+) -> tuple[Array, Int64Array]:
+    """Cells within their chunk of ``rows`` customers, chunk by chunk, and where each one ends."""
+    width = len(candidates.items)
+    customers, items = (np.concatenate([part[n] for part in cells]) for n in range(2))
+    cells.clear()
+    chunk, row = np.divmod(customers, np.int32(min(rows, 2**31 - 1)))
+    cell: Array = row.astype(np.int32 if rows * width < 2**31 else np.int64)
+    cell *= width
+    cell += items
+    chunk = chunk.astype(np.min_scalar_type(num_chunks))
+    ends = np.cumsum(np.bincount(chunk, minlength=num_chunks))
+    return cell.take(np.argsort(chunk, kind="stable")), ends
