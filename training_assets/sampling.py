@@ -43,8 +43,8 @@ def sample_negatives(
     """Positives (label 1.0) and up to ``ratio`` negatives (label 0.0) for each of them.
 
     positives   dt, customer_id, item_id; pairs given twice count once
-    seen        dt, customer_id, item_id: all that a customer has acted on as of the end of dt;
-                in any order, more often than once, and of other customers too
+    seen        dt, customer_id, item_id: all that a customer has acted on as of the end of dt, or
+                what else shall not be given; pairs may come twice, and of other customers too
     candidates  dt, item_id, weight: what may be drawn on dt, with its actions in the window;
                 ``uniform`` needs no weight
     strategy    ``uniform``, or ``popularity``: in proportion to max(weight, 1) ** 0.75

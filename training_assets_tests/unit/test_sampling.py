@@ -1,9 +1,12 @@
 """Negatives against plain loops on both engines; what no sample may be; how often each comes."""
 
 import math
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyspark import cloudpickle
 from pyspark.sql import DataFrame, SparkSession
 
 from training_assets import sampling
@@ -349,6 +353,17 @@ def test_chunks_of_any_size_draw_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     for cells in (1, 200, 10**6):
         monkeypatch.setattr(sampling_draws, "_MAX_CELLS", cells)
         assert sampled() == expected
+
+
+def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
+    (tmp_path / "kernel").write_bytes(cloudpickle.dumps(sample_rows))
+    code = (
+        "import pickle, sys; sys.modules['training_assets'] = None; "
+        f"sample = pickle.load(open({str(tmp_path / 'kernel')!r}, 'rb')); "
+        "print(list(sample([], ratio=4, is_uniform=True, seed=0)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
 
 
 # --------------------------------------------------------------------------------------- errors
