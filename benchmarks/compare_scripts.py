@@ -103,7 +103,7 @@ def prepare(size: str, scratch: Path) -> Path:
 
 
 def compact(lake: Path, options: Any) -> None:
-    """Let the platform make the compacted blocks that the cases need, as a first run does."""
+    """Let the platform make the action blocks that the cases need, as a first run does."""
     for days in options.days:
         found = run("ours-sail", Case("history", days), lake, own_folder(options.scratch), options)
         if "error" in found:
@@ -114,14 +114,14 @@ def build_actions(root: Path, days: list[date]) -> None:
     from training_assets import spark_session
     from training_assets.lake import Lake
     from training_assets.pipeline import build_days
-    from training_assets.schemas import UNIFIED_ACTIONS
     from training_assets.settings import Settings
+    from training_assets.tables import unified_actions
 
     with spark_session("sail") as spark:
         for start in range(0, len(days), 40):
             part = days[start : start + 40]
             for report in build_days(
-                spark, Lake(root), Settings(lake=root), [UNIFIED_ACTIONS], part
+                spark, Lake.at(root), Settings(lake=str(root)), [unified_actions.SPEC], part
             ):
                 if report.problem:
                     raise SystemExit(report.problem)

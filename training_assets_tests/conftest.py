@@ -16,6 +16,8 @@ from pyspark.sql import SparkSession
 from training_assets.engine import java_version, spark_session
 from training_assets.engine import partitioning as partitioning
 
+pytest_plugins = ["training_assets_tests.support.s3"]
+
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 
 # Every published day is synced: on disks the suite would mostly wait. Containers often have a

@@ -2,15 +2,17 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from training_assets.pipeline import HISTOGRAM_BINS, DayReport
-from training_assets.schemas import CUSTOMER_HISTORY, Table
+from training_assets.checks import HISTOGRAM_BINS
+from training_assets.pipeline import DayReport
+from training_assets.schemas import Table
 from training_assets.settings import Settings
+from training_assets.tables import SPECS
 
+_MAX_DAYS = 20
 _BAR_WIDTH, _BAR_HEIGHT, _STEP = 22, 48, 25
 
 
@@ -29,8 +31,13 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
+def place_value(place: str) -> dg.MetadataValue[Any]:
+    """Where something lies: a local path, or the URL of a store."""
+    return dg.MetadataValue.text(place) if "://" in place else dg.MetadataValue.path(place)
+
+
 def day_metadata(
-    report: DayReport, settings: Settings, path: Path, num_days: int
+    report: DayReport, settings: Settings, place: str, num_days: int
 ) -> dict[str, Any]:
     """Metadata of one published day; seconds are those of the range, evenly over its days."""
     manifest = report.manifest
@@ -45,16 +52,18 @@ def day_metadata(
         **{f"quarantined_{source}": count for source, count in quarantined.items()},
         "bytes": manifest["bytes"],
         "files": manifest["files"],
-        "path": dg.MetadataValue.path(str(path)),
+        "path": place_value(place),
         "changed": report.has_changed,
     }
     for stage, seconds in report.seconds.items():
         metadata[f"seconds_{stage}"] = round(seconds / num_days, 3)
-    if report.table == CUSTOMER_HISTORY.name:
+    if any(upstream.window == "look-back" for upstream in SPECS[report.table].built_from.upstream):
         metadata["window_start"] = str(settings.window_start(report.day) or "unlimited")
         metadata["history_length"] = settings.history_length
-        if histogram:
-            metadata["lengths"] = dg.MetadataValue.md(histogram_markdown(histogram))
+    if missing := manifest.get("incomplete_window"):
+        metadata["incomplete_window"] = ", ".join(missing[:_MAX_DAYS])
+    if histogram:
+        metadata["lengths"] = dg.MetadataValue.md(histogram_markdown(histogram))
     return metadata
 
 

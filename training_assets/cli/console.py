@@ -22,7 +22,7 @@ def as_text(cell: Any) -> str:
 
 
 def open_lake() -> Lake:
-    return Lake(Settings.from_env().lake.absolute())
+    return Lake.at(Settings.from_env().lake)
 
 
 def yesterday() -> date:

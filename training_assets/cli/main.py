@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from training_assets.cli.lake import migrate, restore, sql, vacuum, versions
 from training_assets.cli.quarantine import quarantine
 from training_assets.cli.run import check, run
 from training_assets.cli.sample import example, generate
@@ -32,5 +33,20 @@ def main() -> None:
     """
 
 
-for _command in (generate, example, run, check, outdated, rebuild, quarantine, ui):
+_COMMANDS = (
+    generate,
+    example,
+    run,
+    check,
+    outdated,
+    rebuild,
+    quarantine,
+    versions,
+    restore,
+    vacuum,
+    migrate,
+    sql,
+    ui,
+)
+for _command in _COMMANDS:
     main.add_command(_command)

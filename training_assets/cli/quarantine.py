@@ -1,18 +1,18 @@
 """The command that shows what was set aside."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
-from pathlib import Path
 
 import click
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.table import Table as Grid
 
 from training_assets.cli.console import as_text, console, open_lake
-from training_assets.lake import Lake, quarantine_files
-from training_assets.schemas import QUARANTINED_BY, RAW_TABLES, Table
+from training_assets.lake import Lake
+from training_assets.list_format import DamagedFileError, SealedParquet
+from training_assets.schemas import RAW_TABLES, Table
+from training_assets.tables import SPECS
 
 
 @click.command()
@@ -26,9 +26,9 @@ def quarantine(source: str | None, limit: int) -> None:
     total, problems = 0, []
     for raw, day, file in _quarantine_files(lake, sources):
         try:
-            rows = pq.ParquetFile(file).read().to_pylist()
-        except (OSError, pa.ArrowException) as error:
-            problems.append(f"{file.relative_to(lake.root)} cannot be read: {error}")
+            rows = SealedParquet(file).read().to_pylist()
+        except (OSError, pa.ArrowException, DamagedFileError) as error:
+            problems.append(f"{file} cannot be read: {error}")
             continue
         total += len(rows)
         for row in rows[: max(0, limit - grid.row_count)]:
@@ -45,9 +45,11 @@ def quarantine(source: str | None, limit: int) -> None:
         sys.exit(1)
 
 
-def _quarantine_files(lake: Lake, sources: list[Table]) -> Iterator[tuple[Table, date, Path]]:
-    for source in sources:
-        (table,) = (name for name, used in QUARANTINED_BY.items() if source in used)
-        for day in lake.days(table):
-            for file in quarantine_files(lake.day_path(table, day), source):
-                yield source, day, file
+def _quarantine_files(lake: Lake, sources: Sequence[Table]) -> Iterator[tuple[Table, date, str]]:
+    for spec in SPECS.values():
+        snapshot = lake.snapshot(spec.name)
+        for source in (s for s in spec.rejected_sources if s in sources):
+            for day in snapshot.days:
+                folder = f"{snapshot.quarantine_path(day)}/source={source.name}"
+                for entry in snapshot.store.list(folder):
+                    yield source, day, snapshot.store.uri(entry.path)

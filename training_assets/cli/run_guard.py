@@ -15,7 +15,7 @@ from typing import Final
 
 import dagster as dg
 
-from training_assets.lake import Locks
+from training_assets.cli.process_locks import Locks
 
 _TAG: Final = "training_assets/process"
 _UNFINISHED: Final = [
@@ -27,29 +27,28 @@ _UNFINISHED: Final = [
 
 
 @contextmanager
-def own_run(instance: dg.DagsterInstance, root: Path) -> Iterator[dict[str, str]]:
+def own_run(instance: dg.DagsterInstance, home: Path) -> Iterator[dict[str, str]]:
     """The tags of a run of this process; ends those of processes that are gone.
 
     Within, SIGTERM does what Ctrl-C does: the run is recorded as ended, and nothing comes after it.
     """
-    locks = Locks.of_runs(root)
+    locks = Locks.of_processes(home)
     number = secrets.randbits(48)
     while not (held := locks.try_hold(number)):
         number = secrets.randbits(48)
-    _end_abandoned(instance, root, locks)
+    _end_abandoned(instance, locks)
     try:
         with held, _interruptible():
-            yield {_TAG: f"{root}:{number}"}
+            yield {_TAG: str(number)}
     finally:
         # An interrupt between Dagster's own precautions leaves even this process's run open.
-        _end_abandoned(instance, root, locks)
+        _end_abandoned(instance, locks)
 
 
-def _end_abandoned(instance: dg.DagsterInstance, root: Path, locks: Locks) -> None:
+def _end_abandoned(instance: dg.DagsterInstance, locks: Locks) -> None:
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        lake, _, number = run.tags.get(_TAG, "").rpartition(":")
-        # Whether a run of another lake lives is for that lake's locks to say.
-        if lake != str(root) or not number.isdigit():
+        number = run.tags.get(_TAG, "")
+        if not number.isdigit():
             continue
         if held := locks.try_hold(int(number)):
             with held:

@@ -31,10 +31,10 @@ def generate(
         seed=seed,
     )
     started = time.monotonic()
-    summary = generate_sample(open_lake().root, spec, progress=progress())
+    summary = generate_sample(open_lake(), spec, progress=progress())
     console.print(
         f"{sum(summary.rows.values()):,} raw rows of {summary.days} days in "
-        f"{open_lake().root / 'raw'} ({time.monotonic() - started:.1f} s)"
+        f"{open_lake().raw.url} ({time.monotonic() - started:.1f} s)"
     )
 
 
@@ -45,8 +45,8 @@ def example(name: str) -> None:
     from training_assets.sample.completejourney import import_completejourney
 
     started = time.monotonic()
-    summary = import_completejourney(open_lake().root, progress=progress())
+    summary = import_completejourney(open_lake(), progress=progress())
     console.print(
         f"{name}: {sum(summary.rows.values()):,} raw rows of {summary.days} days in "
-        f"{open_lake().root / 'raw'} ({time.monotonic() - started:.1f} s)"
+        f"{open_lake().raw.url} ({time.monotonic() - started:.1f} s)"
     )

@@ -11,17 +11,12 @@ from rich.table import Table as Grid
 
 from training_assets.cli.console import DAY, console, open_lake
 from training_assets.cli.instance import dagster_run
-from training_assets.pipeline import Rebuilt, rebuild_outdated, span
-from training_assets.provenance import (
-    Outdated,
-    Provenance,
-    changed_customers,
-    days_in_words,
-    find_outdated,
-)
-from training_assets.schemas import TABLES, UNIFIED_ACTIONS
+from training_assets.lake import days_in_words
+from training_assets.pipeline import Rebuilt, changed_customers, rebuild_outdated, span
+from training_assets.provenance import Outdated, Provenance, find_outdated
 from training_assets.settings import Settings
 from training_assets.sources import printable
+from training_assets.tables import BUILT_FROM, unified_actions
 
 _CURRENT: Final = "Every published day is up to date."
 
@@ -38,9 +33,9 @@ def outdated(start_date: datetime | None, end_date: datetime | None, customers: 
     first, last = (day.date() if day else None for day in (start_date, end_date))
     if first and last:
         span(first, last)
-    found = find_outdated(provenance, first, last)
+    found = find_outdated(provenance, BUILT_FROM, first, last)
     _print_outdated(found)
-    if customers and found.buildable(UNIFIED_ACTIONS):
+    if customers and found.buildable(unified_actions.BUILT_FROM):
         with SparkResource.from_env().session() as session:
             _print_customers(session, provenance, found)
     if found.days:
@@ -53,7 +48,7 @@ def rebuild(dry_run: bool) -> None:
     """Build exactly the published days that are out of date; exit 1 if any stays so."""
     lake, settings = open_lake(), Settings.from_env()
     if dry_run:
-        _print_plan(find_outdated(Provenance(lake, settings)))
+        _print_plan(find_outdated(Provenance(lake, settings), BUILT_FROM))
         return
     done = rebuild_outdated(lake, settings, dagster_run)
     _print_rebuilt(done)
@@ -73,13 +68,13 @@ def _print_outdated(found: Outdated) -> None:
         if days:
             text = f"{len(days)} days may change with them: {days_in_words(days)}"
             console.print(f"{name}: {text}", soft_wrap=True)
-    counts = ", ".join(f"{table.name} {len(found.of(table))}" for table in TABLES.values())
+    counts = ", ".join(f"{built.table.name} {len(found.of(built))}" for built in BUILT_FROM)
     console.print(f"Days out of date: {counts}.", soft_wrap=True)
 
 
 def _print_customers(spark: SparkSession, provenance: Provenance, found: Outdated) -> None:
     """Whose actions differ on the out-of-date days, and how many later rows are theirs."""
-    days = found.buildable(UNIFIED_ACTIONS)
+    days = found.buildable(unified_actions.BUILT_FROM)
     changed = changed_customers(spark, provenance, days)
     grid = Grid("day", "customers with other actions", "their histories", "their training rows")
     for column in grid.columns[1:]:
@@ -98,17 +93,18 @@ def _print_plan(found: Outdated) -> None:
     if not found.days:
         console.print(_CURRENT)
         return
-    for table in TABLES.values():
-        days = [late.day for late in found.of(table) if not late.obstacle]
+    for built in BUILT_FROM:
+        name = built.table.name
+        days = [late.day for late in found.of(built) if not late.obstacle]
         if days:
-            console.print(f"{table.name}: {days_in_words(days)}", soft_wrap=True)
-        for late in found.of(table):
+            console.print(f"{name}: {days_in_words(days)}", soft_wrap=True)
+        for late in found.of(built):
             if late.obstacle:
-                text = f"{table.name} {late.day} cannot be built: {late.obstacle}"
+                text = f"{name} {late.day} cannot be built: {late.obstacle}"
                 console.print(printable(text), markup=False, soft_wrap=True)
-        if touched := found.touched.get(table.name):
+        if touched := found.touched.get(name):
             console.print(
-                f"{table.name}, if the days before it change: {days_in_words(touched)}",
+                f"{name}, if the days before it change: {days_in_words(touched)}",
                 soft_wrap=True,
             )
 

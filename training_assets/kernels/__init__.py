@@ -1,7 +1,7 @@
 """What the workers run on whole columns: Arrow and NumPy; no engine, no Dagster.
 
-Rows come in by Arrow batches, files go out under names of their own. Tests hold all of it against
-the brute-force reference.
+The assets run them over files, ``build_training_input`` over frames; tests hold both against the
+brute-force reference.
 
 May import list_format, schemas and errors. Begin with ``timelines.py``.
 """
@@ -12,7 +12,13 @@ from pyspark import cloudpickle
 
 from training_assets import errors, list_format, schemas
 from training_assets.kernels.action_files import ActionFile, customer_bounds
-from training_assets.kernels.day_files import WRITTEN_DDL, Written, empty_file, write_actions
+from training_assets.kernels.day_files import (
+    WRITTEN_DDL,
+    Written,
+    empty_file,
+    write_actions,
+    write_rows,
+)
 from training_assets.kernels.histories import (
     COMPACTIONS_DDL,
     CUTS_DDL,
@@ -48,5 +54,6 @@ __all__ = [
     "empty_file",
     "write_actions",
     "write_histories",
+    "write_rows",
     "write_training_rows",
 ]

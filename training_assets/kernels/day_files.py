@@ -20,13 +20,12 @@ from training_assets.kernels.timelines import Actions, Ints, in_order
 from training_assets.list_format import (
     JaggedLists,
     ListFormat,
-    file_hash,
     open_writer,
-    seal,
+    seal_parts,
     write_file,
 )
 from training_assets.list_format.stores import Bytes
-from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS
+from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS, Table
 
 PART: Final = "part"
 WRITTEN_DDL: Final = "day int, part int, name string, rows long, bytes long, low long, high long"
@@ -85,15 +84,38 @@ def write_actions(batches: Batches, root: str, run: str) -> Iterator[pa.RecordBa
     yield written_batch(written)
 
 
+def write_rows(batches: Batches, table: Table, root: str, run: str) -> Iterator[pa.RecordBatch]:
+    """Rows of any table with a ``part``, sorted by its key; yields what ``WRITTEN_DDL`` says."""
+    written = []
+    for day, part, found in grouped(batches):
+        rows = found.select(table.arrow_schema.names).cast(table.arrow_schema)
+        rows = rows.sort_by([(name, "ascending") for name in table.key])
+        sink = pa.BufferOutputStream()
+        pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
+        customers = ints(rows["customer_id"]) if "customer_id" in rows.column_names else None
+        written.append(write_part(root, run, day, part, sink.getvalue(), customers, len(rows)))
+    yield written_batch(written)
+
+
 def write_part(
-    root: str, run: str, day: int, part: int, parquet: Bytes, customers: Ints
+    root: str,
+    run: str,
+    day: int,
+    part: int,
+    parquet: Bytes,
+    customers: Ints | None,
+    rows: int | None = None,
 ) -> Written:
-    """Seal a Parquet file whose rows have these customers, and write it where it stays."""
-    content = seal(parquet)
-    name = f"dt={_dt(day)}/part-{part:05d}-{file_hash(content)}-{run}.parquet"
-    write_file(f"{root}/{name}", content)
-    bounds = (int(customers.min()), int(customers.max())) if len(customers) else (None, None)
-    return Written(day, part, name, len(customers), len(content), *bounds)
+    """Seal a Parquet file whose rows have these customers, and write it where it stays.
+
+    Without customers, say how many ``rows`` it has.
+    """
+    sealed = seal_parts(parquet)
+    name = f"dt={_dt(day)}/part-{part:05d}-{sealed.hash}-{run}.parquet"
+    write_file(f"{root}/{name}", *sealed)
+    ids = np.empty(0, np.int64) if customers is None else customers
+    bounds = (int(ids.min()), int(ids.max())) if len(ids) else (None, None)
+    return Written(day, part, name, len(ids) if rows is None else rows, sealed.size, *bounds)
 
 
 def _dt(day: int) -> str:

@@ -245,8 +245,8 @@ def compact(
 
     A task is (first day of the block, part, customers from low to high). Of each customer the
     newest ``history_length`` of the block are kept: where the whole block counts for a history,
-    no other of its actions can be in it. ``files`` and ``roots``, folders to write to, are by block.
-    Yields what ``WRITTEN_DDL`` says.
+    no other of its actions can be in it. ``files`` and ``roots`` (folders to write to) are by
+    block. Yields what ``WRITTEN_DDL`` says.
     """
     tasks = [task for batch in batches for task in batch.to_pylist()]
     written, readers = [], {}

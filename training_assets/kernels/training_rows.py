@@ -6,9 +6,9 @@ Histories are read as they were published, sorted by customer, and padded once e
 
 import io
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,6 @@ from training_assets.list_format import (
     open_writer,
 )
 from training_assets.list_format.arrays import as_list
-from training_assets.list_format.writer import Values
 from training_assets.schemas import IMPRESSIONS, TRAINING_INPUT
 
 _RANKING_COLUMNS: Final = ("customer_id", "ranking_id", "impressions")
@@ -40,6 +39,10 @@ _ROWS_PER_GROUP: Final = 32_768
 _VALUES_PER_GROUP: Final = 2**25
 _USES_PER_ENTRY: Final = 8
 _LISTS: Final = ("action_items", "action_types")
+# The newest items and types of each of some sorted customers, at most so many; items have a
+# dictionary.
+Newest: TypeAlias = Callable[[Ints, int], tuple[JaggedLists, JaggedLists]]
+Columns: TypeAlias = list[pa.Array | SharedLists]
 RANKINGS_DDL: Final = (
     "dt date, part int, customer_id long, ranking_id string, "
     "impressions array<struct<item_id:int,is_order:boolean>>"
@@ -90,13 +93,15 @@ def write_training_rows(
     """
     written = []
     for day, part, shown in grouped(batches):
-        reader, rankings = HistoryReader(histories.get(day, ())), _in_order(shown)
+        reader, rankings = HistoryReader(histories.get(day, ())), in_order_of_rows(shown)
         counts = np.diff(ints_of(as_list(rankings["impressions"]).offsets))
         if not counts.sum():
             continue
         sink = io.BytesIO()
         with open_writer(sink, TRAINING_INPUT.arrow_schema, list_format) as writer:
-            for columns in _row_groups(rankings, counts, reader, history_length):
+            for columns in row_groups(
+                rankings, reader.newest, history_length, max_values=_VALUES_PER_GROUP
+            ):
                 writer.write_group(columns)
         customers = np.repeat(ints(rankings["customer_id"]), counts)
         written.append(write_part(root, run, day, part, sink.getbuffer(), customers))
@@ -190,17 +195,22 @@ class _Group(NamedTuple):
     kinds: JaggedLists
 
 
-def _row_groups(
-    rankings: pa.Table, counts: Ints, histories: HistoryReader, length: int
-) -> Iterator[list[Values]]:
-    """Columns of whole rankings, which have ``counts`` items each."""
+def row_groups(
+    rankings: pa.Table, newest: Newest, length: int, *, max_values: int
+) -> Iterator[Columns]:
+    """The columns of ``training_input`` without ``dt``, for whole rankings of one day at a time.
+
+    ``rankings`` are in the order of the rows. A group has about ``max_values`` values of each
+    array, or one ranking.
+    """
     customers, items = ints(rankings["customer_id"]), as_list(rankings["impressions"])
+    counts = np.diff(ints_of(items.offsets))
     ends = np.cumsum(counts)
-    size = max(1, min(_ROWS_PER_GROUP, _VALUES_PER_GROUP // length))
+    size = max(1, min(_ROWS_PER_GROUP, max_values // length))
     cuts = np.flatnonzero(np.diff((ends - 1) // size, prepend=-1))
     for low, high in zip(cuts, [*cuts[1:], len(ends)], strict=True):
         known, of_ranking = np.unique(customers[low:high], return_inverse=True)
-        newest, kinds = histories.newest(known, length)
+        own_items, own_kinds = newest(known, length)
         ranking = np.repeat(np.arange(low, high), counts[low:high])
         index = np.repeat(of_ranking, counts[low:high])
         if not len(ranking):
@@ -212,12 +222,13 @@ def _row_groups(
             rankings["ranking_id"].take(ranking).combine_chunks(),
             shown.field("item_id"),
             shown.field("is_order").cast(pa.int32()),
-            _padded(newest, index, length),
-            SharedLists(kinds, index, length),
+            _padded(own_items, index, length),
+            SharedLists(own_kinds, index, length),
         ]
 
 
-def _in_order(rankings: pa.Table) -> pa.Table:
+def in_order_of_rows(rankings: pa.Table) -> pa.Table:
+    """Rankings of one day by customer, ranking and, where it is the same twice, items."""
     # Without a name first; as a key of its own, because how to say so differs by version.
     named = rankings.append_column("named", pc.is_valid(rankings["ranking_id"]))
     keys = [(name, "ascending") for name in ("customer_id", "named", "ranking_id")]

@@ -34,7 +34,7 @@ class Lake:
         return self.store.child(table)
 
     def snapshot(self, table: str, version: int | datetime | None = None) -> Snapshot:
-        """The table as it was when it was first looked at, or an older version by number or time."""
+        """The table as it was when first looked at, or an older version by number or time."""
         if version is not None:
             return open_snapshot(self.table_store(table), table, version)
         if table not in self._snapshots:

@@ -11,28 +11,19 @@ built again. What a killed run leaves has no name in the log, and goes with the 
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
-from deltalake.transaction import AddAction, RemoveAction
 
-from training_assets.errors import PublishError, TrainingAssetsError
-from training_assets.lake.snapshot import (
-    DataFile,
-    Snapshot,
-    content_of,
-    delta_uri,
-    first_line,
-    manifest_path,
-    open_delta,
-    open_snapshot,
-)
-from training_assets.lake.store import LocalStore, Store
+from training_assets.errors import PublishError, StoreError, TrainingAssetsError
+from training_assets.lake.base import Store, first_line
+from training_assets.lake.files import DataFile, content_of, manifest_path
+from training_assets.lake.log import add_action, commit, create_table, open_delta, remove_action
+from training_assets.lake.snapshot import Snapshot, snapshot_of
 from training_assets.schemas import Table
 
 PUBLISHED: Final = "published"
@@ -40,13 +31,8 @@ UNCHANGED: Final = "unchanged"
 OTHERS: Final = "others"
 OVERTAKEN: Final = "overtaken"
 
-COMMIT_KEY: Final = "training_assets"
-_LOG: Final = "_delta_log"
-_CONFIGURATION: Final = {
-    "delta.checkpointInterval": "20",
-    "delta.deletedFileRetentionDuration": "interval 7 days",
-}
 _MAX_TRIES: Final = 100
+_MAX_STUCK: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.01
 _LONGEST_PAUSE_SECONDS: Final = 0.5
 
@@ -84,36 +70,41 @@ def publish(
     """
     outcomes = {day: UNCHANGED for day, new in days.items() if _is_same(before, day, new)}
     todo = {day: new for day, new in days.items() if day not in outcomes}
-    step("discard")
-    _discard(store, (days[day] for day in outcomes))
-    if not todo:
-        return outcomes
     try:
+        step("discard")
+        _discard(store, outcomes, days, before)
+        if not todo:
+            return outcomes
         step("sync")
         store.sync(file.name for new in todo.values() for file in new.files)
         step("manifests")
         store.put_all({manifest_path(d, new.run): _json(new.manifest) for d, new in todo.items()})
-        outcomes |= _commit_days(store, table, todo, before, commit_info, step)
-    except TrainingAssetsError:
-        raise
-    except Exception as error:
+        return outcomes | _commit_days(store, table, todo, before, commit_info, step)
+    except (StoreError, DeltaError, OSError) as error:
+        # Without its cause, which may show what a store was asked in full.
         raise PublishError(
-            f"{table.name}: {_span(todo)} could not be published ({first_line(error)}); each day "
-            "stands as it was, or is published whole. Check space and permissions of "
-            f"{store.url}, then run again."
-        ) from error
-    _discard(store, (todo[day] for day, found in outcomes.items() if found in (OTHERS, OVERTAKEN)))
-    return outcomes
+            f"{table.name}: {_span(todo or days)} could not be published ({first_line(error)}); "
+            "each day stands as it was, or is published whole. Check the store, its space and "
+            f"permissions ({store.url}), then run again."
+        ) from None
 
 
 def _is_same(before: Snapshot, day: date, new: NewDay) -> bool:
     """Whether the published day has these very bytes and was built from these very inputs."""
-    if day not in before.files or before.content(day) != content_of(new.files):
+    if day not in before.files or _content(before, day) != content_of(new.files):
         return False
     return _inputs(before, day) == new.manifest["inputs"]
 
 
+def _content(snapshot: Snapshot, day: date) -> str | None:
+    try:
+        return snapshot.content(day)
+    except TrainingAssetsError:
+        return None
+
+
 def _inputs(snapshot: Snapshot, day: date) -> Any:
+    """None where the manifest cannot be read: then the day counts as built from others."""
     try:
         return snapshot.manifest(day).get("inputs")
     except TrainingAssetsError:
@@ -129,28 +120,30 @@ def _commit_days(
     step: Callable[[str], None],
 ) -> dict[date, str]:
     outcomes: dict[date, str] = {}
-    pause = _FIRST_PAUSE_SECONDS
-    for _ in range(_MAX_TRIES):
-        step("open")
+    pause, version, n_stuck = _FIRST_PAUSE_SECONDS, -1, 0
+    error: Exception | None = None
+    for n_tried in range(_MAX_TRIES):
+        step("open" if not n_tried else "read back")
         delta = open_delta(store, table.name) or create_table(store, table)
-        now = open_snapshot(store, table.name, delta.version())
-        outcomes |= {day: found for day in days if (found := _settled(now, before, day, days[day]))}
+        now = snapshot_of(store, table.name, delta)
+        found = {day: _settled(now, before, day, days[day]) for day in days.keys() - outcomes}
+        outcomes |= {day: outcome for day, outcome in found.items() if outcome}
+        if not n_tried:
+            # Later, a try whose answer was lost may have made these files those of a version.
+            _discard(store, outcomes, days, now)
         rest = {day: new for day, new in days.items() if day not in outcomes}
         if not rest:
             return outcomes
+        # A conflict at a version that stays the newest is none with another run.
+        n_stuck = n_stuck + 1 if now.version == version else 0
+        version = now.version
+        if error and (not isinstance(error, CommitFailedError) or n_stuck == _MAX_STUCK):
+            raise error
         step("commit")
-        error = _try_commit(delta, rest, now, commit_info)
-        if error is None:
-            _sync_log(store, delta.version() + 1)
-        elif not isinstance(error, CommitFailedError):
-            # The commit may stand although its answer was lost: only the log knows.
-            now = open_snapshot(store, table.name)
-            if not all(_is_published(now, day, new) for day, new in rest.items()):
-                raise error
-        else:
+        error = _try_commit(store, delta, rest, now, commit_info)
+        if error:
             time.sleep(pause * (0.5 + random.random()))
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        step("read back")
     raise PublishError(
         f"{table.name}: {_span(days)} could not be published, because other runs published "
         f"{_MAX_TRIES} times meanwhile; each day stands as it was. Run again."
@@ -159,111 +152,53 @@ def _commit_days(
 
 def _settled(now: Snapshot, before: Snapshot, day: date, new: NewDay) -> str | None:
     """What has become of a day by now; None while it is to be committed."""
-    if _is_published(now, day, new):
+    files = now.files.get(day, ())
+    if files == tuple(sorted(new.files)):
         return PUBLISHED
-    if now.files.get(day) == before.files.get(day):
+    if both := set(files) & set(new.files):
+        raise PublishError(
+            f"{now.table}: day {day} at version {now.version} holds {len(both)} files of this run "
+            f"among {len(files)}; expected the files of one run. Restore an older version, then "
+            "build the day again."
+        )
+    if files == before.files.get(day, ()):
         return None
     is_same = _inputs(now, day) == new.manifest["inputs"]
     return OTHERS if is_same else OVERTAKEN
 
 
-def _is_published(now: Snapshot, day: date, new: NewDay) -> bool:
-    return now.files.get(day) == tuple(sorted(new.files))
-
-
-def create_table(store: Store, table: Table) -> DeltaTable:
-    """An empty table, or the one that another run made at the same moment."""
-    store.require_conditions()
-    if isinstance(store, LocalStore):
-        store.root.mkdir(parents=True, exist_ok=True)
-    try:
-        made = DeltaTable.create(
-            delta_uri(store),
-            pa.schema([(column.name, column.arrow) for column in table.columns]),
-            partition_by=["dt"],
-            configuration=_CONFIGURATION,
-        )
-    except DeltaError:
-        found = open_delta(store, table.name)
-        if found is None:
-            raise
-        return found
-    _sync_log(store, 0)
-    return made
-
-
 def _try_commit(
+    store: Store,
     delta: DeltaTable,
     days: Mapping[date, NewDay],
     now: Snapshot,
     commit_info: Mapping[str, Any],
 ) -> Exception | None:
-    actions: list[AddAction | RemoveAction] = []
-    for day, new in days.items():
-        actions += [
-            add_action(file, bounds) for file, bounds in zip(new.files, new.bounds, strict=True)
-        ]
-        actions += [remove_action(file) for file in now.files.get(day, ())]
-    return commit_actions(delta, actions, {**commit_info, "days": _packed(days)})
+    added = [
+        add_action(file, bounds)
+        for new in days.values()
+        for file, bounds in zip(new.files, new.bounds, strict=True)
+    ]
+    removed = [remove_action(file) for day in days for file in now.files.get(day, ())]
+    info = {"operation": "publish", **commit_info, "days": [str(day) for day in sorted(days)]}
+    return commit(store, delta, [*added, *removed], info)
 
 
-def commit_actions(
-    delta: DeltaTable,
-    actions: Sequence[AddAction | RemoveAction],
-    commit_info: Mapping[str, Any],
-) -> Exception | None:
-    """One try, which fails where the table is not at the version of ``delta`` any more."""
-    properties = CommitProperties(
-        custom_metadata={COMMIT_KEY: json.dumps(dict(commit_info), sort_keys=True)},
-        max_commit_retries=0,
-    )
-    try:
-        delta.create_write_transaction(
-            list(actions), "append", delta.schema(), ["dt"], commit_properties=properties
-        )
-    except (DeltaError, OSError) as error:
-        return error
-    return None
-
-
-def add_action(file: DataFile, bounds: tuple[int, int] | None) -> AddAction:
-    stats: dict[str, Any] = {"numRecords": file.rows}
-    if bounds:
-        stats["minValues"], stats["maxValues"] = ({"customer_id": value} for value in bounds)
-    return AddAction(
-        file.name,
-        file.size,
-        {"dt": str(file.day)},
-        time.time_ns() // 1_000_000,
-        True,
-        json.dumps(stats),
-    )
-
-
-def remove_action(file: DataFile) -> RemoveAction:
-    return RemoveAction(
-        file.name, True, time.time_ns() // 1_000_000, file.size, {"dt": str(file.day)}
-    )
-
-
-def _sync_log(store: Store, version: int) -> None:
-    """Delta's library does not: after a power failure half a log file would close the table."""
-    if isinstance(store, LocalStore):
-        path = f"{_LOG}/{version:020d}.json"
-        if store.stat(path):
-            store.sync([path])
-
-
-def _discard(store: Store, days: Iterable[NewDay]) -> None:
-    store.delete(file.name for new in days for file in new.files)
+def _discard(
+    store: Store, lost: Iterable[date], days: Mapping[date, NewDay], published: Snapshot
+) -> None:
+    """Remove files that no version names; never one that is published."""
+    names = [
+        file.name
+        for day in lost
+        for file in days[day].files
+        if file not in published.files.get(day, ())
+    ]
+    store.delete(names)
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(dict(value), indent=1, sort_keys=True) + "\n").encode()
-
-
-def _packed(days: Iterable[date]) -> list[str]:
-    return [str(day) for day in sorted(days)]
 
 
 def _span(days: Iterable[date]) -> str:

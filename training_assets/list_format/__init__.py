@@ -9,9 +9,9 @@ from training_assets.list_format.arrow_writer import LIST_FORMATS, ListFormat, o
 from training_assets.list_format.errors import DamagedFileError
 from training_assets.list_format.lists import JaggedLists, SharedLists
 from training_assets.list_format.reader import ListParquetReader
-from training_assets.list_format.seal import file_hash, seal
+from training_assets.list_format.seal import file_hash, seal, seal_parts
 from training_assets.list_format.sealed import SealedParquet
-from training_assets.list_format.stores import write_file
+from training_assets.list_format.stores import locate, write_file
 
 __all__ = [
     "LIST_FORMATS",
@@ -22,7 +22,9 @@ __all__ = [
     "SealedParquet",
     "SharedLists",
     "file_hash",
+    "locate",
     "open_writer",
     "seal",
+    "seal_parts",
     "write_file",
 ]

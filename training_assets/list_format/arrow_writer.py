@@ -22,8 +22,11 @@ class ArrowListWriter:
 
     def __init__(self, sink: BinaryIO, schema: pa.Schema) -> None:
         self._schema = schema
+        self._sink = sink
+        # Arrow's writer ends a file even where it is given up.
+        self._content = pa.BufferOutputStream()
         self._writer = pq.ParquetWriter(
-            sink,
+            self._content,
             schema,
             compression="zstd",
             compression_level=1,
@@ -37,6 +40,7 @@ class ArrowListWriter:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self._writer.close()
+            self._sink.write(self._content.getvalue())
 
     def write_group(self, columns: Sequence[Values]) -> None:
         """One row group; ``columns`` in the order of the schema, all of the same number of rows."""

@@ -10,9 +10,9 @@ from training_assets.errors import SettingsError
 from training_assets.loader.arrays import Array
 from training_assets.loader.batches import EXTRAS, LAYOUTS, Batch, Extra, Layout
 from training_assets.loader.memory import day_bound_bytes, reading_bytes
-from training_assets.loader.opening import Reading, Source, open_days
+from training_assets.loader.opening import OpenDay, Reading, Source, open_days
 from training_assets.loader.order import Order, Shuffle
-from training_assets.loader.published import Lake, Location
+from training_assets.loader.published import AsOf, Location, Published
 from training_assets.loader.stream import Stream
 from training_assets.loader.vocabulary import Vocabulary
 
@@ -34,8 +34,10 @@ class TrainingDays:
     constructor opens every day (manifests and Parquet footers, no rows), so what is wrong is
     said before the first batch: DayNotPublishedError, SchemaError, SettingsError.
 
-    lake            local path, URI, or (pyarrow filesystem, path)
+    lake            local path, or URL of a store
     days            dates or ISO strings; default all published days, oldest first
+    as_of           the days as they were at a time (UTC), or in that version of training_input;
+                    default the newest. What is published afterwards is not seen
     batch_size      examples per batch and rank
     length          newest actions kept of each history; default the history_length of the days
     layout          "expanded", "deduplicated" or "jagged", see ``Batch``
@@ -57,6 +59,7 @@ class TrainingDays:
         *,
         batch_size: int,
         days: Iterable[date | str] | None = None,
+        as_of: AsOf | None = None,
         length: int | None = None,
         layout: Layout = "expanded",
         extras: Collection[Extra] = (),
@@ -83,9 +86,12 @@ class TrainingDays:
             dense_limit_bytes=0 if layout == "jagged" else dense_limit_bytes,
             threads=self._threads,
         )
-        opened = open_days(Lake.at(lake), days, self._reading)
+        self._lake = lake
+        self._published = Published.at(lake, as_of)
+        opened = self._open(days)
         self._stream = Stream(
             opened,
+            self.versions,
             order,
             self._reading,
             layout=layout,
@@ -97,6 +103,17 @@ class TrainingDays:
     @property
     def days(self) -> tuple[date, ...]:
         return tuple(day.dt for day in self._stream.days)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """By table the version that is read; ``state_dict`` keeps it."""
+        return self._published.versions
+
+    def _open(self, days: Iterable[date | str] | None) -> tuple[OpenDay, ...]:
+        wanted = self._published.rows.days if days is None else list(days)
+        dates = [date.fromisoformat(str(day)) for day in wanted]
+        self._published = self._published.fitting(dates)
+        return open_days(self._published, dates if days is not None else None, self._reading)
 
     @property
     def num_examples(self) -> int:
@@ -169,6 +186,7 @@ class TrainingDays:
         from training_assets.loader.tensors import TensorBatches
 
         return TensorBatches(
+            self,
             self._stream,
             device,
             threads=self._threads,
@@ -199,13 +217,18 @@ class TrainingDays:
         return self._stream.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration continue where ``state`` was taken.
+        """Let the next iteration continue where ``state`` was taken, in the versions of then.
 
         The number of ranks and the batch size may have changed, as long as batch_size *
         world_size has not: the very next examples come then too, shared out anew.
 
-        Raises SettingsError when the state is of other days, sizes or settings of the order.
+        Raises DayNotPublishedError where a vacuum has removed those versions, and SettingsError
+        when the state is of other days, sizes or settings of the order.
         """
+        if state.get("versions", self.versions) != self.versions:
+            self._published = Published.of_versions(self._lake, state["versions"])
+            days = open_days(self._published, self.days, self._reading)
+            self._stream.open(days, self.versions)
         self._stream.load_state_dict(state)
 
 

@@ -1,5 +1,6 @@
 """Epochs over opened days: reading ahead, sharing out to workers, and naming a position."""
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ class Stream:
     def __init__(
         self,
         days: Sequence[OpenDay],
+        versions: Mapping[str, int],
         order: Order,
         reading: Reading,
         *,
@@ -35,15 +37,20 @@ class Stream:
         extras: frozenset[Extra],
         prefetch: bool,
     ) -> None:
-        self.days = tuple(days)
         self.order = order
         self.reading = reading
         self.layout: Layout = layout
         self.extras = extras
         self.prefetch = prefetch
-        counts = (order.num_batches(day.num_examples) for day in days)
-        self.first_batches = [0, *accumulate(counts)]
         self.position = Position()
+        self.open(days, versions)
+
+    def open(self, days: Sequence[OpenDay], versions: Mapping[str, int]) -> None:
+        """Give these days from the next iteration on; ``versions`` of tables are for the state."""
+        self.days = tuple(days)
+        self.versions = dict(versions)
+        counts = (self.order.num_batches(day.num_examples) for day in days)
+        self.first_batches = [0, *accumulate(counts)]
 
     @property
     def num_batches(self) -> int:
@@ -131,6 +138,8 @@ class Stream:
             "day": self.days[day].dt.isoformat(),
             "batch": num_done - self.first_batches[day],
             "world_size": self.order.world_size,
+            "versions": self.versions,
+            "content": self._content(),
             "of": self._fingerprint(),
         }
 
@@ -152,11 +161,23 @@ class Stream:
                     f"loader: {name} is {own.get(name)!r}; expected {value!r}, as when the state "
                     "was taken. Use the same, or start the epoch anew with set_epoch."
                 )
+        if state["content"] != self._content():
+            raise SettingsError(
+                f"loader: the days of versions {self.versions} are not those of the state, "
+                f"{state['versions']}; they have been published anew. Make TrainingDays with the "
+                f"as_of of then, or start the epoch anew with set_epoch."
+            )
         day = own["days"].index(state["day"])
         if state["world_size"] != self.order.world_size:
             self._refuse_uneven(self.days[:day], state["world_size"])
         first, end = self.first_batches[day : day + 2]
         return state["epoch"], min(first + state["batch"], end)
+
+    def _content(self) -> str:
+        """Says whether two streams read the same data."""
+        manifests = [part.manifest for day in self.days for part in (day.rows, day.arrays)]
+        told = "\n".join(manifest.content or "" for manifest in manifests)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def _refuse_uneven(self, days: Iterable[OpenDay], world_size: int) -> None:
         """Ranks that had no batch in the last step of a day are a step ahead of the others."""

@@ -6,7 +6,7 @@ This module and ``workers`` import torch; ``pip install training-assets[torch]``
 import logging
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from training_assets.loader.batches import Batch, identity
 from training_assets.loader.day import Day
 from training_assets.loader.stream import GatherRows, Stream
 from training_assets.loader.workers import SharedEpoch, TensorBatch, as_tensors
+
+if TYPE_CHECKING:
+    from training_assets.loader.loader import TrainingDays
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ class TensorBatches:
 
     def __init__(
         self,
+        days: "TrainingDays",
         stream: Stream,
         device: "str | torch.device" = "cpu",
         *,
@@ -49,6 +53,7 @@ class TensorBatches:
         num_workers: int = 0,
         device_limit_bytes: int | None = None,
     ) -> None:
+        self._days = days
         self._stream = stream
         self._device = torch.device(device)
         self._is_host = self._device.type == "cpu"
@@ -85,11 +90,11 @@ class TensorBatches:
 
     def state_dict(self) -> dict[str, Any]:
         """As ``TrainingDays.state_dict``; Lightning keeps it in its checkpoints."""
-        return self._stream.state_dict()
+        return self._days.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """As ``TrainingDays.load_state_dict``."""
-        self._stream.load_state_dict(state)
+        self._days.load_state_dict(state)
 
     def _on_device(self, epoch: int, start: int) -> Iterator[TensorBatch]:
         def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:

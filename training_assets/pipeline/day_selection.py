@@ -1,22 +1,28 @@
 """Which days a command is about, and which of them are to be built."""
 
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from training_assets.errors import SettingsError
-from training_assets.lake import Lake, day_range
-from training_assets.provenance import Provenance, raw_action_days, window_days
-from training_assets.schemas import (
-    CUSTOMER_HISTORY,
-    IMPRESSIONS,
-    TRAINING_INPUT,
-    UNIFIED_ACTIONS,
-    Table,
-)
-from training_assets.settings import Settings
-from training_assets.sources import raw_days
+from training_assets.lake import day_range, days_in_words
+from training_assets.provenance import Provenance, window_days
+from training_assets.schemas import RAW_TABLES, Table
+from training_assets.tables import SPECS, TableSpec
 
 _DEFAULT_DAYS: Final = 14
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run has to build: days of single tables first, then days of all tables.
+
+    ``before`` are days of the look-back of ``days``, by the table that is read.
+    """
+
+    before: tuple[tuple[TableSpec, tuple[date, ...]], ...]
+    days: tuple[date, ...]
 
 
 def span(first: date, last: date) -> list[date]:
@@ -28,33 +34,82 @@ def span(first: date, last: date) -> list[date]:
     return day_range(first, last)
 
 
-def requested_days(lake: Lake, start: datetime | None, end: datetime | None) -> list[date]:
-    """From ``start`` to ``end``; by default the last 14 days up to the last raw impressions."""
-    shown = raw_days(lake.root, IMPRESSIONS)
+def last_partition() -> date:
+    """The last day that is over everywhere a day is counted in UTC: yesterday."""
+    return datetime.now(UTC).date() - timedelta(days=1)
+
+
+def requested_days(
+    provenance: Provenance, asked_by: Table, start: date | None, end: date | None
+) -> list[date]:
+    """From ``start`` to ``end``; by default the last 14 days up to the last raw day of a table."""
+    over = last_partition()
+    if end and end > over:
+        raise SettingsError(
+            f"--end-date: {end} is not over yet; expected {over} (UTC) at the latest. "
+            "Name an earlier day, or none."
+        )
+    shown = [day for day in provenance.source_days(asked_by).near if day <= over]
     if not shown and not (start and end):
         raise SettingsError(
-            f"run: {lake.root / 'raw' / 'impressions'} has no days; expected one folder dt=… a "
-            "day. Deliver impressions, or name --start-date and --end-date."
+            f"run: {provenance.lake.raw.uri(asked_by.name)} has no days up to {over}; expected one "
+            f"folder dt=… a day. Deliver {asked_by.name}, or name --start-date and --end-date."
         )
-    last = end.date() if end else shown[-1]
+    last = end or shown[-1]
     default = last - timedelta(days=_DEFAULT_DAYS - 1)
-    first = start.date() if start else max(default, min(shown[0], last) if shown else default)
+    first = start or max(default, min(shown[0], last) if shown else default)
     return span(first, last)
 
 
-def look_back_days(lake: Lake, settings: Settings, days: list[date]) -> list[date]:
-    """Days before the requested ones whose actions count for them and that have raw data."""
-    return window_days(settings, raw_action_days(lake, settings), days[0])
+def left_out_days(provenance: Provenance) -> list[str]:
+    """A sentence for each raw table with days that no run without dates looks at."""
+    over, sentences = last_partition(), []
+    for source in RAW_TABLES.values():
+        found = provenance.source_days(source)
+        if early := [day for day in found.near if day > over]:
+            sentences.append(
+                f"raw/{source.name}: {days_in_words(early)} is not over yet; left for later"
+            )
+        if found.far:
+            sentences.append(
+                f"raw/{source.name}: {days_in_words(found.far)} is far from all other days; "
+                "left out, and nothing begins there"
+            )
+    return sentences
 
 
-def stale_days(provenance: Provenance, days: list[date], is_history_stale: bool) -> list[date]:
-    """Those of the days that a run must build, or may have to for what it builds before them."""
-    if is_history_stale:
-        return days
-    actions = provenance.outdated(UNIFIED_ACTIONS, days)
-    if actions:
-        # Later histories read these days; whether they differ is known only after the build.
-        return [day for day in days if day >= actions[0]]
-    tables: tuple[Table, ...] = (CUSTOMER_HISTORY, TRAINING_INPUT)
-    stale = {day for table in tables for day in provenance.outdated(table, days)}
-    return sorted(stale)
+def absent_sources(provenance: Provenance) -> list[str]:
+    """Raw tables without any day, which count as absent."""
+    return [s.name for s in RAW_TABLES.values() if not provenance.source_days(s).days]
+
+
+def plan_run(provenance: Provenance, days: Sequence[date], *, force: bool) -> Plan:
+    """What must be built so that all tables are up to date on the days."""
+    before = [
+        (spec, tuple(stale))
+        for spec, looked_back in _look_backs(provenance, days)
+        if (stale := provenance.outdated(spec.built_from, looked_back))
+    ]
+    if force or before:
+        return Plan(tuple(before), tuple(days))
+    of_table = {name: provenance.outdated(s.built_from, days) for name, s in SPECS.items()}
+    wanted = {day for found in of_table.values() for day in found}
+    for spec, _ in _look_backs(provenance, days):
+        if outdated := of_table[spec.name]:
+            # Later days read these; whether they differ is known only after the build.
+            wanted |= {day for day in days if day > outdated[0]}
+    return Plan((), tuple(sorted(wanted)))
+
+
+def _look_backs(provenance: Provenance, days: Sequence[date]) -> list[tuple[TableSpec, list[date]]]:
+    """Tables that others look back to, and their days before ``days`` that these look back to."""
+    found = []
+    for name in {
+        upstream.name
+        for spec in SPECS.values()
+        for upstream in spec.built_from.upstream
+        if upstream.window == "look-back"
+    }:
+        expected = provenance.expected_days(SPECS[name].built_from, days[0])
+        found.append((SPECS[name], window_days(provenance.settings, expected, days[0])))
+    return found

@@ -54,7 +54,7 @@ class Outdated:
     def buildable(self, built: BuiltFrom) -> list[date]:
         """Out-of-date days of the table that can be built now, before anything else is.
 
-        A day waits for the same day of the table that it reads: of an old one it would be a mixture.
+        A day waits for the same day of what it reads: of an old one it would be a mixture.
         """
         waiting = {
             found.day
@@ -138,9 +138,7 @@ def _missing_days(
         yield OutdatedDay(built.table.name, day, (reason,), False, inputs, obstacle)
 
 
-def looking_back(
-    settings: Settings, readers: Sequence[date], read: Sequence[date]
-) -> list[date]:
+def looking_back(settings: Settings, readers: Sequence[date], read: Sequence[date]) -> list[date]:
     """Those of the days of one table whose look-back has any of the days, in order, of another."""
     found = []
     for day in readers:

@@ -6,6 +6,7 @@ from training_assets.schemas.types import Column, Table
 
 IMPRESSIONS: Final = Table(
     name="impressions",
+    description="Rankings as they were shown: which items, to whom, and which were ordered.",
     grain="one ranking shown to one customer on one day",
     columns=(
         Column("dt", "date", "Day on which the ranking was shown (UTC)."),
@@ -21,6 +22,7 @@ IMPRESSIONS: Final = Table(
 
 CLICKS: Final = Table(
     name="clicks",
+    description="Clicks on items.",
     grain="one click",
     columns=(
         Column("dt", "date", "Day under which the click was filed; it decides, not click_time."),
@@ -32,6 +34,7 @@ CLICKS: Final = Table(
 
 ADD_TO_CARTS: Final = Table(
     name="add_to_carts",
+    description="Items that were put into a cart.",
     grain="one add-to-cart",
     columns=(
         Column("dt", "date", "Day under which the event was filed; it decides, not occurred_at."),
@@ -44,6 +47,7 @@ ADD_TO_CARTS: Final = Table(
 
 PREVIOUS_ORDERS: Final = Table(
     name="previous_orders",
+    description="Order lines, from the warehouse.",
     grain="one order line",
     day_column="order_date",
     columns=(

@@ -49,6 +49,7 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     day_column: str = "dt"
+    description: str = ""
 
     @property
     def column_names(self) -> list[str]:

@@ -12,8 +12,7 @@ from training_assets.tables.spec import TableSpec
 
 # In the order of dependency. A new table is its schema, a file here, and a line in this list.
 SPECS: Final[dict[str, TableSpec]] = {
-    spec.name: spec
-    for spec in (unified_actions.SPEC, customer_history.SPEC, training_input.SPEC)
+    spec.name: spec for spec in (unified_actions.SPEC, customer_history.SPEC, training_input.SPEC)
 }
 
 # The same as declarations, for what asks only what a table is built from.

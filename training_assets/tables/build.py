@@ -1,9 +1,8 @@
 """What the builds of all tables share: one pass over a range, files written by workers.
 
-raw ──read──> rows ──by day and part──> kernels ──> <lake>/<table>/dt=…/part-00000-<hash>-<run>.parquet
+raw ──read──> rows ──by day and part──> kernels ──> <lake>/<table>/dt=…/part-….parquet
 """
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -16,7 +15,7 @@ from pyspark.sql import functions as F
 
 from training_assets.engine import Partitioning, engine_name
 from training_assets.kernels import WRITTEN_DDL, Written, empty_file
-from training_assets.lake import DataFile, Lake
+from training_assets.lake import DataFile, Lake, new_run
 from training_assets.provenance import Provenance
 from training_assets.schemas import Table
 from training_assets.settings import Settings
@@ -53,7 +52,7 @@ class Build:
     settings: Settings
     provenance: Provenance
     progress: Callable[[str], None]
-    run: str = field(default_factory=lambda: secrets.token_hex(6))
+    run: str = field(default_factory=new_run)
     engine: str = field(init=False)
     partitioning: Partitioning = field(init=False)
 

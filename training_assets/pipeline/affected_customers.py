@@ -11,13 +11,14 @@ from datetime import date
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from training_assets.provenance.outdated import looking_back
-from training_assets.provenance.provenance import Provenance
+from training_assets.lake import read_days
+from training_assets.provenance import Provenance, looking_back
 from training_assets.schemas import (
     ACTION_SOURCES,
     CUSTOMER_HISTORY,
     TRAINING_INPUT,
     UNIFIED_ACTIONS,
+    Table,
 )
 from training_assets.transforms import build_unified_actions
 
@@ -46,7 +47,7 @@ def changed_customers(
     changed = _changed(spark, provenance, days)
     ids = changed.select("customer_id").distinct().orderBy("customer_id").limit(num_examples)
     histories = _histories_of(spark, provenance, changed, later)
-    rows = provenance.lake.read(spark, TRAINING_INPUT, later)
+    rows = _published(spark, provenance, TRAINING_INPUT, later, "dt", "customer_id")
     rows = rows.select(F.to_date("dt").alias("dt"), "customer_id")
     return ChangedCustomers(
         customers=_count_by_day(changed),
@@ -61,7 +62,7 @@ def _changed(spark: SparkSession, provenance: Provenance, days: Sequence[date]) 
     sources = [provenance.raw(source, days).read_valid(spark) for source in ACTION_SOURCES]
     names = UNIFIED_ACTIONS.column_names
     now = build_unified_actions(*sources).select(*names).withColumn("side", F.lit(1))
-    published = provenance.lake.read(spark, UNIFIED_ACTIONS, days).select(*names)
+    published = _published(spark, provenance, UNIFIED_ACTIONS, days, *names)
     both = now.unionByName(published.withColumn("side", F.lit(-1)))
     balance = both.groupBy(*names).agg(F.sum("side").alias("balance"))
     return balance.where(F.col("balance") != 0).select("dt", "customer_id").distinct()
@@ -71,7 +72,7 @@ def _histories_of(
     spark: SparkSession, provenance: Provenance, changed: DataFrame, later: Sequence[date]
 ) -> DataFrame:
     """(dt, customer_id) of each published history that reads a changed day of its customer."""
-    histories = provenance.lake.read(spark, CUSTOMER_HISTORY, later).select("dt", "customer_id")
+    histories = _published(spark, provenance, CUSTOMER_HISTORY, later, "dt", "customer_id")
     actions = changed.select(F.col("dt").alias("action_dt"), "customer_id")
     days_ago = F.datediff("dt", "action_dt")
     is_read = days_ago >= 1
@@ -79,6 +80,12 @@ def _histories_of(
         is_read = is_read & (days_ago <= provenance.settings.lookback_days)
     both = histories.join(actions, on="customer_id", how="inner").where(is_read)
     return both.select("dt", "customer_id").distinct()
+
+
+def _published(
+    spark: SparkSession, provenance: Provenance, table: Table, days: Sequence[date], *columns: str
+) -> DataFrame:
+    return read_days(spark, provenance.lake.snapshot(table.name), table, days, columns)
 
 
 def _count_by_day(frame: DataFrame) -> dict[date, int]:
