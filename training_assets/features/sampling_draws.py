@@ -84,6 +84,10 @@ class Candidates:
         num = max(len(self.items), 1)
         return max(1, min(_MAX_CELLS // num, _MAX_WEIGHT // max(self.total, 1)))
 
+    def new_table(self) -> BoolArray:
+        """Cells of the customers of a chunk, row by row; one after the other may use it."""
+        return np.zeros(self.rows_per_chunk * len(self.items), np.bool_)
+
 
 def customer_keys(seed: int, day: int, customers: Int64Array) -> UInt64Array:
     """What the draws of each customer on ``day`` (since 1970-01-01) begin with; uint64 [G]."""
@@ -121,16 +125,25 @@ class Drawn:
 
 
 class ChunkOfCustomers:
-    """Customers who draw at once; ``seen`` holds the cells ``row * C + place``, ascending."""
+    """Customers who draw at once; ``seen`` holds the cells ``row * C + place``, ascending.
+
+    ``table`` is all False, and is so again after ``draw``: a new one costs as much as the draws.
+    """
 
     def __init__(
-        self, candidates: Candidates, keys: UInt64Array, wanted: Int64Array, seen: Int64Array
+        self,
+        candidates: Candidates,
+        keys: UInt64Array,
+        wanted: Int64Array,
+        seen: Int64Array,
+        table: BoolArray,
     ) -> None:
         self._candidates = candidates
         self._width = len(candidates.items)
         self._keys = keys
         self._sums = np.cumsum(candidates.weights)
-        self._is_gone = np.zeros(len(keys) * self._width, np.bool_)
+        self._seen = seen
+        self._is_gone = table
         self._is_gone[seen] = True
         ends = np.searchsorted(seen, np.arange(len(keys) + 1) * self._width)
         upto = np.zeros(len(seen) + 1, np.int64)
@@ -151,6 +164,8 @@ class ChunkOfCustomers:
         empty = np.zeros(0, np.int64)
         cells = np.concatenate([empty, *(cells for cells, _ in self._taken)])
         numbers = np.concatenate([empty, *(numbers for _, numbers in self._taken)])
+        self._is_gone[self._seen] = False
+        self._is_gone[cells] = False
         rows, places = np.divmod(cells, max(self._width, 1))
         weights = self._candidates.weights[places]
         return Drawn(rows, places, numbers, weights / self._left_weight[rows])

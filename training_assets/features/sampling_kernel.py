@@ -76,10 +76,12 @@ def sample_rows(
         candidates = _candidates(blocks.pop((day, CANDIDATE), []), is_uniform)
         cells = _seen_cells(blocks.pop((day, SEEN), []), positives, candidates)
         keys = customer_keys(seed, day, positives.customers)
+        table = candidates.new_table()
         for start, seen in _chunks(cells, positives, candidates):
             rows = slice(start, start + candidates.rows_per_chunk)
-            chunk = ChunkOfCustomers(candidates, keys[rows], positives.sizes[rows] * ratio, seen)
-            yield _negatives_batch(day, positives, candidates, chunk.draw(), start, ratio)
+            wanted = positives.sizes[rows] * ratio
+            drawn = ChunkOfCustomers(candidates, keys[rows], wanted, seen, table).draw()
+            yield _negatives_batch(day, positives, candidates, drawn, start, ratio)
 
 
 @dataclass(frozen=True)

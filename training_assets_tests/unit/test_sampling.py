@@ -276,8 +276,10 @@ def draw(candidates: Candidates, wanted: int, seen: Any, num_customers: int) -> 
     width = len(candidates.items)
     cells = (np.arange(num_customers)[:, None] * width + np.array(seen, np.int64)).ravel()
     keys = customer_keys(9, 19_800, np.arange(num_customers))
-    chunk = ChunkOfCustomers(candidates, keys, np.full(num_customers, wanted), cells)
-    return chunk.draw()
+    table = np.zeros(num_customers * width, np.bool_)
+    found = ChunkOfCustomers(candidates, keys, np.full(num_customers, wanted), cells, table).draw()
+    assert not table.any()
+    return found
 
 
 @pytest.mark.parametrize("seen", [[], [1, 4], [0, 1, 2, 3, 4, 5, 6]])

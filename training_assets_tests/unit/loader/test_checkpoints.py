@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +235,26 @@ def test_states_are_plain_values(lake: Path) -> None:
     days = training_days(lake)
     next(iter(days.tensors()))
     assert json.loads(json.dumps(days.tensors().state_dict())) == days.state_dict()
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_days_published_meanwhile_do_not_disturb_and_those_published_anew_are_refused(
+    tmp_path: Path, num_workers: int
+) -> None:
+    first, second, third = random_days(11, 3)
+    write_lake(tmp_path, [first, second])
+    days = {"days": [first.dt, second.dt]}
+    expected = [rows(batch) for batch in training_days(tmp_path, **days)]
+    loader = stateful(training_days(tmp_path, **days), num_workers)
+    batches = iter(loader)
+    seen = [rows(next(batches)) for _ in range(3)]
+    state = copy.deepcopy(loader.state_dict())
+    write_lake(tmp_path, [third])
+    resumed = stateful(training_days(tmp_path, **days), num_workers)
+    resumed.load_state_dict(state)
+    assert seen + [rows(batch) for batch in resumed] == expected
+    write_lake(tmp_path, [replace(second, rows=second.rows[::-1])])
+    again = stateful(training_days(tmp_path, **days), num_workers)
+    again.load_state_dict(state)
+    with pytest.raises(SettingsError, match=r"not those of the state, .*published anew"):
+        next(iter(again))
