@@ -27,6 +27,7 @@ from pyspark.sql.connect.client.retries import DefaultPolicy
 
 from training_assets.engine.memory import keep_memory
 from training_assets.engine.probes import first_line, probe, require_java
+from training_assets.engine.shipping import workers_are_here
 from training_assets.errors import EngineError
 
 Engine = Literal["sail", "spark", "remote"]
@@ -209,8 +210,11 @@ def _open_sail(conf: Mapping[str, str]) -> tuple[SparkSession, Callable[[], None
     client.set_retry_policies([DefaultPolicy(max_retries=1)])
     client.interrupt_operation = lambda operation_id: None
 
+    workers_are_here(True)
+
     # The closure also keeps the server alive: it stops as soon as it is garbage collected.
     def stop() -> None:
+        workers_are_here(False)
         _stop_client(session)
         server.stop()
         _wait_for_workers()

@@ -59,6 +59,10 @@ class Store(ABC):
         """What killed processes left under names of their own, for a vacuum to remove."""
         return []
 
+    def links(self) -> Sequence[str]:
+        """Folders that are links to others, by path; a bucket has none."""
+        return []
+
     @abstractmethod
     def read(self, path: str) -> bytes:
         """Raises ``FileNotFoundError`` where there is nothing."""

@@ -15,6 +15,7 @@ from training_assets.loader.order import Order, Shuffle
 from training_assets.loader.published import AsOf, Location, Published
 from training_assets.loader.stream import Stream
 from training_assets.loader.vocabulary import Vocabulary
+from training_assets.schemas import CUSTOMER_HISTORY
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +113,8 @@ class TrainingDays:
     def _open(self, days: Iterable[date | str] | None) -> tuple[OpenDay, ...]:
         wanted = self._published.rows.days if days is None else list(days)
         dates = [date.fromisoformat(str(day)) for day in wanted]
-        self._published = self._published.fitting(dates)
+        if self._reading.source == CUSTOMER_HISTORY.name:
+            self._published = self._published.fitting(dates)
         return open_days(self._published, dates if days is not None else None, self._reading)
 
     @property
@@ -225,11 +227,12 @@ class TrainingDays:
         Raises DayNotPublishedError where a vacuum has removed those versions, and SettingsError
         when the state is of other days, sizes or settings of the order.
         """
+        published, days = self._published, self._stream.days
         if state.get("versions", self.versions) != self.versions:
-            self._published = Published.of_versions(self._lake, state["versions"])
-            days = open_days(self._published, self.days, self._reading)
-            self._stream.open(days, self.versions)
-        self._stream.load_state_dict(state)
+            published = Published.of_versions(self._lake, state["versions"])
+            days = open_days(published, self.days, self._reading)
+        self._stream.load_state_dict(state, days, published.versions)
+        self._published = published
 
 
 def _check_form(layout: str, extras: Collection[str]) -> None:

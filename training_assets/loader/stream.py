@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -125,8 +125,12 @@ class Stream:
             )
         return self.state_at(self.position.epoch, self.position.num_done)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration begin with the batch that ``state`` names."""
+    def load_state_dict(
+        self, state: Mapping[str, Any], days: Sequence[OpenDay], versions: Mapping[str, int]
+    ) -> None:
+        """Let the next iteration begin with the batch that ``state`` names, of these days."""
+        self._check_state(state, days)
+        self.open(days, versions)
         self.position.resume(*self.place_of(state))
 
     def state_at(self, epoch: int, num_done: int) -> dict[str, Any]:
@@ -139,8 +143,8 @@ class Stream:
             "batch": num_done - self.first_batches[day],
             "world_size": self.order.world_size,
             "versions": self.versions,
-            "content": self._content(),
-            "of": self._fingerprint(),
+            "content": _content(self.days),
+            "of": self._fingerprint(self.days),
         }
 
     def place_of(self, state: Mapping[str, Any]) -> tuple[int, int]:
@@ -149,35 +153,33 @@ class Stream:
         Raises SettingsError when the state is of other days, sizes or settings of the order,
         since the very next example would then not be the next one.
         """
+        self._check_state(state, self.days)
+        day = [day.dt.isoformat() for day in self.days].index(state["day"])
+        first, end = self.first_batches[day : day + 2]
+        return state["epoch"], min(first + state["batch"], end)
+
+    def _check_state(self, state: Mapping[str, Any], days: Sequence[OpenDay]) -> None:
         if state.get("version") != _STATE_VERSION:
             raise SettingsError(
                 f"loader: the state is of version {state.get('version')!r}; expected "
                 f"{_STATE_VERSION}. Start the epoch anew with set_epoch."
             )
-        own = self._fingerprint()
+        own = self._fingerprint(days)
         for name, value in state["of"].items():
             if own.get(name) != value:
                 raise SettingsError(
                     f"loader: {name} is {own.get(name)!r}; expected {value!r}, as when the state "
                     "was taken. Use the same, or start the epoch anew with set_epoch."
                 )
-        if state["content"] != self._content():
+        if state["content"] != _content(days):
             raise SettingsError(
                 f"loader: the days of versions {self.versions} are not those of the state, "
                 f"{state['versions']}; they have been published anew. Make TrainingDays with the "
-                f"as_of of then, or start the epoch anew with set_epoch."
+                "as_of of then, or start the epoch anew with set_epoch."
             )
-        day = own["days"].index(state["day"])
         if state["world_size"] != self.order.world_size:
-            self._refuse_uneven(self.days[:day], state["world_size"])
-        first, end = self.first_batches[day : day + 2]
-        return state["epoch"], min(first + state["batch"], end)
-
-    def _content(self) -> str:
-        """Says whether two streams read the same data."""
-        manifests = [part.manifest for day in self.days for part in (day.rows, day.arrays)]
-        told = "\n".join(manifest.content or "" for manifest in manifests)
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+            done = takewhile(lambda day: day.dt.isoformat() != state["day"], days)
+            self._refuse_uneven(done, state["world_size"])
 
     def _refuse_uneven(self, days: Iterable[OpenDay], world_size: int) -> None:
         """Ranks that had no batch in the last step of a day are a step ahead of the others."""
@@ -190,11 +192,11 @@ class Stream:
                     "with another number of ranks. Use drop_last=True, or the same number of ranks."
                 )
 
-    def _fingerprint(self) -> dict[str, Any]:
+    def _fingerprint(self, days: Sequence[OpenDay]) -> dict[str, Any]:
         order = self.order
         return {
-            "days": [day.dt.isoformat() for day in self.days],
-            "num_examples": [day.num_examples for day in self.days],
+            "days": [day.dt.isoformat() for day in days],
+            "num_examples": [day.num_examples for day in days],
             "batch_size * world_size": order.batch_size * order.world_size,
             "shuffle": order.shuffle,
             "seed": order.seed,
@@ -214,6 +216,13 @@ class Stream:
     def _read(self, index: int, epoch: int) -> tuple[Day, Int64Array]:
         day = read_day(self.days[index], self.reading)
         return day, self.order.of_day(day.pointer, epoch=epoch, dt=day.dt)
+
+
+def _content(days: Iterable[OpenDay]) -> str:
+    """Says whether days are of the same data."""
+    manifests = [part.manifest for day in days for part in (day.rows, day.arrays)]
+    told = "\n".join(manifest.content or "" for manifest in manifests)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 @contextmanager

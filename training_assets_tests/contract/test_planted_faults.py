@@ -688,7 +688,7 @@ def test_a_window_without_a_quiet_day_warns_and_names_it(spark: SparkSession, la
     said = only(results, "up_to_date", BAD_DAY).message
     assert said.startswith(
         f"customer_history of {BAD_DAY} is out of date: it cannot be built any more: "
-        f"customer_history: 1 days of the look-back of {BAD_DAY} are not published in "
+        f"customer_history: 1 day of the look-back of {BAD_DAY} is not published in "
         f"unified_actions: {QUIET_DAY}; "
     )
     warning = only(results, "history_window", BAD_DAY)

@@ -180,6 +180,24 @@ def test_restoring_is_done_once_where_the_answer_is_lost(network: Network, store
     assert rows_by_delta(store) == {A: 6}
 
 
+def test_what_is_published_as_soon_as_a_version_was_restored_stays(
+    network: Network, store: Store
+) -> None:
+    publish_days(store, [A], number=2)
+    seen: list[str] = []
+
+    def another_run_next(method: str, path: str, headers: Mapping[str, str]) -> Fault:
+        is_next = seen == ["PUT"]
+        seen.append(method) if "PUT" in seen or method == "PUT" else None
+        if is_next:
+            publish_days(store, [A], number=3)
+        return None
+
+    with network(another_run_next):
+        assert restore(store, TABLE.name, 1, {}) == [A]
+    assert numbers_of(look(store), A) == [3] * 6
+
+
 def test_a_vacuum_that_is_refused_is_a_store_error_and_goes_on_the_next_time(
     network: Network, store: Store
 ) -> None:

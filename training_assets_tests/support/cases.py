@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from training_assets.lake import Lake, read_days
+from training_assets.lake import Lake
+from training_assets.lake.frames import read_days
 from training_assets.pipeline import build_days
 from training_assets.schemas import RAW_TABLES, TRAINING_INPUT
 from training_assets.settings import Settings

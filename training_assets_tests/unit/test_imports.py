@@ -13,7 +13,7 @@ import training_assets
 PACKAGE = Path(training_assets.__file__).parent
 # From the ground up: a room may import rooms of its own floor and of those below.
 FLOORS = (
-    {"schemas", "settings", "errors"},
+    {"schemas", "settings", "errors", "locations"},
     {"sources", "lake", "engine", "list_format", "sample"},
     {"transforms", "kernels", "provenance", "loader", "features", "sampling", "splits"},
     {"checks"},

@@ -17,7 +17,13 @@ from training_assets.checks import metrics
 from training_assets.checks.facts import Facts, examine
 from training_assets.checks.shape import LISTS, lists, shape_of
 from training_assets.list_format import file_hash
-from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, UNIFIED_ACTIONS, Table
+from training_assets.schemas import (
+    CUSTOMER_HISTORY,
+    TRAINING_INPUT,
+    UNIFIED_ACTIONS,
+    Column,
+    Table,
+)
 from training_assets_tests.support.frames import DAY, at
 from training_assets_tests.support.planting import sealed, table_of
 
@@ -166,6 +172,15 @@ def test_metrics_of_histories_are_those_of_their_lengths(parts: list[list[int]])
     ends = [-1, *metrics.HISTOGRAM_BINS, 2**31]
     bins = [sum(low < n <= high for n in sizes) for low, high in pairwise(ends)]
     assert found["length_histogram"] == bins
+
+
+def test_a_table_that_the_checks_do_not_know_has_a_schema_and_rows(tmp_path: Path) -> None:
+    activity = Table(
+        "activity", "one customer", (Column("dt", "date", "Day."), Column("num", "int", "Number."))
+    )
+    rows = pa.table({"num": pa.array([1, 2, 3], pa.int32())})
+    found = facts_of(tmp_path, activity, rows)
+    assert (found.problems, found.rows, found.customers) == ([], 3, 0)
 
 
 # --- what is wrong with a file --------------------------------------------------------------------

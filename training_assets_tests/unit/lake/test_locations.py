@@ -37,6 +37,7 @@ def test_a_path_is_made_absolute_and_its_tilde_expanded(
         ("s3://shop/lake/", "s3://shop/lake"),
         ("S3://shop/lake", "s3://shop/lake"),
         ("s3://shop", "s3://shop"),
+        ("s3a://shop/lake", "s3://shop/lake"),
         ("gs://shop/a/b=1", "gs://shop/a/b=1"),
         ("az://container/lake", "az://container/lake"),
         ("abfss://container@account.dfs.core.windows.net/x", None),
@@ -55,7 +56,6 @@ def test_a_url_is_a_remote_store(url: str, expected: str | None) -> None:
     ("location", "message"),
     [
         ("hdfs://shop/lake", "the scheme hdfs:// is unknown"),
-        ("s3a://shop/lake", "the scheme s3a:// is unknown"),
         ("https://shop/lake", "the scheme https:// is unknown"),
         ("s3:/shop/lake", "s3: is not followed by //"),
         ("s3:shop/lake", "s3: is not followed by //"),

@@ -102,6 +102,18 @@ def test_a_day_that_is_overtaken_at_the_last_moment_is_not_committed(store: Stor
     assert numbers_of(look(store), A) == [2] * 6
 
 
+def test_a_day_that_is_replaced_as_soon_as_it_was_published_was_published(store: Store) -> None:
+    before = look(store)
+    new = {A: write_day(store, A, inputs="mine")}
+
+    def other_next(step: str) -> None:
+        if step == "read back":
+            publish_days(store, [A], number=2, inputs="newer")
+
+    assert publish(store, TABLE, new, before, INFO, other_next) == {A: PUBLISHED}
+    assert numbers_of(look(store), A) == [2] * 6
+
+
 def test_files_that_may_be_those_of_an_older_version_are_kept(store: Store) -> None:
     """As after a lost answer: the commit stood, and another run has replaced the day since."""
     before = look(store)
