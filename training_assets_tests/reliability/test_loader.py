@@ -123,7 +123,7 @@ def test_a_state_that_does_not_fit_changes_nothing(local: Path) -> None:
     write_lake(local, NEW)
     days = loader(local)
     versions, expected = days.versions, seen(loader(local))
-    with pytest.raises(SettingsError, match="batch_size is 7; expected 9"):
+    with pytest.raises(SettingsError, match=r"batch_size \* world_size is 7; expected 9"):
         days.load_state_dict(state)
     assert days.versions == versions
     assert seen(days) == expected
