@@ -10,13 +10,14 @@ day's candidates: not on other customers, the order of rows, partitions or the e
 
 from typing import Any, Final, Literal
 
-from pyspark import cloudpickle
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from training_assets import errors
+from training_assets.engine.shipping import ship
 from training_assets.errors import SchemaError, SettingsError
-from training_assets.features import sampling_kernel
+from training_assets.features import sampling_draws, sampling_kernel
 from training_assets.features.sampling_kernel import CANDIDATE, POSITIVE, SAMPLES_DDL, SEEN
 
 Strategy = Literal["uniform", "popularity"]
@@ -28,7 +29,7 @@ _SLICES: Final = 16
 # Tasks for all days together; engines share them out to the cores there are.
 _TASKS: Final = 64
 
-cloudpickle.register_pickle_by_value(sampling_kernel)
+ship(errors, sampling_draws, sampling_kernel)
 
 
 def sample_negatives(

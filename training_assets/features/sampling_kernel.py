@@ -13,10 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark import cloudpickle
 
-from training_assets import errors
-from training_assets.features import sampling_draws
 from training_assets.features.sampling_draws import (
     Candidates,
     ChunkOfCustomers,
@@ -24,10 +21,6 @@ from training_assets.features.sampling_draws import (
     Int64Array,
     customer_keys,
 )
-
-# Workers of a cluster have pyarrow and NumPy but need not have this package.
-for _module in (errors, sampling_draws):
-    cloudpickle.register_pickle_by_value(_module)
 
 CANDIDATE, POSITIVE, SEEN = 0, 1, 2
 SAMPLES_DDL: Final = (

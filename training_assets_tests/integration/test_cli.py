@@ -165,9 +165,7 @@ def test_unknown_scheme_ends_in_one_sentence_and_makes_no_folder(
     monkeypatch.setenv("TRAINING_ASSETS_LAKE", "s4://shop/lake")
     done = CliRunner().invoke(main, ["run"])
     assert done.exit_code == 1
-    assert re.fullmatch(
-        r"Error: settings: the scheme s4:// is unknown; expected .*\n", done.output
-    )
+    assert re.fullmatch(r"Error: settings: the scheme s4:// is unknown; expected .*\n", done.output)
     assert list(tmp_path.iterdir()) == []
 
 

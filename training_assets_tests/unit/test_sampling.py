@@ -357,6 +357,7 @@ def test_chunks_of_any_size_draw_the_same(monkeypatch: pytest.MonkeyPatch) -> No
         assert sampled() == expected
 
 
+@pytest.mark.usefixtures("workers_elsewhere")
 def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
     (tmp_path / "kernel").write_bytes(cloudpickle.dumps(sample_rows))
     code = (
