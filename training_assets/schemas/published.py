@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from training_assets.schemas.raw import ACTION_SOURCES, IMPRESSIONS
 from training_assets.schemas.types import Column, Table
 
 # Raised whenever tables are written in another way; recorded with each published day.
@@ -84,12 +83,3 @@ QUARANTINE: Final = Table(
         Column("content", "string", "The row as it was, as JSON, or the raw line."),
     ),
 )
-
-TABLES: Final = {t.name: t for t in (UNIFIED_ACTIONS, CUSTOMER_HISTORY, TRAINING_INPUT)}
-
-# The raw tables whose faults are set aside when a day of the table is built.
-QUARANTINED_BY: Final = {
-    UNIFIED_ACTIONS.name: ACTION_SOURCES,
-    CUSTOMER_HISTORY.name: (),
-    TRAINING_INPUT.name: (IMPRESSIONS,),
-}

@@ -23,7 +23,6 @@ from training_assets.lake import Lake
 from training_assets.pipeline import build_days, check_days
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
-    TABLES,
     TRAINING_INPUT,
     UNIFIED_ACTIONS,
     Table,
@@ -102,7 +101,9 @@ def on_rows(edit: Callable[[list[Row]], list[Row] | None]) -> Plant:
         changed = edit(rows)
         # As declared, because engines forbid nulls where they wrote none.
         (schema,) = [
-            t.arrow_schema for t in TABLES.values() if t.arrow_schema.names == table.column_names
+            t.arrow_schema
+            for t in (spec.table for spec in SPECS.values())
+            if t.arrow_schema.names == table.column_names
         ]
         return pa.Table.from_pylist(rows if changed is None else changed, schema=schema)
 
@@ -551,7 +552,7 @@ def test_every_error_level_check_has_a_planted_fault() -> None:
 
 
 def test_nothing_fails_on_good_data(spark: SparkSession, built: Path) -> None:
-    results = check(spark, Lake.at(built), *TABLES, days=IMPRESSION_DAYS)
+    results = check(spark, Lake.at(built), *SPECS, days=IMPRESSION_DAYS)
     assert failed(results) == []
     checked = {(r.check.table, r.check.name, r.day) for r in results}
     assert checked == {
@@ -783,13 +784,13 @@ def spoiled(build: Build, table: Table, plant: Plant, new: NewFiles) -> NewFiles
 def rebuild_and_expect_lost(spark: SparkSession, lake: Lake, *lost: str) -> dict[str, str]:
     """Build all days anew, shorter; of the bad day ``lost`` must stay. Gives their problems."""
     settings = replace(SETTINGS, history_length=5)
-    before = {table: lake.snapshot(table).files_of(BAD_DAY) for table in TABLES}
+    before = {table: lake.snapshot(table).files_of(BAD_DAY) for table in SPECS}
     reports = list(build_days(spark, lake, settings, list(SPECS.values()), IMPRESSION_DAYS))
     lake.refresh()
-    assert {(r.table, r.day) for r in reports} == {(t, d) for t in TABLES for d in IMPRESSION_DAYS}
+    assert {(r.table, r.day) for r in reports} == {(t, d) for t in SPECS for d in IMPRESSION_DAYS}
     problems = {(r.table, r.day): r.problem for r in reports if r.problem}
     assert problems.keys() == {(table, BAD_DAY) for table in lost}
-    for table in TABLES:
+    for table in SPECS:
         for day in IMPRESSION_DAYS:
             if table != UNIFIED_ACTIONS.name:
                 length = lake.manifest(table, day)["settings"]["history_length"]
@@ -840,7 +841,7 @@ def test_day_whose_raw_files_are_broken_stays_in_all_tables_and_the_others_are_p
 ) -> None:
     for source in ("clicks", "impressions"):
         halve_file(Path(lake.store.url) / f"raw/{source}/dt={BAD_DAY}/part-0.parquet")
-    problems = rebuild_and_expect_lost(spark, lake, *TABLES)
+    problems = rebuild_and_expect_lost(spark, lake, *SPECS)
     assert f"raw/clicks/dt={BAD_DAY}/part-0.parquet" in problems[UNIFIED_ACTIONS.name]
     assert f"raw/impressions/dt={BAD_DAY}/part-0.parquet" in problems[CUSTOMER_HISTORY.name]
     assert problems[TRAINING_INPUT.name] == NOT_BUILT

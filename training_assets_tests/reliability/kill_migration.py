@@ -18,7 +18,7 @@ from typing import Any
 
 from training_assets.errors import LakeFormatError
 from training_assets.lake import Lake, LocalStore, migrate
-from training_assets.schemas import TABLES
+from training_assets.tables import SPECS
 from training_assets_tests.support.old_lakes import TABLE_NAMES, write_old_lake
 from training_assets_tests.support.published_days import DAYS, numbers_of, rows_by_delta
 
@@ -53,7 +53,7 @@ def _migrate_until(fatal: int, root: Path) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
-    migrate(root, list(TABLES.values()))
+    migrate(root, [spec.table for spec in SPECS.values()])
 
 
 def _look_and_go_on(root: Path, answer: Path) -> None:
@@ -63,7 +63,7 @@ def _look_and_go_on(root: Path, answer: Path) -> None:
     except LakeFormatError:
         before = "refused as old"
     faults = _faults(root) if before == "readable" else []
-    migrate(root, list(TABLES.values()))
+    migrate(root, [spec.table for spec in SPECS.values()])
     faults += [*_faults(root), *_left_of_old(root)]
     answer.write_text(json.dumps({"before": before, "faults": faults}))
 

@@ -13,7 +13,8 @@ import pytest
 from training_assets.errors import DayNotPublishedError, SettingsError
 from training_assets.lake import Lake, Location, list_versions, migrate, vacuum
 from training_assets.loader import TrainingDays
-from training_assets.schemas import CUSTOMER_HISTORY, TABLES, TRAINING_INPUT
+from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
+from training_assets.tables import SPECS
 from training_assets_tests.support.loader_lakes import (
     FIRST_DAY,
     HISTORY_LENGTH,
@@ -198,7 +199,7 @@ def test_a_lake_that_was_migrated_is_read_as_it_was(root: Path) -> None:
     for day in OLD:
         for table, rows in zip(NAMES, (history_table(day), input_table(day)), strict=True):
             write_old_day(root / table / f"dt={day.dt}", table, day, rows)
-    migrate(root, list(TABLES.values()))
+    migrate(root, [spec.table for spec in SPECS.values()])
     assert sorted_rows(loader(root)) == rows_of(OLD)
     write_lake(root, NEW[:1])
     assert sorted_rows(loader(root)) == rows_of([NEW[0], OLD[1]])

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from training_assets.lake import PUBLISHED, Lake, Location, new_run, publish
-from training_assets.schemas import CUSTOMER_HISTORY, TABLES, TRAINING_INPUT
+from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
+from training_assets.tables import SPECS
 from training_assets_tests.support.planting import write_day
 
 FIRST_DAY = date(2024, 3, 1)
@@ -96,7 +97,7 @@ def publish_rows(
     days = {}
     for dt, rows in tables.items():
         parts = [rows.take(np.arange(n, rows.num_rows, num_files)) for n in range(num_files)]
-        new = write_day(found, TABLES[name], dt, parts, run, row_group_size=5)
+        new = write_day(found, SPECS[name].table, dt, parts, run, row_group_size=5)
         own = {
             "table": name,
             "dt": str(dt),
@@ -105,7 +106,7 @@ def publish_rows(
         }
         days[dt] = replace(new, manifest={**new.manifest, **own, **(manifest or {}).get(dt, {})})
     store, before = found.table_store(name), found.snapshot(name)
-    outcomes = publish(store, TABLES[name], days, before, {"run": run})
+    outcomes = publish(store, SPECS[name].table, days, before, {"run": run})
     assert set(outcomes.values()) == {PUBLISHED}
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training_assets.schemas import CUSTOMER_HISTORY, TABLES, UNIFIED_ACTIONS, Table
+from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS, Table
+from training_assets.tables import SPECS
 
 ROWS = 4
 TABLE_NAMES = (UNIFIED_ACTIONS.name, CUSTOMER_HISTORY.name)
@@ -18,7 +19,7 @@ def write_old_lake(root: Path, days: Sequence[date]) -> None:
     """Two tables; of the first, every day has set a row aside."""
     for name in TABLE_NAMES:
         for n, day in enumerate(days):
-            write_old_day(root / name, TABLES[name], day, n + 1)
+            write_old_day(root / name, SPECS[name].table, day, n + 1)
     for name in ("_staging/run-1/x", "_locks", "_compacted/abc"):
         (root / name).mkdir(parents=True)
     (root / "_locks" / "days").touch()

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from training_assets.lake import DataFile, Lake, NewDay, content_of, new_run, publish, restore
 from training_assets.lake import quarantine_path as path_of_rejects
 from training_assets.list_format import SealedParquet, file_hash, seal
-from training_assets.schemas import QUARANTINE, TABLES, Table
+from training_assets.schemas import QUARANTINE, Table
+from training_assets.tables import SPECS
 
 Rejects = Mapping[str, int]
 
@@ -87,13 +88,13 @@ def replant(lake: Lake, table: str, day: date, rows: pa.Table) -> None:
     """Publish other rows in a day's place, as if they had been built from the same inputs."""
     snapshot, store = lake.snapshot(table), lake.table_store(table)
     old, run = snapshot.quarantine_path(day), new_run()
-    new = write_day(lake, TABLES[table], day, [rows], run)
+    new = write_day(lake, SPECS[table].table, day, [rows], run)
     for entry in store.list(old):
         store.put(entry.path.replace(old, path_of_rejects(day, run)), store.read(entry.path))
     manifest = {**snapshot.manifest(day), "content": new.manifest["content"]}
     new = NewDay(new.files, new.bounds, manifest)
     # As by hand: the inputs stay, so that no other check than the one of the rows speaks.
-    publish(store, TABLES[table], {day: new}, snapshot, {"run": run})
+    publish(store, SPECS[table].table, {day: new}, snapshot, {"run": run})
     lake.refresh()
 
 

@@ -16,7 +16,8 @@ from training_assets.lake import (
     open_snapshot,
     vacuum,
 )
-from training_assets.schemas import TABLES, UNIFIED_ACTIONS
+from training_assets.schemas import UNIFIED_ACTIONS
+from training_assets.tables import SPECS
 from training_assets_tests.support.old_lakes import TABLE_NAMES, write_old_day, write_old_lake
 from training_assets_tests.support.published_days import (
     DAYS,
@@ -26,7 +27,7 @@ from training_assets_tests.support.published_days import (
 )
 
 A, B = DAYS[:2]
-ALL = list(TABLES.values())
+ALL = [spec.table for spec in SPECS.values()]
 
 
 @pytest.fixture
