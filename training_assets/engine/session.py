@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
+from pyspark.sql.connect.client.reattach import ExecutePlanResponseReattachableIterator
 from pyspark.sql.connect.client.retries import DefaultPolicy
 
 from training_assets.engine.memory import keep_memory
@@ -247,6 +248,18 @@ def _stop_client(session: SparkSession) -> None:
     if thread.is_alive():
         # Calls that get no answer would keep the process from ending; this ends them.
         cast(Any, session).client._channel.close()
+    _end_release_threads()
+
+
+def _end_release_threads() -> None:
+    """End the threads in which pyspark lets go of answers.
+
+    It ends those that it knows; one that Ctrl-C interrupted in its very start is unknown, and the
+    process would wait for it for good.
+    """
+    for answers in list(ExecutePlanResponseReattachableIterator._instances):
+        if pool := answers._release_thread_pool_instance:
+            pool.shutdown(wait=False)
 
 
 def _open_spark(
