@@ -74,7 +74,7 @@ CREATE TABLE customers (
 CREATE TABLE merchant_gender_stats (
     merchant_id text COLLATE "C" NOT NULL,
     gender text NOT NULL,
-    customer_count bigint NOT NULL CHECK (customer_count >= 0),
+    customer_count bigint NOT NULL,
     PRIMARY KEY (merchant_id, gender)
 ) WITH (fillfactor = 70);
 
