@@ -3,6 +3,9 @@
 Each check compares files on disk, staged or published, with something that the build did not make.
 The error-level ones are run on every staged day, and keep it from being published; all can be run
 over published days at any time.
+
+May import provenance, kernels and what is below them; knows no Dagster. Begin with this module,
+then ``context.py``.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +15,12 @@ from typing import Final, Literal
 from pyspark import cloudpickle
 
 from training_assets.checks import comparisons, counts, history, rows, structure, up_to_date
-from training_assets.checks.evidence import Check, CheckResult, Evidence, Figure, Verdict
+from training_assets.checks.context import Check, CheckContext, CheckOutcome, CheckResult, Metric
+from training_assets.engine import require_engine
 from training_assets.errors import TrainingAssetsError
-from training_assets.liveness import require_engine
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, UNIFIED_ACTIONS
 
-__all__ = ["CHECKS", "Check", "CheckResult", "Evidence", "Figure", "Verdict", "run_checks"]
+__all__ = ["CHECKS", "Check", "CheckContext", "CheckOutcome", "CheckResult", "Metric", "run_checks"]
 
 # Workers of a cluster need not have this package; see ``kernels``.
 cloudpickle.register_pickle_by_value(comparisons)
@@ -58,7 +61,7 @@ _OWN_DESCRIPTIONS: Final = {
 
 _WARNINGS: Final = ("history_window", "volume", "up_to_date")
 
-_Evaluate = Callable[[Evidence], Mapping[date, Verdict]]
+_Evaluate = Callable[[CheckContext], Mapping[date, CheckOutcome]]
 
 
 def _check(name: str, table: str, evaluate: _Evaluate) -> Check:
@@ -109,38 +112,38 @@ CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
 }
 
 
-def run_checks(evidence: Evidence, names: set[str] | None = None) -> Iterator[CheckResult]:
-    """All checks of the evidence's table on its days, or those of ``names``.
+def run_checks(context: CheckContext, names: set[str] | None = None) -> Iterator[CheckResult]:
+    """All checks of the context's table on its days, or those of ``names``.
 
     A day whose schema is wrong cannot be read as declared, so only that check speaks of it. A
     check that cannot be made on a day, whatever the engine says, has failed there.
     """
-    readable = evidence
-    for check in CHECKS[evidence.table.name]:
-        verdicts = _evaluate(check, readable)
+    readable = context
+    for check in CHECKS[context.table.name]:
+        outcomes = _evaluate(check, readable)
         if names is None or check.name in names:
-            for day, verdict in sorted(verdicts.items()):
-                yield CheckResult(check, day, verdict.passed, verdict.figures, verdict.message)
+            for day, outcome in sorted(outcomes.items()):
+                yield CheckResult(check, day, outcome.passed, outcome.metrics, outcome.message)
         if check.name == "schema":
-            good = [day for day, verdict in verdicts.items() if verdict.passed]
+            good = [day for day, outcome in outcomes.items() if outcome.passed]
             if not good:
                 return
-            if len(good) < len(evidence.days):
-                readable = evidence.of_days(good)
+            if len(good) < len(context.days):
+                readable = context.of_days(good)
 
 
-def _evaluate(check: Check, evidence: Evidence) -> Mapping[date, Verdict]:
-    """The check's verdicts; one that cannot be reached for a day is a failure of that day."""
+def _evaluate(check: Check, context: CheckContext) -> Mapping[date, CheckOutcome]:
+    """The check's outcomes; one that cannot be reached for a day is a failure of that day."""
     try:
-        return check.evaluate(evidence)
+        return check.evaluate(context)
     except Exception as error:
-        require_engine(evidence.spark, error)
-        if evidence.is_apart and len(evidence.days) == 1:
-            day = evidence.days[0]
-            return {day: Verdict(False, {}, f"{day} cannot be checked: {_reason(error)}")}
+        require_engine(context.spark, error)
+        if context.is_apart and len(context.days) == 1:
+            day = context.days[0]
+            return {day: CheckOutcome(False, {}, f"{day} cannot be checked: {_reason(error)}")}
         # One bad file fails a pass over many days: only then, day by day, to clear the others.
-        alone = [_evaluate(check, evidence.apart((day,))) for day in evidence.days]
-        return {day: verdict for verdicts in alone for day, verdict in verdicts.items()}
+        alone = [_evaluate(check, context.apart((day,))) for day in context.days]
+        return {day: outcome for outcomes in alone for day, outcome in outcomes.items()}
 
 
 def _reason(error: Exception) -> str:

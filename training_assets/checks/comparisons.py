@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from training_assets.kernels.day_files import as_list, ints
+from training_assets.kernels.day_files import ints
 from training_assets.kernels.timelines import Ints
+from training_assets.list_format.arrays import as_list
 from training_assets.schemas import (
     ACTION_TYPES,
     CUSTOMER_HISTORY,

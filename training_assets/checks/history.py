@@ -26,11 +26,11 @@ from training_assets.checks.comparisons import (
     pack_histories,
     read_actions,
 )
-from training_assets.checks.evidence import Evidence, Figure, Verdict
+from training_assets.checks.context import CheckContext, CheckOutcome, Metric
 from training_assets.checks.structure import has_wrong_length, has_wrong_padding
-from training_assets.freshness import window_days
 from training_assets.kernels.timelines import Ints
 from training_assets.lake import data_files
+from training_assets.provenance import window_days
 from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS
 
 _BUCKETS: Final = 100_000
@@ -42,24 +42,26 @@ _MAX_TASKS: Final = 128
 _BYTES_PER_TASK: Final = 2**24
 
 
-def check_leakage(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_leakage(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories that are not the newest eligible actions of their customer and day."""
-    findings = _findings(evidence)
-    return {day: _leakage_verdict(evidence, day, findings.get(day)) for day in evidence.days}
+    findings = _findings(context)
+    return {day: _leakage_outcome(context, day, findings.get(day)) for day in context.days}
 
 
-def check_order_and_ties(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_order_and_ties(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories with the right actions in another order than the contract's."""
-    verdicts = {}
-    for day in evidence.days:
-        found = _findings(evidence).get(day) or Finding()
-        figures = {"histories_checked": found.checked, "misordered": found.misordered}
+    outcomes = {}
+    for day in context.days:
+        found = _findings(context).get(day) or Finding()
+        metrics = {"histories_checked": found.checked, "misordered": found.misordered}
         text = (
             f"{found.misordered} of {found.checked} histories on {day} hold the right actions in "
             f"the wrong order, for example of customers {found.misordered_examples}."
         )
-        verdicts[day] = Verdict(not found.misordered, figures, text if found.misordered else "")
-    return verdicts
+        outcomes[day] = CheckOutcome(
+            not found.misordered, metrics, text if found.misordered else ""
+        )
+    return outcomes
 
 
 @dataclass(frozen=True)
@@ -76,64 +78,64 @@ class Finding:
     misordered_examples: str = ""
 
 
-def _leakage_verdict(evidence: Evidence, day: date, finding: Finding | None) -> Verdict:
+def _leakage_outcome(context: CheckContext, day: date, finding: Finding | None) -> CheckOutcome:
     found = finding or Finding()
-    figures: dict[str, Figure] = {
+    metrics: dict[str, Metric] = {
         "histories": found.total,
         "histories_checked": found.checked,
         "wrong_histories": found.wrong,
         "actions_not_before_day": found.not_before,
         "histories_beyond_lookback": found.too_old,
-        "lookback_days": evidence.settings.lookback_days or "unlimited",
+        "lookback_days": context.settings.lookback_days or "unlimited",
     }
     text = (
         f"{found.wrong} of {found.checked} histories on {day} are not the newest eligible actions "
         f"of their customer ({found.not_before} actions not before the day, {found.too_old} "
         f"histories beyond the look-back), for example of customers {found.wrong_examples}."
     )
-    return Verdict(not found.wrong, figures, text if found.wrong else "")
+    return CheckOutcome(not found.wrong, metrics, text if found.wrong else "")
 
 
-def _findings(evidence: Evidence) -> dict[date, Finding]:
+def _findings(context: CheckContext) -> dict[date, Finding]:
     """Both checks speak of one comparison, made once."""
-    if "history" not in evidence.memo:
-        evidence.memo["history"] = _compare_histories(evidence)
-    found: dict[date, Finding] = evidence.memo["history"]
+    if "history" not in context.memo:
+        context.memo["history"] = _compare_histories(context)
+    found: dict[date, Finding] = context.memo["history"]
     return found
 
 
-def _is_sound(evidence: Evidence) -> Column:
+def _is_sound(context: CheckContext) -> Column:
     """Histories that other checks have not found broken already."""
-    limit = evidence.settings.history_length
+    limit = context.settings.history_length
     return ~F.when(has_wrong_length(CUSTOMER_HISTORY, limit), True).otherwise(
         has_wrong_padding(CUSTOMER_HISTORY, limit)
     )
 
 
-def _compare_histories(evidence: Evidence) -> dict[date, Finding]:
-    totals = {day: _num_rows(evidence, day) for day in evidence.days}
+def _compare_histories(context: CheckContext) -> dict[date, Finding]:
+    totals = {day: _num_rows(context, day) for day in context.days}
     found: dict[date, Finding] = {}
     some: dict[date, int] = {}
     for day, total in totals.items():
-        at_once = sum(_num_sampled(evidence, n) for n in [*some.values(), total])
+        at_once = sum(_num_sampled(context, n) for n in [*some.values(), total])
         if some and at_once > _HISTORIES_AT_ONCE:
-            found |= _compare_days(evidence, some)
+            found |= _compare_days(context, some)
             some = {}
         some[day] = total
-    return found | _compare_days(evidence, some)
+    return found | _compare_days(context, some)
 
 
-def _compare_days(evidence: Evidence, totals: Mapping[date, int]) -> dict[date, Finding]:
+def _compare_days(context: CheckContext, totals: Mapping[date, int]) -> dict[date, Finding]:
     if not any(totals.values()):
         return {}
-    limit = evidence.settings.check_customers
-    stored = evidence.read(CUSTOMER_HISTORY, totals).where(F.col("customer_id").isNotNull())
+    limit = context.settings.check_customers
+    stored = context.read(CUSTOMER_HISTORY, totals).where(F.col("customer_id").isNotNull())
     stored = stored.where(_is_sampled(totals, limit))
-    sound = stored.where(_is_sound(evidence)).select("customer_id", "dt", *LISTS)
+    sound = stored.where(_is_sound(context)).select("customer_id", "dt", *LISTS)
     customers = [row[0] for row in stored.select("customer_id").distinct().collect()]
-    actions = _actions_of(evidence, totals, np.array(customers, np.int64))
+    actions = _actions_of(context, totals, np.array(customers, np.int64))
     both = sound.mapInArrow(pack_histories, BOTH_DDL).unionByName(actions)
-    length, lookback = evidence.settings.history_length, evidence.settings.lookback_days
+    length, lookback = context.settings.history_length, context.settings.lookback_days
 
     def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return compare_histories(batches, length, lookback)
@@ -156,8 +158,8 @@ def _compare_days(evidence: Evidence, totals: Mapping[date, int]) -> dict[date, 
     return {row["dt"]: _finding(row, totals[row["dt"]]) for row in rows}
 
 
-def _num_sampled(evidence: Evidence, total: int) -> int:
-    return min(total, evidence.settings.check_customers)
+def _num_sampled(context: CheckContext, total: int) -> int:
+    return min(total, context.settings.check_customers)
 
 
 def _is_sampled(totals: Mapping[date, int], limit: int) -> Column:
@@ -171,18 +173,18 @@ def _is_sampled(totals: Mapping[date, int], limit: int) -> Column:
     return chosen.otherwise(F.lit(True))
 
 
-def _num_rows(evidence: Evidence, day: date) -> int:
-    return sum(pq.read_metadata(file).num_rows for file in data_files(evidence.folder(day)))
+def _num_rows(context: CheckContext, day: date) -> int:
+    return sum(pq.read_metadata(file).num_rows for file in data_files(context.folder(day)))
 
 
-def _actions_of(evidence: Evidence, days: Iterable[date], customers: Ints) -> DataFrame:
+def _actions_of(context: CheckContext, days: Iterable[date], customers: Ints) -> DataFrame:
     """All actions of the customers that a history of the days may hold."""
-    published = evidence.lake.days(UNIFIED_ACTIONS.name)
-    window = {d for day in days for d in window_days(evidence.settings, published, day)}
-    found = evidence.files(UNIFIED_ACTIONS, window)
+    published = context.lake.days(UNIFIED_ACTIONS.name)
+    window = {d for day in days for d in window_days(context.settings, published, day)}
+    found = context.files(UNIFIED_ACTIONS, window)
     files = [(day, file, file.stat().st_size) for day in found for file in found[day]]
     if not files:
-        return evidence.spark.createDataFrame([], BOTH_DDL)
+        return context.spark.createDataFrame([], BOTH_DDL)
     # Tasks of about as many bytes each.
     ends = np.cumsum([size for _, _, size in files])
     num_tasks = int(min(_MIN_TASKS + ends[-1] // _BYTES_PER_TASK, _MAX_TASKS))
@@ -194,8 +196,10 @@ def _actions_of(evidence: Evidence, days: Iterable[date], customers: Ints) -> Da
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return read_actions(batches, customers)
 
-    frame = evidence.spark.createDataFrame(rows, FILES_DDL)
-    return evidence.slots.spread(frame, F.col("number"), of=num_tasks).mapInArrow(read, BOTH_DDL)
+    frame = context.spark.createDataFrame(rows, FILES_DDL)
+    return context.partitioning.spread(frame, F.col("number"), of=num_tasks).mapInArrow(
+        read, BOTH_DDL
+    )
 
 
 def examples_of(found: Column) -> Column:

@@ -16,13 +16,13 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from training_assets.checks.comparisons import COUNTED_DDL, GROUPS_DDL, count_other_rows
-from training_assets.checks.evidence import Evidence, Verdict
+from training_assets.checks.context import CheckContext, CheckOutcome
 from training_assets.checks.history import examples_of, listed
 from training_assets.checks.structure import (
     has_wrong_length,
     has_wrong_padding,
     num_actions,
-    verdicts_on_rows,
+    outcomes_on_rows,
 )
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
 
@@ -32,26 +32,26 @@ WRONG: Final = "wrong"
 MISORDERED: Final = "misordered"
 
 
-def check_sequence_length(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_sequence_length(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows whose arrays are not exactly ``history_length`` long."""
-    limit = evidence.settings.history_length
-    return _verdicts(evidence, LENGTH, f"arrays that are not exactly {limit} long")
+    limit = context.settings.history_length
+    return _outcomes(context, LENGTH, f"arrays that are not exactly {limit} long")
 
 
-def check_padding(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_padding(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows with zeros, nulls or unknown types before the padding, or anything else in it."""
     problem = "a zero, a null or an unknown type before the padding, or something else in it"
-    return _verdicts(evidence, HOLES, problem)
+    return _outcomes(context, HOLES, problem)
 
 
-def check_leakage(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_leakage(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows that carry other actions than the history of their customer and day."""
-    return _verdicts(evidence, WRONG, "other actions than the history of their customer and day")
+    return _outcomes(context, WRONG, "other actions than the history of their customer and day")
 
 
-def check_order_and_ties(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_order_and_ties(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows that carry the right actions in another order."""
-    return _verdicts(evidence, MISORDERED, "the right actions in the wrong order")
+    return _outcomes(context, MISORDERED, "the right actions in the wrong order")
 
 
 @dataclass
@@ -61,65 +61,65 @@ class _Finding:
     examples: dict[str, str] = field(default_factory=dict)
 
 
-def _verdicts(evidence: Evidence, kind: str, problem: str) -> dict[date, Verdict]:
-    found = _findings(evidence)
+def _outcomes(context: CheckContext, kind: str, problem: str) -> dict[date, CheckOutcome]:
+    found = _findings(context)
     counts = {day: (f.rows, f.broken.get(kind, 0)) for day, f in found.items()}
-    verdicts = verdicts_on_rows(evidence, counts, problem)
-    for day, verdict in verdicts.items():
-        if not verdict.passed:
-            text = f"{verdict.message[:-1]}, for example of customers {found[day].examples[kind]}."
-            verdicts[day] = Verdict(False, verdict.figures, text)
-    return verdicts
+    outcomes = outcomes_on_rows(context, counts, problem)
+    for day, outcome in outcomes.items():
+        if not outcome.passed:
+            text = f"{outcome.message[:-1]}, for example of customers {found[day].examples[kind]}."
+            outcomes[day] = CheckOutcome(False, outcome.metrics, text)
+    return outcomes
 
 
-def _findings(evidence: Evidence) -> dict[date, _Finding]:
+def _findings(context: CheckContext) -> dict[date, _Finding]:
     """All four checks speak of one comparison, made once."""
-    if "rows" not in evidence.memo:
-        evidence.memo["rows"] = _compare(evidence)
-    found: dict[date, _Finding] = evidence.memo["rows"]
+    if "rows" not in context.memo:
+        context.memo["rows"] = _compare(context)
+    found: dict[date, _Finding] = context.memo["rows"]
     return found
 
 
-def _compare(evidence: Evidence) -> dict[date, _Finding]:
-    counted = _count(evidence)
+def _compare(context: CheckContext) -> dict[date, _Finding]:
+    counted = _count(context)
     found = {day: _Finding(rows) for day, (rows, _) in counted.items()}
     if any(others for _, others in counted.values()):
-        _look_closely(evidence, found)
+        _look_closely(context, found)
     return found
 
 
-def _count(evidence: Evidence) -> dict[date, tuple[int, int]]:
+def _count(context: CheckContext) -> dict[date, tuple[int, int]]:
     """By day: rows, and rows that do not carry the history of their customer."""
     histories = {
         day: [str(file) for file in files]
-        for day, files in evidence.files(CUSTOMER_HISTORY, evidence.days).items()
+        for day, files in context.files(CUSTOMER_HISTORY, context.days).items()
     }
     groups: list[tuple[int, date, str, int]] = []
-    for day, files in evidence.files(TRAINING_INPUT, evidence.days).items():
+    for day, files in context.files(TRAINING_INPUT, context.days).items():
         for file in files:
             for group in range(pq.read_metadata(file).num_row_groups):
                 groups.append((len(groups), day, str(file), group))
     if not groups:
         return {}
-    length = evidence.settings.history_length
+    length = context.settings.history_length
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return count_other_rows(batches, histories, length)
 
-    frame = evidence.spark.createDataFrame(groups, GROUPS_DDL)
-    spread = evidence.slots.spread(frame, F.col("number"), of=len(groups))
+    frame = context.spark.createDataFrame(groups, GROUPS_DDL)
+    spread = context.partitioning.spread(frame, F.col("number"), of=len(groups))
     counted = (
         spread.mapInArrow(count, COUNTED_DDL).groupBy("dt").agg(F.sum("rows"), F.sum("others"))
     )
     return {day: (rows, others) for day, rows, others in counted.collect()}
 
 
-def _look_closely(evidence: Evidence, found: dict[date, _Finding]) -> None:
+def _look_closely(context: CheckContext, found: dict[date, _Finding]) -> None:
     """Say of each row in which way it differs, and add it up in ``found``."""
-    limit = evidence.settings.history_length
+    limit = context.settings.history_length
     n = num_actions()
-    rows = evidence.frame(TRAINING_INPUT.name).withColumn("dt", F.to_date("dt"))
-    history = evidence.frame(CUSTOMER_HISTORY.name).select(
+    rows = context.frame(TRAINING_INPUT.name).withColumn("dt", F.to_date("dt"))
+    history = context.frame(CUSTOMER_HISTORY.name).select(
         "dt",
         "customer_id",
         F.col("action_items").alias("true_items"),

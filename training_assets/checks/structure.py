@@ -11,7 +11,7 @@ from typing import Final
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from training_assets.checks.evidence import Evidence, Verdict, schema_problems
+from training_assets.checks.context import CheckContext, CheckOutcome, schema_problems
 from training_assets.lake import data_files
 from training_assets.schemas import (
     ACTION_TYPES,
@@ -26,17 +26,17 @@ from training_assets.schemas import (
 _LAST_TYPE: Final = max(ACTION_TYPES)
 
 
-def check_sequence_length(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_sequence_length(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories whose arrays differ in length, or are longer than ``history_length``."""
-    limit = evidence.settings.history_length
-    counts = {d: (rows, long) for d, (rows, long, _) in _broken_histories(evidence).items()}
-    return verdicts_on_rows(evidence, counts, f"arrays that are not equal and within 0..{limit}")
+    limit = context.settings.history_length
+    counts = {d: (rows, long) for d, (rows, long, _) in _broken_histories(context).items()}
+    return outcomes_on_rows(context, counts, f"arrays that are not equal and within 0..{limit}")
 
 
-def check_padding(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_padding(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories with a zero, a null or an unknown type in them."""
-    counts = {d: (rows, holes) for d, (rows, _, holes) in _broken_histories(evidence).items()}
-    return verdicts_on_rows(evidence, counts, "a zero, a null or an unknown type in their arrays")
+    counts = {d: (rows, holes) for d, (rows, _, holes) in _broken_histories(context).items()}
+    return outcomes_on_rows(context, counts, "a zero, a null or an unknown type in their arrays")
 
 
 def has_wrong_length(table: Table, history_length: int) -> Column:
@@ -84,14 +84,14 @@ def _has_no_null(name: str) -> Column:
     return F.size(F.array_compact(name)) == F.size(name)
 
 
-def _broken_histories(evidence: Evidence) -> dict[date, tuple[int, int, int]]:
+def _broken_histories(context: CheckContext) -> dict[date, tuple[int, int, int]]:
     """By day: rows, rows of a wrong length, rows with holes; read once for both checks."""
-    if "structure" not in evidence.memo:
-        limit = evidence.settings.history_length
+    if "structure" not in context.memo:
+        limit = context.settings.history_length
         long = has_wrong_length(CUSTOMER_HISTORY, limit)
         holes = ~long & has_wrong_padding(CUSTOMER_HISTORY, limit)
         found = (
-            evidence.frame(CUSTOMER_HISTORY.name)
+            context.frame(CUSTOMER_HISTORY.name)
             .groupBy("dt")
             .agg(
                 F.count(F.lit(1)).alias("rows"),
@@ -100,31 +100,31 @@ def _broken_histories(evidence: Evidence) -> dict[date, tuple[int, int, int]]:
             )
             .collect()
         )
-        evidence.memo["structure"] = {r["dt"]: (r["rows"], r["long"], r["holes"]) for r in found}
-    counts: dict[date, tuple[int, int, int]] = evidence.memo["structure"]
+        context.memo["structure"] = {r["dt"]: (r["rows"], r["long"], r["holes"]) for r in found}
+    counts: dict[date, tuple[int, int, int]] = context.memo["structure"]
     return counts
 
 
-def verdicts_on_rows(
-    evidence: Evidence, counts: Mapping[date, tuple[int, int]], problem: str
-) -> dict[date, Verdict]:
+def outcomes_on_rows(
+    context: CheckContext, counts: Mapping[date, tuple[int, int]], problem: str
+) -> dict[date, CheckOutcome]:
     """Verdicts from (rows, broken rows) by day; ``problem`` completes "N of M rows have …"."""
-    verdicts = {}
-    for day in evidence.days:
+    outcomes = {}
+    for day in context.days:
         rows, broken = counts.get(day, (0, 0))
         text = f"{broken} of {rows} rows on {day} have {problem}." if broken else ""
-        verdicts[day] = Verdict(not broken, {"rows": rows, "broken_rows": broken}, text)
-    return verdicts
+        outcomes[day] = CheckOutcome(not broken, {"rows": rows, "broken_rows": broken}, text)
+    return outcomes
 
 
-def check_schema(evidence: Evidence) -> Mapping[date, Verdict]:
-    """Columns in the day's files against ``schemas.py``: names, order and types."""
-    return {day: _schema_verdict(evidence, day) for day in evidence.days}
+def check_schema(context: CheckContext) -> Mapping[date, CheckOutcome]:
+    """Columns in the day's files against ``schemas``: names, order and types."""
+    return {day: _schema_outcome(context, day) for day in context.days}
 
 
-def _schema_verdict(evidence: Evidence, day: date) -> Verdict:
-    folder = evidence.folder(day)
-    problems = schema_problems(evidence.table, folder)
-    figures = {"files": len(data_files(folder)), "differences": len(problems)}
+def _schema_outcome(context: CheckContext, day: date) -> CheckOutcome:
+    folder = context.folder(day)
+    problems = schema_problems(context.table, folder)
+    metrics = {"files": len(data_files(folder)), "differences": len(problems)}
     text = f"On {day}: {'; '.join(problems[:5])}." if problems else ""
-    return Verdict(not problems, figures, text)
+    return CheckOutcome(not problems, metrics, text)
