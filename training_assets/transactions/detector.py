@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from training_assets.errors import ChunkError, DatabaseError
-from training_assets.lake_store_draft import Store
+from training_assets.lake import Store
 from training_assets.transactions.cleaning import (
     clean_transactions,
     clean_weights,

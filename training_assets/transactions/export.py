@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
 from training_assets.errors import ChunkError
-from training_assets.lake_store_draft import Store
+from training_assets.lake import Store
 from training_assets.transactions.database import Connection, Database, sql
 
 DETECTIONS: Final = "detections"

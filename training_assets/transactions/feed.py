@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from training_assets.errors import ChunkError, RawDataError, TrainingAssetsError
-from training_assets.lake_store_draft import Store
+from training_assets.lake import Store
 from training_assets.transactions.inbox import (
     CHUNK_SCHEMA,
     IMPORTANCE_COLUMNS,
@@ -39,6 +39,8 @@ TEMP: Final = "temp"
 _OFFSET: Final = "feed.json"
 _METADATA: Final = b"training_assets.feed"
 _KEPT_CLAIMS: Final = 100
+# A writer that lives is done with an object long before.
+_ABANDONED_SECONDS: Final = 60
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Feed:
         self._rows: pa.Table = CHUNK_SCHEMA.empty_table()
         self._fingerprint = Fingerprint()
         self._fed = self._resume()
-        self._remove_old_claims()
+        self._remove_leftovers()
 
     @property
     def rows_fed(self) -> int:
@@ -115,11 +117,14 @@ class Feed:
         table, _ = self._inbox.read(chunks[-1].entry.path)
         return _fed_of(table, chunks[-1].entry.path)
 
-    def _remove_old_claims(self) -> None:
+    def _remove_leftovers(self) -> None:
+        """What killed writers left, and claims of chunks that were put long ago."""
+        before_ns = time.time_ns() - _ABANDONED_SECONDS * 1_000_000_000
+        for store in (self._inbox.store, self._temp):
+            left = [e.path for e in store.unfinished() if e.modified_ns < before_ns]
+            store.delete(left)
         claims = self._temp.child("claims")
-        old = [entry.path for entry in claims.list()][:-_KEPT_CLAIMS]
-        if old:
-            claims.delete(old)
+        claims.delete([entry.path for entry in claims.list()][:-_KEPT_CLAIMS])
 
     def _read_source(self) -> None:
         located = locate(self._settings.transactions)

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training_assets.errors import ChunkError
-from training_assets.lake_store_draft import Entry, Store
+from training_assets.lake import Entry, Store
 
 SOURCE_COLUMNS: Final = (
     "step",
@@ -87,7 +87,7 @@ class Inbox:
 
     def chunks(self) -> list[Chunk]:
         """All chunks, in the order of their rows; raises ``ChunkError`` where two overlap."""
-        found = sorted(_chunks(self.store.list("chunk-")), key=lambda c: (c.first, c.last))
+        found = sorted(_chunks(self.store.list()), key=lambda c: (c.first, c.last))
         for before, after in zip(found, found[1:], strict=False):
             if after.first <= before.last:
                 raise ChunkError(
@@ -99,7 +99,7 @@ class Inbox:
 
     def weights(self) -> list[Weights]:
         """All versions of the weights, in the order of their numbers."""
-        matches = (_IMPORTANCE.fullmatch(e.path) for e in self.store.list("importance-"))
+        matches = (_IMPORTANCE.fullmatch(e.path) for e in self.store.list())
         return sorted(Weights(int(m[2]), int(m[1]), m[0]) for m in matches if m)
 
     def read(self, path: str) -> tuple[pa.Table, str]:

@@ -14,7 +14,6 @@ import posixpath
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +22,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.lake_store_draft import Entry, Store, open_store
+from training_assets.lake import Entry, Store, open_store
 
 QUOTES: Final = " \t\r\n'\"`‘’“”"
 _WRONG_COLUMNS: Final = "wrong number of columns"
@@ -42,34 +41,21 @@ class Located:
     entry: Entry
 
     @property
-    def version(self) -> tuple[int, int, str]:
+    def version(self) -> tuple[int, int, str | None]:
         return self.entry.size, self.entry.modified_ns, self.entry.etag
 
 
 def locate(location: str) -> Located:
     """Find a source file; raises ``RawDataError`` where there is none."""
     folder, name = posixpath.split(location)
-    store = open_store(folder or ".")
-    entry = _listed(store, name) if "://" in location else _on_disk(Path(location).expanduser())
+    store = open_store(folder or ("/" if location.startswith("/") else "."))
+    entry = store.stat(name)
     if entry is None:
         raise RawDataError(
             f"{location}: there is no such file; expected a CSV file, also compressed (.gz). "
             "Correct the path, or make an example with 'training-assets example banksim'."
         )
     return Located(store, entry)
-
-
-def _listed(store: Store, name: str) -> Entry | None:
-    return next((entry for entry in store.list(name) if entry.path == name), None)
-
-
-def _on_disk(path: Path) -> Entry | None:
-    # Listing a store goes through all folders below, which may be all that a person has.
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return Entry(path.name, found.st_size, found.st_mtime_ns, str(found.st_ino))
 
 
 def read_csv(located: Located, columns: Sequence[str], *, is_growing: bool = False) -> pa.Table:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from training_assets.lake_store_draft import Store, open_store
+from training_assets.lake import Store, open_store
 from training_assets.transactions.database import Connection, Database
 from training_assets.transactions.detector import Detector
 from training_assets.transactions.feed import Feed, feed_all
