@@ -4,6 +4,7 @@ TRAINING_ASSETS_DATABASE is postgresql://… for a server (15 or newer), or a fo
 own. No message repeats what a connection string holds.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +39,8 @@ class Database:
         self._location = location
         self._own = None if self._is_server else Server(Path(location))
         self._connection: Connection | None = None
+        # Spark calls from a thread of its own, and a connection has one transaction at a time.
+        self._lock = threading.RLock()
 
     @classmethod
     def of(cls, settings: TransactionSettings) -> "Database":
@@ -53,9 +56,10 @@ class Database:
         pause = 0.05
         while True:
             try:
-                connection = self._open()
-                with connection.transaction():
-                    return work(connection)
+                with self._lock:
+                    connection = self._open()
+                    with connection.transaction():
+                        return work(connection)
             except _LOST as error:
                 self.close()
                 if time.monotonic() > deadline:
@@ -154,5 +158,7 @@ def one(connection: Connection, statement: LiteralString, parameters: Any = None
     """The only row of an answer."""
     row = connection.execute(statement, parameters).fetchone()
     if row is None:
-        raise DatabaseError("database: a row is missing; run 'training-assets transactions rebuild'.")
+        raise DatabaseError(
+            "database: a row is missing; run 'training-assets transactions rebuild'."
+        )
     return row

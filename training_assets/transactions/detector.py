@@ -8,8 +8,7 @@ difference who calls it, how often, and with which rows.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Final
@@ -64,7 +63,8 @@ class Detector:
         self._settings = settings
         self._progress = progress
         self._started_at = datetime.now(UTC)
-        database.run(lambda connection: prepare(connection, settings))
+        self._generation = database.run(lambda connection: prepare(connection, settings))
+        self._quiet_since = time.monotonic()
         database.run(self._require_own_files)
         self._require_unchanged()
 
@@ -139,6 +139,12 @@ class Detector:
         close_file(self._database)
         self.export()
 
+    def close_if_quiet(self, seconds: float) -> None:
+        """``close`` where no chunk came for so long; once, until the next one comes."""
+        if time.monotonic() - self._quiet_since >= seconds:
+            self._quiet_since = float("inf")
+            self.close()
+
     def _catch_up(self, row: int) -> None:
         """Apply chunks before ``row`` that the stream did not bring."""
         while missed := [chunk for chunk in self.waiting() if chunk.last < row]:
@@ -188,9 +194,15 @@ class Detector:
         )
         outcome = self._database.run(
             lambda connection: apply_chunks(
-                connection, arrived, self._settings, started_at=self._started_at, began=began
+                connection,
+                arrived,
+                self._settings,
+                generation=self._generation,
+                started_at=self._started_at,
+                began=began,
             )
         )
+        self._quiet_since = time.monotonic()
         self._progress(f"rows {first:,} to {last:,}: {outcome}")
 
     def _apply_weights(self, row: int) -> None:
@@ -214,6 +226,7 @@ class Detector:
                 totals,
                 rejected,
                 self._settings,
+                generation=self._generation,
                 started_at=self._started_at,
             )
         )
@@ -270,7 +283,10 @@ class Detector:
 
 
 def detect_all(detector: Detector) -> int:
-    """Apply what waits until nothing does; returns the number of chunks."""
+    """Apply what waits until nothing does; returns the number of chunks.
+
+    Detections that fill no file wait for more; ``Detector.close`` exports them.
+    """
     done = 0
     detector.take_weights()
     while chunks := detector.waiting():
@@ -282,39 +298,20 @@ def detect_all(detector: Detector) -> int:
 
 
 def detect_until(detector: Detector, flush_after: float, stop: threading.Event) -> None:
-    """Apply chunks as they appear until ``stop`` is set and none waits.
+    """Apply chunks as they appear until ``stop`` is set and none waits; then export all.
 
     After ``flush_after`` seconds without a chunk, detections that fill no file are exported too.
     """
-    quiet_since: float | None = time.monotonic()
-    while True:
-        is_last = stop.is_set()
-        if detect_all(detector):
-            quiet_since = time.monotonic()
-        elif is_last:
-            return
-        elif quiet_since is not None and time.monotonic() - quiet_since >= flush_after:
-            detector.close()
-            quiet_since = None
-        stop.wait(_POLL_SECONDS) if not is_last else None
-
-
-@contextmanager
-def closing(detector: Detector) -> Iterator[Detector]:
-    """At the end, also of the user's patience, what was detected is exported."""
-    try:
-        yield detector
-    except KeyboardInterrupt:
-        detector.close()
-        raise
+    is_last = False
+    while detect_all(detector) or not is_last:
+        is_last = stop.wait(_POLL_SECONDS)
+        detector.close_if_quiet(flush_after)
     detector.close()
 
 
 def _ranges(totals: pa.Table) -> list[tuple[int, int]]:
     keys = totals.group_by(["chunk_first", "chunk_last"]).aggregate([])
-    return sorted(
-        zip(keys["chunk_first"].to_pylist(), keys["chunk_last"].to_pylist(), strict=True)
-    )
+    return sorted(zip(keys["chunk_first"].to_pylist(), keys["chunk_last"].to_pylist(), strict=True))
 
 
 def _field(field: pa.Field) -> StructField:

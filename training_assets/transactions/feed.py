@@ -223,10 +223,12 @@ def _fed_of(table: pa.Table, name: str) -> Fed:
     return Fed.from_bytes(metadata[_METADATA])
 
 
-def feed_all(feed: Feed, progress: Callable[[str], None]) -> int:
-    """Feed until nothing waits; returns the number of chunks."""
+def feed_all(
+    feed: Feed, progress: Callable[[str], None], stop: threading.Event | None = None
+) -> int:
+    """Feed until nothing waits, or ``stop`` is set; returns the number of chunks."""
     chunks = 0
-    while rows := feed.tick():
+    while not (stop and stop.is_set()) and (rows := feed.tick()):
         chunks += 1
         progress(f"fed {rows:,} rows, {feed.rows_fed:,} in all")
     return chunks
@@ -246,6 +248,3 @@ def feed_every(
             if isinstance(error, TrainingAssetsError) and feed.rows_fed:
                 raise
             progress(str(error))
-
-
-__all__ = ["Fed", "Feed", "feed_all", "feed_every"]

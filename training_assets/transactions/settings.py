@@ -95,9 +95,7 @@ class TransactionSettings:
         return {name: _canonical(getattr(self, name)) for name in _LIMITS}
 
     @classmethod
-    def from_env(
-        cls, env: Mapping[str, str] | None = None, **given: Any
-    ) -> "TransactionSettings":
+    def from_env(cls, env: Mapping[str, str] | None = None, **given: Any) -> "TransactionSettings":
         """Settings from environment variables, then what is ``given`` and not None.
 
         Raises ``SettingsError`` naming the variable.

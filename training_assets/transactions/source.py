@@ -103,9 +103,7 @@ def _read_lines(body: bytes, names: list[str]) -> pa.Table:
         return arrow_csv.read_csv(
             io.BytesIO(body),
             arrow_csv.ReadOptions(column_names=names, use_threads=use_threads),
-            arrow_csv.ParseOptions(
-                quote_char=False, invalid_row_handler=skip
-            ),
+            arrow_csv.ParseOptions(quote_char=False, invalid_row_handler=skip),
             arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False
             ),

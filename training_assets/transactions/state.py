@@ -47,22 +47,24 @@ class Arrived:
         return self.chunks[-1].last
 
 
-def prepare(connection: Connection, settings: TransactionSettings) -> None:
-    """The schema, and the settings that the state was made with.
+def prepare(connection: Connection, settings: TransactionSettings) -> int:
+    """Have the schema, and the settings that the state is made with; returns its generation.
 
-    Raises ``DatabaseError`` where it was made with others.
+    Raises ``DatabaseError`` where it was made with other settings.
     """
     migrate(connection)
+    (generation,) = one(connection, "SELECT generation FROM progress FOR UPDATE")
     made_with = dict(connection.execute("SELECT name, value FROM pattern_settings").fetchall())
     if not made_with:
         store_settings(connection, settings)
-        return
+        return int(generation)
     for name, value in settings.limits.items():
         if made_with.get(name) != value:
             raise DatabaseError(
                 f"database: {name} is {value}; expected {made_with.get(name)}, with which the "
                 "state was made. Set it back, or run 'training-assets transactions rebuild'."
             )
+    return int(generation)
 
 
 def store_settings(connection: Connection, settings: TransactionSettings) -> None:
@@ -76,21 +78,23 @@ def apply_chunks(
     arrived: Arrived,
     settings: TransactionSettings,
     *,
+    generation: int,
     started_at: datetime,
     began: float,
 ) -> Outcome:
-    """Make chunks part of the state, once; ``began`` is when work on them did, by the monotonic
-    clock.
+    """Make chunks part of the state, once.
 
-    Returns "waiting" where chunks before them are missing. Raises ``ChunkError`` where they
+    ``generation`` is that of the state as ``prepare`` found it, ``began`` when the work on these
+    chunks did, by the monotonic clock. Returns "waiting" where chunks before them are missing. Raises ``ChunkError`` where they
     overlap what was applied, or are other than when they were applied.
     """
     moved = connection.execute(
-        "UPDATE progress SET next_row = %s WHERE next_row = %s RETURNING next_detection",
-        (arrived.last + 1, arrived.first),
+        "UPDATE progress SET next_row = %s WHERE next_row = %s AND generation = %s "
+        "RETURNING next_detection",
+        (arrived.last + 1, arrived.first, generation),
     ).fetchone()
     if moved is None:
-        return _why_not(connection, arrived)
+        return _why_not(connection, arrived, generation)
     connection.execute(sql("session_tables.sql"))
     _copy(connection, "incoming", arrived.totals)
     parameters = _parameters(settings) | {"started_at": started_at, "is_weights": False}
@@ -110,14 +114,17 @@ def apply_weights(
     rejected: pa.Table,
     settings: TransactionSettings,
     *,
+    generation: int,
     started_at: datetime,
 ) -> bool:
     """Put a version of the weights in force, once; False where it is, or a newer one."""
     moved = connection.execute(
-        "UPDATE progress SET next_weights = %s WHERE next_weights = %s RETURNING next_row",
-        (weights.number + 1, weights.number),
+        "UPDATE progress SET next_weights = %s WHERE next_weights = %s AND generation = %s "
+        "RETURNING next_row",
+        (weights.number + 1, weights.number, generation),
     ).fetchone()
     if moved is None:
+        _require_generation(connection, generation)
         return False
     connection.execute(sql("session_tables.sql"))
     _copy(connection, "incoming_weights", totals)
@@ -134,10 +141,8 @@ def apply_weights(
     return True
 
 
-def start_again(
-    connection: Connection, settings: TransactionSettings, *, generation: int | None = None
-) -> None:
-    """Empty the state, under these settings; the files of detections get a folder of their own."""
+def start_again(connection: Connection, settings: TransactionSettings, *, generation: int) -> None:
+    """Empty the state, to be made under these settings; ``generation`` names its files."""
     migrate(connection)
     connection.execute("SELECT FROM progress FOR UPDATE")
     connection.execute(
@@ -147,13 +152,23 @@ def start_again(
     )
     connection.execute(
         "UPDATE progress SET next_row = 0, next_weights = 0, next_detection = 1, "
-        "next_unfiled = 1, generation = coalesce(%s, generation + 1)",
+        "next_unfiled = 1, generation = %s",
         (generation,),
     )
     store_settings(connection, settings)
 
 
-def _why_not(connection: Connection, arrived: Arrived) -> Outcome:
+def _require_generation(connection: Connection, generation: int) -> None:
+    (found,) = one(connection, "SELECT generation FROM progress")
+    if found != generation:
+        raise DatabaseError(
+            "database: the state was started again by another process; expected the one that this "
+            "process began with. Start this process again."
+        )
+
+
+def _why_not(connection: Connection, arrived: Arrived, generation: int) -> Outcome:
+    _require_generation(connection, generation)
     (next_row,) = one(connection, "SELECT next_row FROM progress")
     if arrived.first > next_row:
         return "waiting"

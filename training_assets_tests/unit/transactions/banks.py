@@ -41,7 +41,12 @@ class Bank:
     """One workdir, one source, one database that is emptied when the bank opens."""
 
     def __init__(
-        self, root: Path, database: Database, session: SparkSession, workdir: str = "", **limits: Any
+        self,
+        root: Path,
+        database: Database,
+        session: SparkSession,
+        workdir: str = "",
+        **limits: Any,
     ) -> None:
         self.source, self.importance = root / "transactions.csv", root / "importance.csv"
         write_lines(self.source, [])
