@@ -11,6 +11,8 @@
 | TRAINING_ASSETS_INCOMPLETE_WINDOW  | error     | "warn" publishes histories of which days of    |
 |                                    |           | the look-back are missing                      |
 | TRAINING_ASSETS_CHECK_CUSTOMERS    | 1000      | customers a day; above, leakage is sampled     |
+| TRAINING_ASSETS_MIN_VALID_SHARE    | 0.9       | share of a source's rows that must be valid, 0 |
+|                                    |           | to 1; a day below is not published             |
 | TRAINING_ASSETS_KEEP_VERSIONS_DAYS | 7         | days for which replaced versions stay readable |
 | TRAINING_ASSETS_LIST_FORMAT        | lists     | "parquet" leaves lists to the usual writer     |
 
@@ -101,7 +103,8 @@ class Settings:
     ``lake`` is an absolute local path or the URL of a store, whatever was given: see
     ``lake_location``. ``history_length`` is in actions, ``lookback_days`` in days (None is
     unlimited), ``check_customers`` the number of customers per day up to which leakage is checked
-    in full, ``keep_versions_days`` how long a version stays readable after it was replaced.
+    in full, ``min_valid_share`` the share of a source's rows that must be valid for its day to be
+    published, ``keep_versions_days`` how long a version stays readable after it was replaced.
     """
 
     lake: str = _DEFAULT_LAKE
@@ -113,6 +116,7 @@ class Settings:
     check_customers: int = 1_000
     keep_versions_days: int = 7
     list_format: ListFormat = "lists"
+    min_valid_share: float = 0.9
 
     def __post_init__(self) -> None:
         length, lookback = validate_window("settings", self.history_length, self.lookback_days)
@@ -125,6 +129,11 @@ class Settings:
                 "settings", "keep_versions_days", self.keep_versions_days, least=0
             ),
         }
+        if not 0 <= self.min_valid_share <= 1:
+            raise SettingsError(
+                f"settings: min_valid_share is {self.min_valid_share}; expected 0 to 1. "
+                f"Set {_PREFIX}MIN_VALID_SHARE."
+            )
         for name, value in values.items():
             object.__setattr__(self, name, value)
         _require_one_of("missing_raw", self.missing_raw, ("error", "empty"))
@@ -153,6 +162,7 @@ class Settings:
             check_customers=number("CHECK_CUSTOMERS", 1_000),
             keep_versions_days=number("KEEP_VERSIONS_DAYS", 7),
             list_format=cast(ListFormat, text("LIST_FORMAT", "lists")),
+            min_valid_share=_parse_share("MIN_VALID_SHARE", text("MIN_VALID_SHARE", "0.9")),
         )
 
     def window_start(self, day: date) -> date | None:
@@ -190,6 +200,15 @@ def _parse_int(name: str, value: str) -> int:
     except ValueError:
         raise SettingsError(
             f"settings: {_PREFIX}{name} is {value!r}; expected a whole number. Correct it."
+        ) from None
+
+
+def _parse_share(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise SettingsError(
+            f"settings: {_PREFIX}{name} is {value!r}; expected a number from 0 to 1. Correct it."
         ) from None
 
 

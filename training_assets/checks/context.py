@@ -1,39 +1,45 @@
 """What a check is given, and what it gives back."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import reduce
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from training_assets.checks.files import FILES_DDL, read_columns
 from training_assets.engine import Partitioning, engine_name
-from training_assets.errors import SchemaError
-from training_assets.lake import (
-    Lake,
-    Staging,
-    data_files,
-    quarantine_files,
-)
-from training_assets.schemas import QUARANTINED_BY, TABLES, Table
+from training_assets.lake import DataFile, Lake, quarantine_path
+from training_assets.list_format import SealedParquet
+from training_assets.schemas import Table
 from training_assets.settings import Settings
-from training_assets.sources import RawDays, find_raw_days
+from training_assets.sources import RawDays, find_raw_days, source_days
 
 Metric = int | float | str
+Severity = Literal["error", "warn"]
+OnWorkers = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+_MIN_TASKS: Final = 2
+_MAX_TASKS: Final = 128
+_BYTES_PER_TASK: Final = 2**24
+_OF_FILES: Final = ("facts", "partitioning")
+_REJECTS: Final = (".pq", ".parquet")
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """Of one check on one day: ``message`` says what was found where it did not pass."""
+    """Of one check on one day: ``message`` says what was found where it did not pass.
+
+    ``severity`` is that of the outcome where it is not the check's own.
+    """
 
     passed: bool
     metrics: Mapping[str, Metric]
     message: str = ""
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True)
@@ -45,26 +51,33 @@ class Check:
 
     name: str
     table: str
-    severity: Literal["error", "warn"]
+    severity: Severity
     description: str
-    evaluate: "Callable[[CheckContext], Mapping[date, CheckOutcome]]"
+    evaluate: "Evaluate"
 
 
 @dataclass(frozen=True)
 class CheckResult:
+    """What became of a check on a day; ``severity`` is the outcome's own, else the check's."""
+
     check: Check
     day: date
     passed: bool
     metrics: Mapping[str, Metric]
     message: str = ""
+    own_severity: Severity | None = None
+
+    @property
+    def severity(self) -> Severity:
+        return self.own_severity or self.check.severity
 
 
 @dataclass(frozen=True)
 class CheckContext:
-    """The days under check: staged ones of ``table`` where there is staging, else published ones.
+    """The days under check: files of ``table`` that a run has ``written``, or published ones.
 
-    All other tables are read as published. ``memo`` is for what several checks share. Where
-    ``is_apart``, files of other days may be broken.
+    All other tables are read as published. ``sources`` are the raw tables whose rejects are kept
+    with the days; ``run`` is the run that wrote them. ``memo`` is for what several checks share.
     """
 
     spark: SparkSession
@@ -72,141 +85,109 @@ class CheckContext:
     settings: Settings
     table: Table
     days: tuple[date, ...]
-    staging: Staging | None = None
-    _raw: dict[str, RawDays] = field(default_factory=dict)
-    memo: dict[str, Any] = field(default_factory=dict)
-    is_apart: bool = False
-    _parts: "dict[tuple[date, ...], CheckContext]" = field(default_factory=dict)
+    sources: tuple[Table, ...]
+    written: Mapping[date, Sequence[DataFile]] | None = None
+    run: str = ""
+    memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
-    @property
-    def partitioning(self) -> Partitioning:
-        """The tasks that work is spread over."""
+    def data_files(self, table: Table, days: Iterable[date]) -> dict[date, tuple[DataFile, ...]]:
+        """Files of those of the days that have any: of the subject those under check."""
+        is_subject = self.written is not None and table == self.table
+        known = self.written if is_subject else self.lake.snapshot(table.name).files
+        return {day: tuple(known[day]) for day in sorted(set(days)) if known and known.get(day)}
+
+    def files(self, table: Table, days: Iterable[date]) -> dict[date, list[str]]:
+        """The same as what a worker opens."""
+        store = self.lake.table_store(table.name)
+        found = self.data_files(table, days)
+        return {day: [store.uri(file.name) for file in files] for day, files in found.items()}
+
+    def on_files(self, table: Table, days: Iterable[date], work: OnWorkers, ddl: str) -> DataFrame:
+        """What the workers make of the days' files, which they get as rows of ``FILES_DDL``."""
+        found = self.data_files(table, days)
+        store = self.lake.table_store(table.name)
+        files = [(day, store.uri(f.name), f.size) for day in found for f in found[day]]
+        if not files:
+            return self.spark.createDataFrame([], ddl)
+        # Tasks of about as many bytes each.
+        ends = np.cumsum([max(1, size) for _, _, size in files])
+        num_tasks = int(min(_MIN_TASKS + ends[-1] // _BYTES_PER_TASK, _MAX_TASKS))
+        rows = [
+            (int((end - 1) * num_tasks // ends[-1]), day, uri)
+            for (day, uri, _), end in zip(files, ends, strict=True)
+        ]
+        return self.on_workers(rows, FILES_DDL, num_tasks, work, ddl)
+
+    def on_workers(
+        self, rows: Sequence[tuple[Any, ...]], of: str, tasks: int, work: OnWorkers, ddl: str
+    ) -> DataFrame:
+        """What the workers make of rows, the first column of which is the number of their task."""
         if "partitioning" not in self.memo:
             self.memo["partitioning"] = Partitioning.of(self.spark, engine_name(self.spark))
-        found: Partitioning = self.memo["partitioning"]
-        return found
+        partitioning: Partitioning = self.memo["partitioning"]
+        frame = self.spark.createDataFrame(list(rows), of)
+        return partitioning.spread(frame, F.col("number"), of=tasks).mapInArrow(work, ddl)
 
-    def frame(self, table: str) -> DataFrame:
-        """The days of a table; of another than the subject's, as far as they are published."""
-        return self.read(TABLES[table], self.days)
+    def columns(self, table: Table, days: Iterable[date], names: Sequence[str]) -> DataFrame:
+        """Some columns of the days, and the day as ``dt``."""
+        types = {column.name: column.type for column in table.stored_columns}
+        ddl = ", ".join(["dt date", *(f"{name} {types[name]}" for name in names)])
 
-    def read(self, table: Table, days: Iterable[date]) -> DataFrame:
-        """Days of a table, staged or published as in ``frame``.
+        def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            return read_columns(batches, table, names)
 
-        Where ``is_apart``, raises ``SchemaError`` for a day that is not as declared.
-        """
-        place = self._place(table)
-        if not self.is_apart:
-            return place.read(self.spark, table, days)
-        folders = self._require_declared(table, days)
-        if not folders:
-            return self.spark.createDataFrame([], schema=table.ddl)
-        return _union([self._read_day(table, day, folder) for day, folder in folders.items()])
-
-    def files(self, table: Table, days: Iterable[date]) -> dict[date, list[Path]]:
-        """Data files of the days that there are, for workers to read; errors as of ``read``."""
-        if self.is_apart:
-            folders = self._require_declared(table, days)
-        else:
-            place = self._place(table)
-            folders = {day: place.day_path(table.name, day) for day in sorted(days)}
-        found = {day: data_files(folder.absolute()) for day, folder in folders.items()}
-        return {day: files for day, files in found.items() if files}
-
-    def _place(self, table: Table) -> Lake | Staging:
-        return self.staging if self.staging and table == self.table else self.lake
-
-    def _require_declared(self, table: Table, days: Iterable[date]) -> dict[date, Path]:
-        """Folders of the days that there are; raises ``SchemaError`` for one not as declared."""
-        place, folders = self._place(table), {}
-        for day in sorted(days):
-            folder = place.day_path(table.name, day)
-            if not folder.is_dir():
-                continue
-            if problems := schema_problems(table, folder):
-                raise SchemaError(
-                    f"{table.name}: day {day} is not as declared: {'; '.join(problems[:5])}. "
-                    "Materialize it again."
-                )
-            folders[day] = folder
-        return folders
-
-    def _read_day(self, table: Table, day: date, folder: Path) -> DataFrame:
-        stored = ", ".join(f"`{column.name}` {column.type}" for column in table.stored_columns)
-        rows = self.spark.read.schema(stored).parquet(str(folder))
-        dt = next(column for column in table.columns if column.name == "dt")
-        return rows.withColumn("dt", F.lit(day).cast(dt.type)).select(*table.column_names)
-
-    def folder(self, day: date) -> Path:
-        """Where the day's files of the subject lie."""
-        place = self.staging or self.lake
-        return place.day_path(self.table.name, day)
+        return self.on_files(table, days, read, ddl)
 
     def of_days(self, days: Iterable[date]) -> "CheckContext":
-        """The same for some of the days, whatever is wrong with the others."""
-        some = tuple(days)
-        return self if some == self.days else self.apart(some)
+        """The same for some of the days, whatever is wrong with the others.
 
-    def apart(self, days: tuple[date, ...]) -> "CheckContext":
-        """The same for some of the days, as if there were no others.
-
-        Not so by itself: Sail looks into every file of a table, whichever days are asked for.
+        Of what is known only the facts of files are taken over: they are of each file alone.
         """
-        if days not in self._parts:
-            self._parts[days] = replace(self, days=days, is_apart=True, _raw={}, memo={}, _parts={})
-        return self._parts[days]
+        some = tuple(days)
+        return self if some == self.days else self._apart(some)
+
+    def alone(self, day: date) -> "CheckContext":
+        """The same for one of the days; asked again, the same object."""
+        key = f"alone {day}"
+        if key not in self.memo:
+            self.memo[key] = self._apart((day,))
+        found: CheckContext = self.memo[key]
+        return found
+
+    def _apart(self, days: tuple[date, ...]) -> "CheckContext":
+        kept = {name: known for name, known in self.memo.items() if name in _OF_FILES}
+        return replace(self, days=days, memo=kept)
 
     def raw(self, table: Table) -> RawDays:
-        if table.name not in self._raw:
+        """The raw files of the days."""
+        key = f"raw {table.name}"
+        if key not in self.memo:
             allow = self.settings.missing_raw == "empty"
-            self._raw[table.name] = find_raw_days(
-                self.lake.root, table, self.days, allow_missing=allow
-            )
-        return self._raw[table.name]
+            known = source_days(self.lake, table)
+            self.memo[key] = find_raw_days(self.lake, table, self.days, known, allow_missing=allow)
+        found: RawDays = self.memo[key]
+        return found
 
-    def quarantined_rows(self, source: Table, day: date) -> int:
+    def rejected_rows(self, source: Table, day: date) -> int:
         """Rows of one raw table that were set aside when the day of the subject was built."""
-        files = quarantine_files(self.folder(day), source)
-        return sum(pq.read_metadata(file).num_rows for file in files)
+        key = f"rejected {source.name} {day}"
+        if key not in self.memo:
+            store = self.lake.table_store(self.table.name)
+            entries = store.list(f"{self._quarantine_path(day)}/source={source.name}")
+            paths = [entry.path for entry in entries if entry.path.endswith(_REJECTS)]
+            self.memo[key] = sum(_num_rows(store.uri(path)) for path in paths)
+        found: int = self.memo[key]
+        return found
 
-    def quarantined(self, day: date) -> dict[str, int]:
-        return {s.name: self.quarantined_rows(s, day) for s in QUARANTINED_BY[self.table.name]}
-
-
-def _union(frames: list[DataFrame]) -> DataFrame:
-    # In pairs: plans that nest as deep as there are days are refused.
-    while len(frames) > 1:
-        frames = [
-            reduce(DataFrame.unionByName, frames[n : n + 2]) for n in range(0, len(frames), 2)
-        ]
-    return frames[0]
-
-
-def schema_problems(table: Table, folder: Path) -> list[str]:
-    """How the files of a day folder differ from ``schemas``: names, order and types."""
-    files = data_files(folder)
-    problems = [] if files else ["there is no Parquet file"]
-    for file in files:
-        try:
-            found = pq.read_schema(file)
-        except (OSError, pa.ArrowInvalid) as error:
-            problems.append(f"{file.name} cannot be read ({str(error).splitlines()[0]})")
-            continue
-        problems += [f"{file.name}: {difference}" for difference in _differences(table, found)]
-    return problems
+    def _quarantine_path(self, day: date) -> str:
+        if self.written is not None:
+            return quarantine_path(day, self.run)
+        return self.lake.snapshot(self.table.name).quarantine_path(day)
 
 
-def _differences(table: Table, found: pa.Schema) -> list[str]:
-    expected = table.arrow_schema
-    if found.names != expected.names:
-        return [f"found columns {', '.join(found.names)}; expected {', '.join(expected.names)}"]
-    return [
-        f"{name} is {_plain(found.field(name).type)}; expected {_plain(expected.field(name).type)}"
-        for name in expected.names
-        if _plain(found.field(name).type) != _plain(expected.field(name).type)
-    ]
+def _num_rows(uri: str) -> int:
+    with SealedParquet(uri) as parquet:
+        return int(parquet.metadata.num_rows)
 
 
-def _plain(type_: pa.DataType) -> str:
-    # Engines name the elements of lists differently, and nobody reads those names.
-    return f"list<{type_.value_type}>" if pa.types.is_list(type_) else str(type_)
+Evaluate = Callable[[CheckContext], Mapping[date, CheckOutcome]]

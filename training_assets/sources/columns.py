@@ -46,11 +46,12 @@ OUTSIDE: Final = {
 class Task(NamedTuple):
     """A part of a raw file: row groups ``start`` to ``stop`` of Parquet, or a whole text file.
 
-    ``day`` is that of the file's folder, None for a flat file.
+    ``uri`` is an absolute local path or the URL of a store. ``day`` is that of the file's folder,
+    None for a flat file.
     """
 
     task: int
-    path: str
+    uri: str
     name: str
     format: str
     day: date | None

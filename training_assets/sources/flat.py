@@ -1,9 +1,9 @@
 """Flat raw files by day: how many rows each day has in one, and a hash of them.
 
-A flat ``previous_orders`` grows every day. By its size and modification time all of its days would
+A flat ``previous_orders`` grows every day. By its size and time, or etag, all of its days would
 be other ones each time; by their rows, only those are that changed.
 
-    <root>/_cache/flat-<hash of the name>.json     what was found, by size and modification time
+    <root>/_cache/flat-<hash of the name>.json     what was found, by size and stamp
 
 The order of rows does not matter, because no table keeps it. A row that breaks a rule counts with
 the reason and its content, as it stands in the quarantine.
@@ -11,18 +11,21 @@ the reason and its content, as it stands in the quarantine.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from training_assets.errors import StoreError
+from training_assets.lake import Lake
+from training_assets.lake.store import Store
 from training_assets.schemas import Table
 from training_assets.sources.columns import IGNORED_COLUMNS, Task
+from training_assets.sources.header import parts_of
 from training_assets.sources.rows import _judge_all, _Judged, _reject_rows
 
 FlatDays = Mapping[str, list[Any]]
@@ -34,41 +37,38 @@ _SALTS: Final = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)
 _NULL: Final = 0xA0761D6478BD642F
 
 
-def flat_days(root: Path, table: Table, task: Task, size: int, mtime_ns: int) -> FlatDays:
-    """By ISO day: [rows, hash of the rows] of the whole file; read once for its size and time.
+def flat_days(lake: Lake, table: Table, task: Task, size: int, stamp: int | str) -> FlatDays:
+    """By ISO day: [rows, hash of the rows] of the whole file; read once for its size and stamp.
 
-    ``size`` and ``mtime_ns`` are those from before it is read, so that a file which changes
-    meanwhile is read again next time. Raises ``RawDataError`` for one that cannot be read.
+    ``size`` and ``stamp``, its modification time in ns or its etag, are those from before it is
+    read, so that a file which changes meanwhile is read again next time. Raises as
+    ``header.parts_of``, and ``RawDataError`` where rows cannot be read.
     """
-    key = [_VERSION, task.name, size, mtime_ns]
+    key = [_VERSION, task.name, size, stamp]
     digest = hashlib.blake2b(task.name.encode(), digest_size=8).hexdigest()
-    cache = root / _CACHE / f"flat-{digest}.json"
+    cache = f"{_CACHE}/flat-{digest}.json"
     try:
-        known = json.loads(cache.read_text())
+        known = json.loads(lake.store.read(cache))
         if known["key"] == key:
             return {str(day): list(entry) for day, entry in known["days"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, StoreError, ValueError, KeyError, TypeError, AttributeError):
         pass
     days = _read(table, task)
-    _keep(cache, {"key": key, "days": days})
+    _keep(lake.store, cache, {"key": key, "days": days})
     return days
 
 
-def _keep(cache: Path, content: Mapping[str, Any]) -> None:
-    fresh = cache.with_name(f"{cache.name}.{os.getpid()}")
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(json.dumps(content))
-        os.replace(fresh, cache)
-    except OSError:
-        # Who may only read the lake reads the file again.
-        fresh.unlink(missing_ok=True)
+def _keep(store: Store, cache: str, content: Mapping[str, Any]) -> None:
+    # Who may only read the lake reads the file again.
+    with suppress(OSError, StoreError):
+        store.put(cache, json.dumps(content).encode())
 
 
 def _read(table: Table, task: Task) -> dict[str, list[Any]]:
     rows: dict[date, int] = {}
     sums: dict[date, list[int]] = {}
     whole = task._replace(start=0, stop=-1)
+    parts_of(whole, table)
     for judged in _judge_all(whole, table, table.column_names):
         for day, (count, found) in _by_day(judged, table, whole).items():
             rows[day] = rows.get(day, 0) + count

@@ -26,15 +26,11 @@ from training_assets.sources.columns import (
     parse_texts,
     widen_all,
 )
+from training_assets.sources.opening import open_parquet
 
 _FIRST_DAY: Final = (date.min - date(1970, 1, 1)).days
 _LAST_DAY: Final = (date.max - date(1970, 1, 1)).days
 _PER_DAY: Final = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6}
-
-
-def open_parquet(path: str) -> pq.ParquetFile:
-    # In nanoseconds, the default, INT96 wraps around in the year 2262.
-    return pq.ParquetFile(path, coerce_int96_timestamp_unit="us", page_checksum_verification=True)
 
 
 def row_groups(file: pq.ParquetFile, task: Task) -> range:
@@ -47,7 +43,7 @@ def row_groups(file: pq.ParquetFile, task: Task) -> range:
 
 def parquet_chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chunk]:
     """Chunks with those of the columns ``names`` that the file has."""
-    with open_parquet(task.path) as file:
+    with open_parquet(task.uri) as file:
         present = [name for name in names if name in file.schema_arrow.names]
         groups = list(row_groups(file, task))
         missing = sum(file.metadata.row_group(n).num_rows for n in groups)

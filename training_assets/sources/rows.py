@@ -5,7 +5,7 @@ says, or among the faults, with the first rule that it broke and its content. A 
 a row and then item by item: every item that breaks a rule is a fault, the others are the ranking,
 and a ranking of which no item is left gives no row.
 
-Needs pyarrow and NumPy only, as ``columns.py``, ``parquet.py`` and ``text.py`` do.
+Needs pyarrow and NumPy only, as ``opening``, ``columns``, ``parquet`` and ``text`` do.
 """
 
 import json
@@ -32,7 +32,8 @@ from training_assets.sources.columns import (
     no_faults,
     printable,
 )
-from training_assets.sources.parquet import open_parquet, parquet_chunks, row_groups
+from training_assets.sources.opening import open_parquet
+from training_assets.sources.parquet import parquet_chunks, row_groups
 from training_assets.sources.text import read_lines, text_chunks
 
 _ITEM_COLUMNS: Final = ("item_id", "config_id")
@@ -81,10 +82,10 @@ def count_rows(task: Task, table_name: str, days: Sequence[date]) -> dict[date, 
         return counts
     try:
         if task.format == "parquet":
-            with open_parquet(task.path) as file:
+            with open_parquet(task.uri) as file:
                 groups = row_groups(file, task)
                 return {task.day: sum(file.metadata.row_group(n).num_rows for n in groups)}
-        lines = sum(1 for _ in read_lines(task.path))
+        lines = sum(1 for _ in read_lines(task.uri))
     except READ_ERRORS as error:
         raise unreadable(task.name, task.format, error) from error
     return {task.day: max(lines - 1, 0) if task.format == "csv" else lines}

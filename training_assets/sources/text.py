@@ -8,14 +8,13 @@ lines and ``\\r\\n`` are of no account.
 
 import codecs
 import csv
-import gzip
 import json
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +35,7 @@ from training_assets.sources.columns import (
     read_other,
     widen_all,
 )
+from training_assets.sources.opening import open_bytes
 
 _Row = dict[str, Any]
 _JSON_BLANKS: Final = " \t\r\n"
@@ -52,9 +52,9 @@ _STAYS_OPEN: Final = re.compile(rb"%b\Z" % _QUOTED)
 _MAX_LINE_BREAKS: Final = 10_000
 
 
-def read_lines(path: str) -> Iterator[bytes]:
+def read_lines(uri: str) -> Iterator[bytes]:
     """The lines that are not blank, without their ends."""
-    with _open(path) as file:
+    with open_bytes(uri) as file:
         first = file.readline()
         if first.startswith(_OTHER_MARKS):
             raise UnicodeError("it begins like UTF-16 or UTF-32; expected UTF-8")
@@ -62,10 +62,6 @@ def read_lines(path: str) -> Iterator[bytes]:
             bare = line.rstrip(b"\r\n")
             if bare and not bare.isspace():
                 yield bare
-
-
-def _open(path: str) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path)) if path.lower().endswith(".gz") else open(path, "rb")
 
 
 def read_header(lines: Iterator[bytes]) -> list[str]:
@@ -79,7 +75,7 @@ def read_header(lines: Iterator[bytes]) -> list[str]:
 
 def text_chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chunk]:
     """Chunks with the columns ``names``; of CSV, with those of them that it has."""
-    lines = read_lines(task.path)
+    lines = read_lines(task.uri)
     is_csv = task.format == "csv"
     parse = _json_rows()
     if is_csv:

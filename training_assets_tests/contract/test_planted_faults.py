@@ -1,11 +1,13 @@
-"""Faults planted in files on disk: each fails exactly the check that speaks of it.
+"""Faults planted in published days: each fails exactly the check that speaks of it.
 
 The lake is ``support/lakes.py``'s, built once an engine and copied for each fault. All faults are
 planted on the third of its five published days; the day after it is checked along and must pass.
+Other rows are published like any, so that their files are sound; files that are changed where they
+lie are faults of their own.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
@@ -13,14 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from training_assets.checks import CHECKS, CheckResult, history
-from training_assets.lake import Lake, data_files
+from training_assets.checks import CheckResult, history
+from training_assets.lake import Lake
 from training_assets.pipeline import build_days, check_days
-from training_assets.pipeline.stages import STAGES, Build
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     TABLES,
@@ -29,6 +29,7 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
+from training_assets.tables import SPECS, Build, NewFiles
 from training_assets_tests.support.frames import at, click
 from training_assets_tests.support.lakes import (
     ACTION_DAYS,
@@ -44,11 +45,19 @@ from training_assets_tests.support.lakes import (
     write_raw_lake,
     write_tiny_lake,
 )
+from training_assets_tests.support.planting import (
+    paths_of,
+    read_rows,
+    replant,
+    rows_of,
+    unpublish,
+    write_day,
+)
 
 BAD_DAY, DAY_AFTER = IMPRESSION_DAYS[2:4]
 
 Action = tuple[int, int, int]
-Plant = Callable[[Path], None]
+Edit = Callable[[pa.Table], pa.Table]
 
 # What is there before a fault is planted: (item, type, days ago), newest first.
 TRUNCATED_ACTIONS: list[Action] = [(100 + n, 1, n - 2) for n in range(3, 9)]
@@ -56,8 +65,21 @@ SHORT_ACTIONS: list[Action] = [(205, 1, 3), (209, 2, 7), (214, 3, 12), (222, 1, 
 TIED_ACTIONS: list[Action] = [(606, 1, 4), (606, 3, 4), (706, 1, 4), (706, 1, 4)]
 
 
+class Plant(NamedTuple):
+    """Other rows, published like any; or the day's files changed where they lie."""
+
+    rows: Edit | None = None
+    file: Callable[[Path], object] | None = None
+
+    def __call__(self, lake: Lake, table: str, day: date = BAD_DAY) -> None:
+        if self.rows:
+            replant(lake, table, day, self.rows(rows_of(lake, table, day)))
+        for path in paths_of(lake, table, day) if self.file else ():
+            self.file(path)
+
+
 class Fault(NamedTuple):
-    """What is planted in a day's folder, the check that it breaks, and what that check says."""
+    """What is planted on the bad day, the check that it breaks, and what that check says."""
 
     name: str
     table: str
@@ -67,18 +89,9 @@ class Fault(NamedTuple):
     metrics: dict[str, Any]
 
 
-def on_table(edit: Callable[[pa.Table], pa.Table]) -> Plant:
-    """The day's files become one, with the rows and columns that ``edit`` gives back."""
-
-    def plant(folder: Path) -> None:
-        files = data_files(folder)
-        # Not by pq.read_table, which would add the columns of the path.
-        table = edit(pa.concat_tables(pq.ParquetFile(file).read() for file in files))
-        for file in files:
-            file.unlink()
-        pq.write_table(table, folder / "part-00000.parquet", compression="zstd")
-
-    return plant
+def on_table(edit: Edit) -> Plant:
+    """The day has the rows and columns that ``edit`` gives back."""
+    return Plant(rows=edit)
 
 
 def on_rows(edit: Callable[[list[Row]], list[Row] | None]) -> Plant:
@@ -97,11 +110,7 @@ def on_rows(edit: Callable[[list[Row]], list[Row] | None]) -> Plant:
 
 
 def on_file(edit: Callable[[Path], object]) -> Plant:
-    def plant(folder: Path) -> None:
-        for file in data_files(folder):
-            edit(file)
-
-    return plant
+    return Plant(file=edit)
 
 
 def first(rows: list[Row], customer: int) -> Row:
@@ -161,12 +170,33 @@ def halve_file(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
+def flip_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def fill_with_the_day_after(file: Path) -> None:
+    """A whole, sealed file of other rows under a name that says otherwise."""
+    other = min((file.parent.parent / f"dt={DAY_AFTER}").glob("part-*.parquet"))
+    file.write_bytes(other.read_bytes())
+
+
 def _unreadable(table: str) -> list[Fault]:
     """Faults of the files themselves, the same for each table."""
-    says, metrics = f"On {BAD_DAY}: ", {"differences": 1}
+    metrics = {"differences": 1}
     return [
-        Fault("missing file", table, "schema", on_file(Path.unlink), says + "there is no", metrics),
-        Fault("truncated file", table, "schema", on_file(halve_file), "cannot be read", metrics),
+        Fault("missing file", table, "schema", on_file(Path.unlink), " is missing", metrics),
+        Fault("truncated file", table, "schema", on_file(halve_file), " is damaged", metrics),
+        Fault("flipped bit", table, "schema", on_file(flip_bit), " is damaged", metrics),
+        Fault(
+            "file of another day",
+            table,
+            "schema",
+            on_file(fill_with_the_day_after),
+            " is damaged (its bytes have the hash ",
+            metrics,
+        ),
         Fault(
             "renamed column",
             table,
@@ -470,21 +500,23 @@ planting = partial(pytest.mark.parametrize, "fault", ids=lambda f: f"{f.table}-{
 @pytest.fixture(scope="module")
 def built(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with all days published; not to be changed."""
-    lake = Lake(write_tiny_lake(tmp_path_factory.mktemp("lake")))
+    lake = Lake.at(write_tiny_lake(tmp_path_factory.mktemp("lake")))
     build(spark, lake, [UNIFIED_ACTIONS], ACTION_DAYS)
     build(spark, lake, [CUSTOMER_HISTORY, TRAINING_INPUT], IMPRESSION_DAYS)
-    return lake.root
+    return Path(lake.store.url)
 
 
 @pytest.fixture
 def lake(built: Path, tmp_path: Path) -> Lake:
     """A copy of it, with the modification times of the raw files."""
-    return Lake(Path(shutil.copytree(built, tmp_path / "lake")))
+    return Lake.at(shutil.copytree(built, tmp_path / "lake"))
 
 
-def build(spark: SparkSession, lake: Lake, tables: list, days: list[date]) -> None:
-    problems = [r.problem for r in build_days(spark, lake, SETTINGS, tables, days) if r.problem]
+def build(spark: SparkSession, lake: Lake, tables: list[Table], days: list[date]) -> None:
+    specs = [SPECS[table.name] for table in tables]
+    problems = [r.problem for r in build_days(spark, lake, SETTINGS, specs, days) if r.problem]
     assert problems == []
+    lake.refresh()
 
 
 def check(
@@ -494,11 +526,16 @@ def check(
     days: Iterable[date] = (BAD_DAY, DAY_AFTER),
     settings: Settings = SETTINGS,
 ) -> list[CheckResult]:
-    return list(check_days(spark, lake, settings, [TABLES[t] for t in tables], list(days)))
+    return list(check_days(spark, lake, settings, [SPECS[t] for t in tables], list(days)))
 
 
 def failed(results: list[CheckResult]) -> list[tuple[str, str, date]]:
-    return [(r.check.table, r.check.name, r.day) for r in results if not r.passed]
+    """But for what is so on good data: one of the few clicks of the bad day has no item."""
+    found = [(r.check.table, r.check.name, r.day) for r in results if not r.passed]
+    return [one for one in found if one not in FEW_VALID]
+
+
+FEW_VALID = [(table.name, "valid_share", BAD_DAY) for table in (UNIFIED_ACTIONS, TRAINING_INPUT)]
 
 
 def only(results: list[CheckResult], name: str, day: date) -> CheckResult:
@@ -507,16 +544,18 @@ def only(results: list[CheckResult], name: str, day: date) -> CheckResult:
 
 
 def test_every_error_level_check_has_a_planted_fault() -> None:
-    checks = {(c.table, c.name) for cs in CHECKS.values() for c in cs if c.severity == "error"}
-    assert {(fault.table, fault.check) for fault in FAULTS} == checks
+    checks = {(c.table, c.name) for s in SPECS.values() for c in s.checks if c.severity == "error"}
+    # Which is not in the files of a day but beside them.
+    planted_elsewhere = {(table, "valid_share") for table, _, _ in FEW_VALID}
+    assert {(fault.table, fault.check) for fault in FAULTS} == checks - planted_elsewhere
 
 
 def test_nothing_fails_on_good_data(spark: SparkSession, built: Path) -> None:
-    results = check(spark, Lake(built), *TABLES, days=IMPRESSION_DAYS)
+    results = check(spark, Lake.at(built), *TABLES, days=IMPRESSION_DAYS)
     assert failed(results) == []
     checked = {(r.check.table, r.check.name, r.day) for r in results}
     assert checked == {
-        (c.table, c.name, day) for cs in CHECKS.values() for c in cs for day in IMPRESSION_DAYS
+        (c.table, c.name, day) for s in SPECS.values() for c in s.checks for day in IMPRESSION_DAYS
     }
     assert len(results) == len(checked)
 
@@ -537,7 +576,7 @@ def test_planted_fault_fails_exactly_its_check(
 
 
 def plant_and_expect_failure(spark: SparkSession, lake: Lake, fault: Fault) -> None:
-    fault.plant(lake.day_path(fault.table, BAD_DAY))
+    fault.plant(lake, fault.table)
     results = check(spark, lake, fault.table)
     assert failed(results) == [(fault.table, fault.check, BAD_DAY)]
     result = only(results, fault.check, BAD_DAY)
@@ -548,9 +587,8 @@ def plant_and_expect_failure(spark: SparkSession, lake: Lake, fault: Fault) -> N
 
 @on_sail_only
 def test_two_faults_of_a_day_fail_both_checks(spark: SparkSession, lake: Lake) -> None:
-    folder = lake.day_path(CUSTOMER_HISTORY.name, BAD_DAY)
-    set_history(SHORT, SHORT_ACTIONS[1:])(folder)
-    set_history(TIED, TIED_ACTIONS[::-1])(folder)
+    set_history(SHORT, SHORT_ACTIONS[1:])(lake, CUSTOMER_HISTORY.name)
+    set_history(TIED, TIED_ACTIONS[::-1])(lake, CUSTOMER_HISTORY.name)
     results = check(spark, lake, CUSTOMER_HISTORY.name)
     names = ("leakage", "order_and_ties")
     assert failed(results) == [(CUSTOMER_HISTORY.name, name, BAD_DAY) for name in names]
@@ -563,25 +601,28 @@ def test_a_wrong_history_is_found_where_it_lies_and_where_it_is_missed(
     spark: SparkSession, lake: Lake
 ) -> None:
     leak = set_history(SHORT, [(202, 1, 0), *SHORT_ACTIONS[1:]])
-    leak(lake.day_path(CUSTOMER_HISTORY.name, BAD_DAY))
+    leak(lake, CUSTOMER_HISTORY.name)
     results = check(spark, lake, CUSTOMER_HISTORY.name, TRAINING_INPUT.name)
     # The training rows are still right, but no longer those of the history that is published.
     assert failed(results) == [
         (CUSTOMER_HISTORY.name, "leakage", BAD_DAY),
         (TRAINING_INPUT.name, "leakage", BAD_DAY),
+        (TRAINING_INPUT.name, "up_to_date", BAD_DAY),
     ]
 
 
 def test_history_that_cannot_be_read_fails_what_is_compared_with_it_and_no_other_day(
     spark: SparkSession, lake: Lake
 ) -> None:
-    on_file(halve_file)(lake.day_path(CUSTOMER_HISTORY.name, BAD_DAY))
+    on_file(halve_file)(lake, CUSTOMER_HISTORY.name)
     results = check(spark, lake, CUSTOMER_HISTORY.name, TRAINING_INPUT.name)
     rows = ("sequence_length", "padding", "leakage", "order_and_ties")
     names = [(CUSTOMER_HISTORY.name, "schema"), *((TRAINING_INPUT.name, name) for name in rows)]
     assert failed(results) == [(*name, BAD_DAY) for name in names]
-    message = next(r.message for r in results if r.check.table == TRAINING_INPUT.name and r.message)
-    assert f"customer_history: day {BAD_DAY} is not as declared: part-00000.parquet" in message
+    messages = [r.message for r in results if r.check.table == TRAINING_INPUT.name]
+    message = next(message for message in messages if "cannot be checked" in message)
+    (file,) = paths_of(lake, CUSTOMER_HISTORY.name, BAD_DAY)
+    assert message.startswith(f"{BAD_DAY} cannot be checked: {file}: ")
 
 
 @on_sail_only
@@ -589,7 +630,7 @@ def test_days_compared_one_after_the_other_are_judged_alike(
     spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "_HISTORIES_AT_ONCE", 1)
-    set_history(SHORT, SHORT_ACTIONS[1:])(lake.day_path(CUSTOMER_HISTORY.name, BAD_DAY))
+    set_history(SHORT, SHORT_ACTIONS[1:])(lake, CUSTOMER_HISTORY.name)
     results = check(spark, lake, CUSTOMER_HISTORY.name, days=IMPRESSION_DAYS)
     assert failed(results) == [(CUSTOMER_HISTORY.name, "leakage", BAD_DAY)]
     checked = [
@@ -604,25 +645,43 @@ def test_actions_that_cannot_be_read_fail_the_histories_that_need_them(
     spark: SparkSession, lake: Lake
 ) -> None:
     broken = BAD_DAY - timedelta(days=SETTINGS.lookback_days)
-    on_file(halve_file)(lake.day_path(UNIFIED_ACTIONS.name, broken))
+    on_file(halve_file)(lake, UNIFIED_ACTIONS.name, broken)
     results = check(spark, lake, CUSTOMER_HISTORY.name)
     names = ("leakage", "order_and_ties")
     assert failed(results) == [(CUSTOMER_HISTORY.name, name, BAD_DAY) for name in names]
     message = only(results, "leakage", BAD_DAY).message
-    assert message.startswith(f"{BAD_DAY} cannot be checked: unified_actions: day {broken} is not ")
+    (file,) = paths_of(lake, UNIFIED_ACTIONS.name, broken)
+    assert message.startswith(f"{BAD_DAY} cannot be checked: {file}: ")
+
+
+@on_sail_only
+def test_actions_that_are_not_as_declared_fail_the_histories_that_need_them(
+    spark: SparkSession, lake: Lake
+) -> None:
+    other = BAD_DAY - timedelta(days=1)
+    cast_column("item_id", pa.int64())(lake, UNIFIED_ACTIONS.name, other)
+    results = check(spark, lake, CUSTOMER_HISTORY.name, days=[other, BAD_DAY])
+    names = ("leakage", "order_and_ties", "up_to_date")
+    assert failed(results) == [(CUSTOMER_HISTORY.name, name, BAD_DAY) for name in names]
+    message = only(results, "leakage", BAD_DAY).message
+    assert message.startswith(
+        f"{BAD_DAY} cannot be checked: unified_actions: day {other} is not as declared: part-00000"
+    )
 
 
 @on_sail_only
 def test_day_that_is_not_published_fails_all_its_checks(spark: SparkSession, lake: Lake) -> None:
-    shutil.rmtree(lake.day_path(CUSTOMER_HISTORY.name, BAD_DAY))
+    unpublish(lake, CUSTOMER_HISTORY.name, BAD_DAY)
     results = check(spark, lake, CUSTOMER_HISTORY.name)
-    assert failed(results) == [(c.table, c.name, BAD_DAY) for c in CHECKS[CUSTOMER_HISTORY.name]]
+    assert failed(results) == [
+        (c.table, c.name, BAD_DAY) for c in SPECS[CUSTOMER_HISTORY.name].checks
+    ]
     assert f"day {BAD_DAY} is not published" in only(results, "leakage", BAD_DAY).message
 
 
 @on_sail_only
 def test_a_window_without_a_quiet_day_warns_and_names_it(spark: SparkSession, lake: Lake) -> None:
-    shutil.rmtree(lake.day_path(UNIFIED_ACTIONS.name, QUIET_DAY))
+    unpublish(lake, UNIFIED_ACTIONS.name, QUIET_DAY)
     results = check(spark, lake, CUSTOMER_HISTORY.name, days=[BAD_DAY])
     names = ("history_window", "up_to_date")
     assert failed(results) == [(CUSTOMER_HISTORY.name, name, BAD_DAY) for name in names]
@@ -643,7 +702,7 @@ def test_a_window_without_a_quiet_day_warns_and_names_it(spark: SparkSession, la
 def test_a_window_without_a_day_of_actions_fails_the_histories_that_hold_them(
     spark: SparkSession, lake: Lake
 ) -> None:
-    shutil.rmtree(lake.day_path(UNIFIED_ACTIONS.name, BAD_DAY - timedelta(days=1)))
+    unpublish(lake, UNIFIED_ACTIONS.name, BAD_DAY - timedelta(days=1))
     results = check(spark, lake, CUSTOMER_HISTORY.name, days=[BAD_DAY - timedelta(days=1), BAD_DAY])
     # Rightly: what the histories hold of that day is no longer among the actions.
     assert failed(results) == [
@@ -661,7 +720,7 @@ def test_a_drop_of_more_than_a_fifth_warns(
     days = IMPRESSION_DAYS[1:]
     counts = dict.fromkeys(days[:-1], 10) | {days[-1]: rows}
     clicks = [click(SHORT, 5, day, at(day)) for day in days for _ in range(counts[day])]
-    lake = Lake(write_raw_lake(tmp_path, [], clicks, impression_days=[], action_days=days))
+    lake = Lake.at(write_raw_lake(tmp_path, [], clicks, impression_days=[], action_days=days))
     build(spark, lake, [UNIFIED_ACTIONS], days)
     results = check(spark, lake, UNIFIED_ACTIONS.name, days=days)
     assert failed(results) == [(UNIFIED_ACTIONS.name, "volume", days[-1])] * warns
@@ -677,9 +736,9 @@ def test_above_a_size_a_sample_is_checked_that_is_the_same_each_time(
 ) -> None:
     settings = replace(SETTINGS, check_customers=8)
     # The smaller day is checked in full beside the larger one.
-    drop_row(NEW)(lake.day_path(CUSTOMER_HISTORY.name, DAY_AFTER))
+    drop_row(NEW)(lake, CUSTOMER_HISTORY.name, DAY_AFTER)
     on_rows(lambda rows: [row | {"action_days_ago": row["action_types"]} for row in rows])(
-        lake.day_path(CUSTOMER_HISTORY.name, BAD_DAY)
+        lake, CUSTOMER_HISTORY.name
     )
 
     def sampled(*days: date) -> list[tuple[Any, ...]]:
@@ -693,37 +752,51 @@ def test_above_a_size_a_sample_is_checked_that_is_the_same_each_time(
     assert sampled(BAD_DAY) == both[:1]
 
 
-def poison(monkeypatch: pytest.MonkeyPatch, table: str, plant: Plant) -> None:
-    """Let the stage of a table plant a fault in what it staged of the bad day."""
-    stage = STAGES[table]
+def poison(monkeypatch: pytest.MonkeyPatch, table: Table, plant: Plant) -> None:
+    """Let the build of a table plant a fault in what it wrote of the bad day."""
+    spec = SPECS[table.name]
 
-    def poisoned(build: Build, days: list[date]) -> None:
-        stage(build, days)
-        if BAD_DAY in days:
-            plant(build.staging.day_path(table, BAD_DAY))
+    def poisoned(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
+        written = dict(spec.build(build, days))
+        if BAD_DAY in written:
+            written[BAD_DAY] = spoiled(build, table, plant, written[BAD_DAY])
+        return written
 
-    monkeypatch.setitem(STAGES, table, poisoned)
+    monkeypatch.setitem(SPECS, table.name, replace(spec, build=poisoned))
 
 
-def content_of(lake: Lake, table: str, day: date) -> dict[str, bytes]:
-    folder = lake.day_path(table, day)
-    files = (file for file in folder.rglob("*") if file.is_file())
-    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+def spoiled(build: Build, table: Table, plant: Plant, new: NewFiles) -> NewFiles:
+    paths = [Path(build.root(table.name), file.name) for file in new.files]
+    if plant.file:
+        for path in paths:
+            plant.file(path)
+        return new
+    rows = plant.rows(read_rows(map(str, paths)))
+    files, bounds, _ = write_day(build.lake, table, BAD_DAY, [rows], build.run)
+    return NewFiles(files, bounds)
 
 
 def rebuild_and_expect_lost(spark: SparkSession, lake: Lake, *lost: str) -> dict[str, str]:
     """Build all days anew, shorter; of the bad day ``lost`` must stay. Gives their problems."""
     settings = replace(SETTINGS, history_length=5)
-    before = {table: content_of(lake, table, BAD_DAY) for table in TABLES}
-    reports = list(build_days(spark, lake, settings, list(TABLES.values()), IMPRESSION_DAYS))
+    before = {table: lake.snapshot(table).files_of(BAD_DAY) for table in TABLES}
+    reports = list(build_days(spark, lake, settings, list(SPECS.values()), IMPRESSION_DAYS))
+    lake.refresh()
     assert {(r.table, r.day) for r in reports} == {(t, d) for t in TABLES for d in IMPRESSION_DAYS}
     problems = {(r.table, r.day): r.problem for r in reports if r.problem}
     assert problems.keys() == {(table, BAD_DAY) for table in lost}
     for table in TABLES:
         for day in IMPRESSION_DAYS:
-            length = lake.manifest(table, day)["settings"]["history_length"]
-            assert length == (6 if (table, day) in problems else 5)
-        assert (content_of(lake, table, BAD_DAY) == before[table]) == (table in lost)
+            if table != UNIFIED_ACTIONS.name:
+                length = lake.manifest(table, day)["settings"]["history_length"]
+                assert length == (6 if (table, day) in problems else 5)
+        is_same = lake.snapshot(table).files_of(BAD_DAY) == before[table]
+        assert is_same == (table in lost or table == UNIFIED_ACTIONS.name)
+        # What was not published is gone.
+        of_day = lake.table_store(table).list(f"dt={BAD_DAY}")
+        published = {file.name for file in lake.snapshot(table).files_of(BAD_DAY)}
+        old = {file.name for file in before[table]}
+        assert {entry.path for entry in of_day} == published | old
     return {table: problem for (table, _), problem in problems.items()}
 
 
@@ -751,7 +824,7 @@ def test_day_that_is_staged_wrong_stays_as_it_was_and_the_others_are_published(
     lost: list[Table],
     says: str,
 ) -> None:
-    poison(monkeypatch, table.name, plant)
+    poison(monkeypatch, table, plant)
     problems = rebuild_and_expect_lost(spark, lake, table.name, *(t.name for t in lost))
     assert says in problems[table.name]
     assert str(BAD_DAY) in problems[table.name]
@@ -762,7 +835,7 @@ def test_day_whose_raw_files_are_broken_stays_in_all_tables_and_the_others_are_p
     spark: SparkSession, lake: Lake
 ) -> None:
     for source in ("clicks", "impressions"):
-        halve_file(lake.root / f"raw/{source}/dt={BAD_DAY}/part-0.parquet")
+        halve_file(Path(lake.store.url) / f"raw/{source}/dt={BAD_DAY}/part-0.parquet")
     problems = rebuild_and_expect_lost(spark, lake, *TABLES)
     assert f"raw/clicks/dt={BAD_DAY}/part-0.parquet" in problems[UNIFIED_ACTIONS.name]
     assert f"raw/impressions/dt={BAD_DAY}/part-0.parquet" in problems[CUSTOMER_HISTORY.name]
@@ -773,7 +846,7 @@ def test_day_whose_raw_files_are_broken_stays_in_all_tables_and_the_others_are_p
 def test_day_whose_raw_file_breaks_while_it_is_read_does_not_fail_the_range(
     spark: SparkSession, lake: Lake
 ) -> None:
-    file = lake.root / f"raw/clicks/dt={BAD_DAY}/part-0.parquet"
+    file = Path(lake.store.url) / f"raw/clicks/dt={BAD_DAY}/part-0.parquet"
     content = file.read_bytes()
     # The footer, which is all that is looked at before a job starts, stays whole.
     file.write_bytes(content[:4] + b"\xff" * 40 + content[44:])

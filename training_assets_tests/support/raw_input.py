@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from training_assets.lake import Lake
 from training_assets.schemas import (
     CLICKS,
     IMPRESSIONS,
@@ -78,7 +79,7 @@ class Read(NamedTuple):
 
 
 def read(root: Path, table: Table = CLICKS, days: Sequence[date] = (DAY,)) -> Read:
-    found = find_raw_days(root, table, days)
+    found = find_raw_days(Lake.at(root), table, days)
     valid = parse_all(found, wants_rejects=False)
     faults = [Fault(**row) for row in parse_all(found, wants_rejects=True)]
     for fault in faults:

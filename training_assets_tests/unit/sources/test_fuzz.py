@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training_assets.errors import RawDataError, SchemaError
+from training_assets.lake import Lake
 from training_assets.schemas import (
     CLICKS,
     IMPRESSIONS,
@@ -160,7 +161,7 @@ def test_no_ranking_and_no_item_of_it_is_lost(rankings: list[Any], ending: str) 
     with tempfile.TemporaryDirectory() as folder:
         put_rows(Path(folder), ending, rows, IMPRESSIONS)
         found = read(Path(folder), IMPRESSIONS)
-        left_out = rankings_left_out(find_raw_days(Path(folder), IMPRESSIONS, [DAY]), *found)
+        left_out = rankings_left_out(find_raw_days(Lake.at(folder), IMPRESSIONS, [DAY]), *found)
     valid = {row["customer_id"]: len(row["impressions"]) for row in found.valid}
     faults = Counter(int(_customer_of(fault.content, ending)) for fault in found.faults)
     no_item = 0

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from training_assets.errors import SchemaError
+from training_assets.lake import Lake
 from training_assets.schemas import (
     IMPRESSIONS,
 )
@@ -76,7 +77,7 @@ def test_ranking_without_valid_items_gives_no_row(tmp_path: Path, ending: str) -
     assert found.valid == rows[3:]
     assert found.reasons == [OUTSIDE, "item is null"]
     assert all("faults" in fault.content for fault in found.faults)
-    assert rankings_left_out(find_raw_days(tmp_path, IMPRESSIONS, [DAY]), *found) == 3
+    assert rankings_left_out(find_raw_days(Lake.at(tmp_path), IMPRESSIONS, [DAY]), *found) == 3
 
 
 @each_format
@@ -251,6 +252,6 @@ def test_rankings_nested_wrongly_are_an_error(tmp_path: Path, kind: str) -> None
     rows = {"ranking_id": ["r"], "customer_id": [1], "impressions": pa.nulls(1, WRONG_NESTED[kind])}
     put(tmp_path, "a.parquet", pa.table(rows), IMPRESSIONS)
     with pytest.raises(SchemaError) as caught:
-        find_raw_days(tmp_path, IMPRESSIONS, [DAY])
+        find_raw_days(Lake.at(tmp_path), IMPRESSIONS, [DAY])
     assert "impressions.impressions: found" in str(caught.value)
     assert "expected array<struct<item_id:int,is_order:boolean>>" in str(caught.value)

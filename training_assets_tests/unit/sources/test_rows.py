@@ -17,6 +17,7 @@ import pytest
 from pyspark import cloudpickle
 
 from training_assets.errors import RawDataError, SchemaError
+from training_assets.lake import Lake
 from training_assets.schemas import (
     CLICKS,
     MAX_ITEM_ID,
@@ -25,7 +26,7 @@ from training_assets.schemas import (
 from training_assets.sources import (
     find_raw_days,
     fingerprint,
-    raw_days,
+    source_days,
 )
 from training_assets_tests.support.frames import DAY, at, before, click
 from training_assets_tests.support.raw_input import (
@@ -63,7 +64,7 @@ def test_truncated_parquet_is_an_error_that_names_the_file(tmp_path: Path, kept:
     path = put_rows(tmp_path, "parquet", clicks((1, 1)))
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(RawDataError) as caught:
-        find_raw_days(tmp_path, CLICKS, [DAY])
+        find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
     assert f"raw/clicks/dt={DAY}/a.parquet: the file cannot be read as parquet" in str(caught.value)
 
 
@@ -74,7 +75,7 @@ def test_truncated_parquet_is_an_error_that_names_the_file(tmp_path: Path, kept:
 def test_file_that_is_no_parquet_is_an_error_that_names_it(tmp_path: Path, content: bytes) -> None:
     put(tmp_path, "x.parquet", content)
     with pytest.raises(RawDataError, match=f"raw/clicks/dt={DAY}/x.parquet: .* Deliver it again"):
-        find_raw_days(tmp_path, CLICKS, [DAY])
+        find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
 
 
 def test_parquet_with_a_damaged_page_is_an_error_when_read(tmp_path: Path) -> None:
@@ -166,13 +167,13 @@ def test_damaged_gzip_is_an_error_that_names_the_file(
         read(tmp_path)
     if damage != "not gzip":
         with pytest.raises(RawDataError, match=rf"a\.{ending}\.gz: the file cannot be read as"):
-            find_raw_days(tmp_path, CLICKS, [DAY]).count_rows()
+            find_raw_days(Lake.at(tmp_path), CLICKS, [DAY]).count_rows()
 
 
 @each_format
 def test_file_that_vanishes_after_the_listing_is_an_error(tmp_path: Path, ending: str) -> None:
     path = put_rows(tmp_path, ending, clicks((1, 2)))
-    found = find_raw_days(tmp_path, CLICKS, [DAY])
+    found = find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
     path.unlink()
     for act in (
         lambda: parse_all(found, wants_rejects=False),
@@ -189,7 +190,7 @@ def test_parquet_replaced_by_a_shorter_one_after_the_listing_is_an_error(tmp_pat
     path.parent.mkdir(parents=True)
     rows = pa.Table.from_pylist(clicks((1, 2), (3, 4)))
     pq.write_table(rows, path, row_group_size=1)
-    found = find_raw_days(tmp_path, CLICKS, [DAY])
+    found = find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
     pq.write_table(rows, path)
     for act in (lambda: parse_all(found, wants_rejects=False), found.count_rows):
         with pytest.raises(RawDataError, match=r"a\.parquet: .*fewer row groups than when it was"):
@@ -199,7 +200,7 @@ def test_parquet_replaced_by_a_shorter_one_after_the_listing_is_an_error(tmp_pat
 @pytest.mark.parametrize("ending", ["parquet", "csv"])
 def test_file_replaced_by_one_without_a_column_is_an_error(tmp_path: Path, ending: str) -> None:
     put_rows(tmp_path, ending, clicks((1, 2)))
-    found = find_raw_days(tmp_path, CLICKS, [DAY])
+    found = find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
     put_rows(tmp_path, ending, [{"item_id": 2}])
     with pytest.raises(RawDataError, match=rf"a\.{ending}: the column customer_id was there"):
         parse_all(found, wants_rejects=False)
@@ -207,7 +208,7 @@ def test_file_replaced_by_one_without_a_column_is_an_error(tmp_path: Path, endin
 
 def test_parquet_replaced_by_one_of_another_type_is_an_error(tmp_path: Path) -> None:
     put_rows(tmp_path, "parquet", clicks((1, 2)))
-    found = find_raw_days(tmp_path, CLICKS, [DAY])
+    found = find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
     put_rows(tmp_path, "parquet", clicks((1, "2")))
     with pytest.raises(RawDataError, match=r"a\.parquet: .*item_id is string; expected int"):
         parse_all(found, wants_rejects=False)
@@ -287,7 +288,7 @@ def test_orders_may_lie_in_folders_by_either_name(tmp_path: Path, ending: str, p
     put_rows(tmp_path, ending, orders(DAY, before(1)), PREVIOUS_ORDERS, folder=folder)
     found = read(tmp_path, PREVIOUS_ORDERS)
     assert (found.valid, found.reasons) == (orders(DAY), ["order_date contradicts the folder"])
-    assert raw_days(tmp_path, PREVIOUS_ORDERS) == [DAY]
+    assert source_days(Lake.at(tmp_path), PREVIOUS_ORDERS).days == (DAY,)
 
 
 @each_format
@@ -315,12 +316,12 @@ def test_flat_orders_without_a_day_are_faults_of_the_first_day_once(
 def test_flat_orders_of_one_file_share_their_first_day_over_its_parts(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training_assets.sources.reader._ROWS_PER_TASK", 1)
+    monkeypatch.setattr("training_assets.sources.header._ROWS_PER_TASK", 1)
     rows = orders(DAY, None, before(2))
     path = put_rows(tmp_path, ending, rows, PREVIOUS_ORDERS, folder=None)
     if ending == "parquet":
         pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=1)
-        assert len(find_raw_days(tmp_path, PREVIOUS_ORDERS, [DAY]).tasks) == 3
+        assert len(find_raw_days(Lake.at(tmp_path), PREVIOUS_ORDERS, [DAY]).tasks) == 3
     found = read(tmp_path, PREVIOUS_ORDERS, [before(2), DAY])
     assert [(fault.dt, fault.reason) for fault in found.faults] == [
         (before(2), "order_date is null")
@@ -406,7 +407,7 @@ class _Engine:
 def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
     for ending in FORMATS:
         put_rows(tmp_path, ending, clicks((1, 2), (None, 3), (1, 0)))
-    found = find_raw_days(tmp_path, CLICKS, [DAY])
+    found = find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
     engine: Any = _Engine()
     found.read_valid(engine)
     found.read_rejects(engine)

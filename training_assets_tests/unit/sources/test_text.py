@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from training_assets.errors import RawDataError, SchemaError
+from training_assets.lake import Lake
 from training_assets.schemas import (
     CLICKS,
 )
@@ -107,7 +108,7 @@ def test_line_breaks_within_quotes_are_found_across_chunks(tmp_path: Path) -> No
     rows = 65_536 - 1
     content = ["customer_id,item_id,note", *["1,1,a"] * rows, '1,2,"x', "5,6,y", 'z"', "1,1,b"]
     put(tmp_path, "a.csv", "\n".join(content))
-    found = find_raw_days(tmp_path, CLICKS, [DAY])
+    found = find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
     assert {row["item_id"] for row in parse_all(found, wants_rejects=False)} == {1}
     faults = parse_all(found, wants_rejects=True)
     assert [row["content"] for row in faults] == content[-4:-1]
@@ -185,7 +186,7 @@ def test_chunks_of_a_long_file_are_all_read(tmp_path: Path) -> None:
     rows = 65_536 * 2 + 3
     lines = "".join(f"{n},{n % 9}\n" for n in range(rows))
     put(tmp_path, "a.csv", "customer_id,item_id\n" + lines)
-    found = find_raw_days(tmp_path, CLICKS, [DAY])
+    found = find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
     assert len(parse_all(found, wants_rejects=False)) == rows - len(range(0, rows, 9))
     faults = parse_all(found, wants_rejects=True)
     assert [row["content"] for row in faults] == [f"{n},0" for n in range(0, rows, 9)]
