@@ -267,7 +267,7 @@ class Detector:
 
     def _require_unchanged(self) -> None:
         """Compare again the chunks that were applied and whose objects were written since."""
-        seen = self._database.run(
+        seen: dict[int, str] = self._database.run(
             lambda c: dict(
                 c.execute("SELECT first_row, object_version FROM applied_chunks").fetchall()
             )

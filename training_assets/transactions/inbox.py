@@ -12,8 +12,9 @@ the line.
 import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import pyarrow as pa
@@ -88,7 +89,7 @@ class Inbox:
     def chunks(self) -> list[Chunk]:
         """All chunks, in the order of their rows; raises ``ChunkError`` where two overlap."""
         found = sorted(_chunks(self.store.list()), key=lambda c: (c.first, c.last))
-        for before, after in zip(found, found[1:], strict=False):
+        for before, after in pairwise(found):
             if after.first <= before.last:
                 raise ChunkError(
                     f"{self.store.url}: {after.entry.path} begins within {before.entry.path}; "
@@ -118,7 +119,7 @@ class Inbox:
         return hashlib.sha256(self.store.read(path)).hexdigest()
 
 
-def _chunks(entries: list[Entry]) -> Iterator[Chunk]:
+def _chunks(entries: Sequence[Entry]) -> Iterator[Chunk]:
     for entry in entries:
         match = _CHUNK.fullmatch(entry.path)
         if match and int(match[1]) <= int(match[2]):

@@ -1,24 +1,23 @@
 """The numbers of the feed and of the patterns, each with its environment variable.
 
-All variables begin with TRAINING_ASSETS_. Where a number is a limit, "more than" and "below"
-exclude it, "at least" and "at most" include it.
+All variables begin with TRAINING_ASSETS_.
 
-| variable                             | default                          | meaning                 |
-|--------------------------------------|----------------------------------|-------------------------|
-| TRANSACTIONS                         | data/banksim/transactions.csv    | source; path or URL     |
-| IMPORTANCE                           | data/banksim/CustomerImportance.csv | weights; path or URL |
-| TRANSACTIONS_WORKDIR                 | <lake>/transactions              | raw, detections, temp   |
-| DATABASE                             | <workdir>/temp/postgres          | postgresql:// or folder |
-| TRANSACTIONS_CHUNK_ROWS              | 10000                            | rows a chunk            |
-| TRANSACTIONS_UPGRADE_MIN_TRANSACTIONS| 50000                            | merchant has more than  |
-| TRANSACTIONS_UPGRADE_TOP             | 0.10                             | share, by count         |
-| TRANSACTIONS_UPGRADE_BOTTOM          | 0.10                             | share, by weight        |
-| TRANSACTIONS_CHILD_MAX_AVERAGE       | 23                               | average amount below    |
-| TRANSACTIONS_CHILD_MIN_TRANSACTIONS  | 80                               | at least                |
-| TRANSACTIONS_WOMEN_MIN               | 100                              | more women than         |
-| TRANSACTIONS_FILE_ROWS               | 50                               | detections a file       |
-| TRANSACTIONS_EMIT                    | once                             | or "changes"            |
-| TRANSACTIONS_FLUSH_AFTER             | 5                                | seconds without a chunk |
+| variable                              | default                             | meaning          |
+|---------------------------------------|-------------------------------------|------------------|
+| TRANSACTIONS                          | data/banksim/transactions.csv       | path or URL      |
+| IMPORTANCE                            | data/banksim/CustomerImportance.csv | path or URL      |
+| DATABASE                              | <workdir>/temp/postgres             | or postgresql:// |
+| TRANSACTIONS_WORKDIR                  | <lake>/transactions                 | path or URL      |
+| TRANSACTIONS_CHUNK_ROWS               | 10000                               | rows             |
+| TRANSACTIONS_UPGRADE_MIN_TRANSACTIONS | 50000                               | more than        |
+| TRANSACTIONS_UPGRADE_TOP              | 0.10                                | by number        |
+| TRANSACTIONS_UPGRADE_BOTTOM           | 0.10                                | by weight        |
+| TRANSACTIONS_CHILD_MAX_AVERAGE        | 23                                  | below            |
+| TRANSACTIONS_CHILD_MIN_TRANSACTIONS   | 80                                  | at least         |
+| TRANSACTIONS_WOMEN_MIN                | 100                                 | more than        |
+| TRANSACTIONS_FILE_ROWS                | 50                                  | a file           |
+| TRANSACTIONS_EMIT                     | once                                | or changes       |
+| TRANSACTIONS_FLUSH_AFTER              | 5                                   | seconds          |
 """
 
 import os

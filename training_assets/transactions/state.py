@@ -54,7 +54,9 @@ def prepare(connection: Connection, settings: TransactionSettings) -> int:
     """
     migrate(connection)
     (generation,) = one(connection, "SELECT generation FROM progress FOR UPDATE")
-    made_with = dict(connection.execute("SELECT name, value FROM pattern_settings").fetchall())
+    made_with: dict[str, str] = dict(
+        connection.execute("SELECT name, value FROM pattern_settings").fetchall()
+    )
     if not made_with:
         store_settings(connection, settings)
         return int(generation)
@@ -85,8 +87,8 @@ def apply_chunks(
     """Make chunks part of the state, once.
 
     ``generation`` is that of the state as ``prepare`` found it, ``began`` when the work on these
-    chunks did, by the monotonic clock. Returns "waiting" where chunks before them are missing. Raises ``ChunkError`` where they
-    overlap what was applied, or are other than when they were applied.
+    chunks did, by the monotonic clock. Returns "waiting" where chunks before them are missing.
+    Raises ``ChunkError`` where they overlap what was applied, or are other than they were then.
     """
     moved = connection.execute(
         "UPDATE progress SET next_row = %s WHERE next_row = %s AND generation = %s "
@@ -193,11 +195,12 @@ def require_same(connection: Connection, chunk: Chunk, sha256: str) -> None:
         )
     if known[2] != sha256:
         raise ChunkError(
-            f"{chunk.entry.path}: its SHA-256 is {sha256[:12]}…; expected {known[2][:12]}…, as when "
-            "it was applied. Put the chunk back, or run 'training-assets transactions rebuild'."
+            f"{chunk.entry.path}: its SHA-256 is {sha256[:12]}…; expected {known[2][:12]}…, as "
+            "when it was applied. Put the chunk back, or run 'training-assets transactions rebuild'."
         )
     connection.execute(
-        "UPDATE applied_chunks SET object_version = %s WHERE first_row = %s AND object_version <> %s",
+        "UPDATE applied_chunks SET object_version = %s "
+        "WHERE first_row = %s AND object_version <> %s",
         (chunk.object_version, chunk.first, chunk.object_version),
     )
 

@@ -1,8 +1,8 @@
 """The driver on Apache Spark: Structured Streaming over the inbox, with ``foreachBatch``.
 
-The checkpoint spares Spark to look at old chunks; what was applied is known by the ledger alone. So
-a checkpoint may be lost, and one that is ahead of the ledger loses nothing: what the stream does not
-bring is read from the inbox.
+The checkpoint spares Spark to look at old chunks; what was applied is known by the ledger alone.
+So a checkpoint may be lost, and one that is ahead of the ledger loses nothing: what the stream does
+not bring is read from the inbox.
 """
 
 import threading
