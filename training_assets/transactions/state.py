@@ -196,7 +196,7 @@ def require_same(connection: Connection, chunk: Chunk, sha256: str) -> None:
     if known[2] != sha256:
         raise ChunkError(
             f"{chunk.entry.path}: its SHA-256 is {sha256[:12]}…; expected {known[2][:12]}…, as "
-            "when it was applied. Put the chunk back, or run 'training-assets transactions rebuild'."
+            "when it was applied. Put it back, or run 'training-assets transactions rebuild'."
         )
     connection.execute(
         "UPDATE applied_chunks SET object_version = %s "
