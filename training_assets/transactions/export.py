@@ -6,6 +6,7 @@ The name is the numbers of the first and the last detection, so a file that is p
 file. Times are kept in UTC and written in Indian Standard Time.
 """
 
+import csv
 import io
 from datetime import datetime
 from typing import Any, Final
@@ -13,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import csv as arrow_csv
 
 from training_assets.errors import ChunkError
 from training_assets.lake import Store
@@ -99,13 +99,11 @@ def _mark(connection: Connection, first: int) -> None:
 
 
 def _csv(rows: pa.Table) -> bytes:
-    out = io.BytesIO()
-    header = ",".join(HEADER) + "\n"
-    out.write(header.encode())
-    arrow_csv.write_csv(
-        rows, out, arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
-    )
-    return out.getvalue()
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows(zip(*rows.to_pydict().values(), strict=True))
+    return out.getvalue().encode()
 
 
 def _parquet(rows: pa.Table) -> bytes:
