@@ -131,5 +131,5 @@ def _generation(path: str) -> int:
 def _streams(session: SparkSession, workdir: Store, driver: Driver) -> bool:
     if driver != "auto":
         return driver == "stream"
-    # Sail speaks Connect, and has no foreachBatch.
-    return workdir.is_local and not hasattr(session, "client")
+    # Sail has no foreachBatch, and a Spark Connect server would call it in a process of its own.
+    return workdir.is_local and isinstance(session, SparkSession)
