@@ -72,8 +72,14 @@ def open_delta(
 def _open(uri: str, version: int | datetime | None) -> DeltaTable:
     if not isinstance(version, datetime):
         return DeltaTable(uri, version)
+    # By what the commits say: the library goes by the times of the log's files, which are whole
+    # seconds in an object store, and others after a copy.
+    at_ms = (version if version.tzinfo else version.replace(tzinfo=UTC)).timestamp() * 1000
     found = DeltaTable(uri)
-    found.load_as_version(version if version.tzinfo else version.replace(tzinfo=UTC))
+    numbers = [entry["version"] for entry in found.history() if entry["timestamp"] <= at_ms]
+    if not numbers:
+        raise ValueError("no commit is as old")
+    found.load_as_version(max(numbers))
     return found
 
 

@@ -14,11 +14,11 @@ from training_assets.list_format.errors import DamagedFileError
 from training_assets.list_format.seal import (
     FileEnd,
     chunk_span,
-    is_sealed_name,
+    hash_in_name,
     read_footer,
     read_seal,
 )
-from training_assets.list_format.stores import LocalFile, RemoteFile, Span, locate
+from training_assets.list_format.stores import Fetched, LocalFile, RemoteFile, Span, locate
 
 # The footer and the seal of most files fit, so that one request gets both.
 _TAIL: Final = 1 << 16
@@ -31,7 +31,7 @@ _Chunk: TypeAlias = tuple[int, int]
 class _Loaded(NamedTuple):
     """Bytes that have these chunks, verified, where they lie in the file."""
 
-    content: pa.Buffer | None
+    content: LocalFile | Fetched | None
     chunks: frozenset[_Chunk]
 
 
@@ -54,8 +54,8 @@ class SealedParquet:
         self._file = LocalFile(path) if filesystem is None else RemoteFile(filesystem, path)
         with self._named_damage("its end is damaged"):
             end = FileEnd(self._file.size, self._file.tail, _TAIL)
-            is_sealed = is_sealed_name(PurePosixPath(path).name)
-            self._checksums = read_seal(end) if is_sealed else None
+            name = hash_in_name(PurePosixPath(path).name)
+            self._checksums = None if name is None else read_seal(end, name)
             self.metadata = read_footer(end)
         schema = self.metadata.schema
         self._columns = [schema.column(n).path for n in range(self.metadata.num_columns)]
@@ -100,7 +100,9 @@ class SealedParquet:
         """
         groups = self._groups(row_groups)
         with self._open(groups, columns, read_dictionary) as parquet:
-            return parquet.read_row_groups(groups, columns=columns, use_threads=use_threads)
+            return parquet.read_row_groups(
+                self._with_rows(groups), columns=columns, use_threads=use_threads
+            )
 
     def iter_batches(
         self,
@@ -114,14 +116,19 @@ class SealedParquet:
         for group in self._groups(row_groups):
             with self._open([group], columns) as parquet:
                 yield from parquet.iter_batches(
-                    batch_size, row_groups=[group], columns=columns, use_threads=use_threads
+                    batch_size,
+                    row_groups=self._with_rows([group]),
+                    columns=columns,
+                    use_threads=use_threads,
                 )
 
-    def load(self, row_groups: Iterable[int], columns: Sequence[str] | None = None) -> pa.Buffer:
+    def load(
+        self, row_groups: Iterable[int], columns: Sequence[str] | None = None
+    ) -> LocalFile | Fetched:
         """Fetch and verify what is read next, all at once where it takes a request.
 
-        What was loaded before from a store is let go, if anything is missing. Returns a buffer that
-        has those chunks where they lie in the file.
+        What was loaded before from a store is let go, if anything is missing. Returns what has the
+        bytes of those chunks.
         """
         content, known = self._loaded
         chunks = frozenset((g, n) for g in row_groups for n in self._numbers(columns))
@@ -129,8 +136,7 @@ class SealedParquet:
             spans = {chunk: self._span(*chunk) for chunk in sorted(chunks)}
             content, stays = self._file.load(list(spans.values())), self._file.is_whole
             for chunk in spans if not stays else spans.keys() - known:
-                span = spans[chunk]
-                self._verify(chunk, memoryview(content)[span.start : span.stop])
+                self._verify(chunk, content.view(spans[chunk]))
             self._loaded = _Loaded(content, chunks | known if stays else chunks)
         return content
 
@@ -143,7 +149,7 @@ class SealedParquet:
         (number,) = self._numbers([column])
         span = self._span(row_group, number)
         chunk = self.metadata.row_group(row_group).column(number)
-        return chunk, memoryview(content)[span.start : span.stop]
+        return chunk, content.view(span)
 
     @contextmanager
     def _open(
@@ -155,14 +161,20 @@ class SealedParquet:
         content = self.load(groups, columns)
         with self._named_damage("it cannot be read"):
             yield pq.ParquetFile(
-                pa.BufferReader(content),
+                content.open(),
                 metadata=self.metadata,
                 read_dictionary=list(read_dictionary),
+                # One column chunk at a time, which is what was loaded.
+                pre_buffer=False,
                 page_checksum_verification=not self.is_sealed,
             )
 
     def _groups(self, row_groups: Iterable[int] | None) -> list[int]:
         return list(range(self.num_row_groups) if row_groups is None else row_groups)
+
+    def _with_rows(self, groups: Sequence[int]) -> list[int]:
+        """Of a chunk without rows Arrow looks for a page where there is none."""
+        return [group for group in groups if self.metadata.row_group(group).num_rows]
 
     def _numbers(self, columns: Sequence[str] | None) -> list[int]:
         """The chunks in a row group of columns that are named whole, or by the path of a part."""

@@ -6,12 +6,12 @@ Credentials come from the environment or from the role of the machine, never fro
 import ctypes
 import os
 import uuid
+from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
 
@@ -21,6 +21,8 @@ _AZURE: Final = "az"
 # One request for two ranges takes less time than two, where no more than that lies between them.
 _GAP: Final = 1 << 20
 _MAX_REQUESTS: Final = 8
+# Several at once take less time than one of that many times the bytes.
+_LARGEST: Final = 8 << 20
 # SYNC_FILE_RANGE_WRITE.
 _BEGIN_TO_WRITE: Final = 2
 
@@ -64,9 +66,14 @@ class LocalFile:
     def tail(self, size: int) -> memoryview:
         return memoryview(self._bytes)[max(0, self.size - size) :]
 
-    def load(self, spans: Sequence[Span]) -> pa.Buffer:
-        """A buffer that has the bytes of the spans where they lie in the file."""
-        return self._bytes
+    def load(self, spans: Sequence[Span]) -> "LocalFile":
+        return self
+
+    def view(self, span: Span) -> memoryview:
+        return memoryview(self._bytes)[span.start : span.stop]
+
+    def open(self) -> pa.NativeFile:
+        return pa.BufferReader(self._bytes)
 
 
 class RemoteFile:
@@ -82,49 +89,99 @@ class RemoteFile:
         start = max(0, self.size - size)
         return memoryview(self._file.read_at(self.size - start, start))
 
-    def load(self, spans: Sequence[Span]) -> pa.Buffer:
-        """A buffer that has the bytes of the spans where they lie in the file.
+    def load(self, spans: Sequence[Span]) -> "Fetched":
+        """The bytes of the spans, none of which overlap."""
+        wanted = _requests(spans)
 
-        It is as long as the file, but takes memory only for what is written to it.
-        """
-        image = np.empty(self.size, np.uint8)
-
-        def fetch(span: Span) -> None:
-            found = self._file.read_at(span.stop - span.start, span.start)
-            image[span.start : span.start + len(found)] = np.frombuffer(found, np.uint8)
+        def fetch(span: Span) -> memoryview:
+            return memoryview(self._file.read_at(span.stop - span.start, span.start))
 
         with ThreadPoolExecutor(_MAX_REQUESTS) as pool:
-            list(pool.map(fetch, _joined(spans)))
-        return pa.py_buffer(image)
+            return Fetched(
+                self.size, [span.start for span in wanted], list(pool.map(fetch, wanted))
+            )
 
 
-def _joined(spans: Sequence[Span]) -> list[Span]:
-    """The spans, ascending; what lies close together as one."""
+class Fetched:
+    """Pieces of a file, by where they start; each span that was asked for lies in one of them."""
+
+    def __init__(self, size: int, starts: Sequence[int], pieces: Sequence[memoryview]) -> None:
+        self._size, self._starts, self._pieces = size, starts, pieces
+
+    def view(self, span: Span) -> memoryview:
+        number = bisect_right(self._starts, span.start) - 1
+        start = self._starts[number] if number >= 0 else 0
+        found = self._pieces[number][span.start - start : span.stop - start]
+        if number < 0 or len(found) < span.stop - span.start:
+            raise OSError(f"its bytes {span.start} to {span.stop} were not loaded")
+        return found
+
+    def open(self) -> pa.NativeFile:
+        return pa.PythonFile(_Reads(self, self._size), mode="r")
+
+
+class _Reads:
+    """What Arrow asks of a file: each time, bytes of one span."""
+
+    closed = False
+
+    def __init__(self, content: Fetched, size: int) -> None:
+        self._content, self._size, self._at = content, size, 0
+
+    def size(self) -> int:
+        return self._size
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def read_buffer(self, size: int) -> pa.Buffer:
+        found = self._content.view(Span(self._at, self._at + size))
+        self._at += len(found)
+        return pa.py_buffer(found)
+
+    def read(self, size: int) -> bytes:
+        return bytes(self.read_buffer(size))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _requests(spans: Sequence[Span]) -> list[Span]:
+    """What to ask for: spans that lie close together as one, unless it becomes too large."""
     joined: list[Span] = []
     for span in sorted(spans):
-        if joined and span.start - joined[-1].stop <= _GAP:
-            joined[-1] = Span(joined[-1].start, max(joined[-1].stop, span.stop))
+        if joined and _is_one_request(joined[-1], span):
+            joined[-1] = Span(joined[-1].start, span.stop)
         else:
             joined.append(span)
     return joined
 
 
-def write_file(place: str, content: Bytes) -> None:
+def _is_one_request(first: Span, second: Span) -> bool:
+    return second.start - first.stop <= _GAP and second.stop - first.start <= _LARGEST
+
+
+def write_file(place: str, *parts: Bytes) -> None:
     """Write a file; nobody sees a part of it, whoever else writes the same."""
     filesystem, path = locate(place)
     if filesystem is None:
-        _write_local(Path(path), content)
+        _write_local(Path(path), parts)
         return
     with filesystem.open_output_stream(path) as stream:
-        stream.write(content)
+        for part in parts:
+            stream.write(part)
 
 
-def _write_local(path: Path, content: Bytes) -> None:
+def _write_local(path: Path, parts: Sequence[Bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"_{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         with unfinished.open("wb") as file:
-            file.write(content)
+            file.writelines(memoryview(part) for part in parts)
             file.flush()
             _begin_to_sync(file)
         os.replace(unfinished, path)

@@ -6,8 +6,7 @@ from datetime import date
 from typing import Final
 
 from training_assets.errors import RawDataError
-from training_assets.lake import Lake
-from training_assets.lake.store import LocalStore, Store
+from training_assets.lake import Lake, LocalStore, Store
 from training_assets.schemas import Table
 from training_assets.sources.columns import printable
 from training_assets.sources.flat import flat_days

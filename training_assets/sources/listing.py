@@ -15,8 +15,8 @@ from datetime import date
 from typing import NamedTuple, TypeVar
 
 from training_assets.errors import RawDataError
+from training_assets.lake import Store
 from training_assets.lake.lake import RAW
-from training_assets.lake.store import Store
 from training_assets.schemas import Table
 from training_assets.sources.columns import Task, printable
 from training_assets.sources.layout import (

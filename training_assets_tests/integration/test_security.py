@@ -97,7 +97,7 @@ def test_file_that_is_a_link_out_of_the_lake_is_refused(
     target = Path("../../../../outside/a.csv") if is_relative else outside / "a.csv"
     link(root, f"{FOLDER}/link.csv", target)
     with pytest.raises(RawDataError) as caught:
-        find_raw_days(root, CLICKS, [DAY])
+        find_raw_days(Lake.at(root), CLICKS, [DAY])
     expected = f"raw/clicks/{FOLDER}/link.csv: the link leads out of the lake's raw folder, to "
     assert expected + str(outside / "a.csv") in str(caught.value)
 
@@ -105,14 +105,14 @@ def test_file_that_is_a_link_out_of_the_lake_is_refused(
 def test_day_that_is_a_link_out_of_the_lake_is_refused(root: Path, outside: Path) -> None:
     link(root, f"dt={before(1)}", outside)
     with pytest.raises(RawDataError, match=rf"dt={before(1)}: the link leads out of the lake"):
-        find_raw_days(root, CLICKS, [before(1)])
+        find_raw_days(Lake.at(root), CLICKS, [before(1)])
 
 
 def test_flat_file_that_is_a_link_out_of_the_lake_is_refused(tmp_path: Path, outside: Path) -> None:
     (outside / "o.csv").write_text(csv_lines(orders(DAY)))
     link(tmp_path / "lake", "orders.csv", outside / "o.csv", "previous_orders")
     with pytest.raises(RawDataError, match=r"raw/previous_orders/orders\.csv: the link leads out"):
-        find_raw_days(tmp_path / "lake", PREVIOUS_ORDERS, [DAY])
+        find_raw_days(Lake.at(tmp_path / "lake"), PREVIOUS_ORDERS, [DAY])
 
 
 def test_links_within_the_raw_folder_are_read(root: Path) -> None:
@@ -139,7 +139,7 @@ def test_link_that_is_no_file_is_refused_and_not_passed_over(root: Path, kind: s
     targets = {"to nothing": "gone", "to itself": "odd.csv", "to a folder": "."}
     link(root, f"{FOLDER}/odd.csv", Path(targets[kind]))
     with pytest.raises(RawDataError, match=r"odd\.csv: it is neither a file nor a folder but a"):
-        find_raw_days(root, CLICKS, [DAY])
+        find_raw_days(Lake.at(root), CLICKS, [DAY])
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -238,7 +238,7 @@ def test_printable_text_controls_nothing_and_keeps_the_rest(text: str) -> None:
 def test_file_name_with_control_characters_is_refused(root: Path, name: str) -> None:
     put(root, name, "customer_id,item_id\n1,1\n")
     with pytest.raises(RawDataError, match="has control characters") as caught:
-        find_raw_days(root, CLICKS, [DAY])
+        find_raw_days(Lake.at(root), CLICKS, [DAY])
     assert str(caught.value).isprintable()
 
 
@@ -256,7 +256,7 @@ def test_names_of_columns_are_shown_safely_and_shortened(
 ) -> None:
     put(root, name, content)
     with pytest.raises(SchemaError) as caught:
-        find_raw_days(root, CLICKS, [DAY])
+        find_raw_days(Lake.at(root), CLICKS, [DAY])
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 800
 
@@ -283,7 +283,7 @@ def test_terminal_gets_no_control_characters(root: Path, monkeypatch: pytest.Mon
 def test_pickle_is_refused_unread(root: Path, name: str) -> None:
     put(root, name, pickle.dumps(GOOD))
     with pytest.raises(RawDataError, match="the format is not known by its ending"):
-        find_raw_days(root, CLICKS, [DAY])
+        find_raw_days(Lake.at(root), CLICKS, [DAY])
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])

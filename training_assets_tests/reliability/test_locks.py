@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 
-from training_assets.errors import DayLockedError, PublishError, SettingsError
+from training_assets.errors import DayLockedError, PublishError
 from training_assets.lake import Lake, Staging, locks, stage_days
-from training_assets.settings import Settings
 from training_assets_tests.reliability.days import DAY, leftovers
 
 HOLDER = """
@@ -161,10 +160,3 @@ def test_a_file_system_without_locks_is_named(root: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(fcntl, "fcntl", refuse)
     with pytest.raises(PublishError, match=r"No locks available.*NFS: mounted without nolock"):
         hold(root, DAY).__enter__()
-
-
-def test_wait_is_a_setting() -> None:
-    assert Settings.from_env({}).lock_wait_seconds == 3600
-    assert Settings.from_env({"TRAINING_ASSETS_LOCK_WAIT": "0"}).lock_wait_seconds == 0
-    with pytest.raises(SettingsError, match="lock_wait_seconds is -1; expected at least 0"):
-        Settings.from_env({"TRAINING_ASSETS_LOCK_WAIT": "-1"})

@@ -15,12 +15,12 @@ from typing import Any
 import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
+from training_assets.pipeline.stages import STAGES
 
 from training_assets.engine import spark_session
 from training_assets.errors import DayLockedError, EngineError
 from training_assets.lake import Lake, Locks, day_range
 from training_assets.pipeline import DayReport, build_days
-from training_assets.pipeline.stages import STAGES
 from training_assets.schemas import CUSTOMER_HISTORY, TABLES, UNIFIED_ACTIONS
 from training_assets.settings import Settings
 from training_assets_tests.support.frames import DAY, at, before, click, order, ranking

@@ -205,7 +205,7 @@ def test_files_that_are_cut_or_continued_are_damaged(tmp_path: Path, kind: str) 
 
 def test_a_file_without_its_seal_is_damaged(tmp_path: Path, kind: str) -> None:
     unsealed = KINDS[kind](tmp_path, 60)
-    path = tmp_path / f"part-00003-{file_hash(unsealed)}-{RUN}.pq"
+    path = tmp_path / f"part-00003-{16 * '0'}-{RUN}.pq"
     path.write_bytes(unsealed)
     with pytest.raises(DamagedFileError) as caught:
         SealedParquet(path)
@@ -213,6 +213,23 @@ def test_a_file_without_its_seal_is_damaged(tmp_path: Path, kind: str) -> None:
         f"{path}: its end is damaged (it has no seal before its footer); "
         "expected the file that was written. Publish the day again."
     )
+
+
+def test_a_file_in_the_place_of_another_one_is_damaged(tmp_path: Path, kind: str) -> None:
+    """Such as an older one, brought back by hand."""
+    file, other = sealed(tmp_path, kind, 60), sealed(tmp_path, "lists", 61)
+    assert require_noticed(file, other.content, READERS) == 0
+
+
+def test_the_hash_of_a_whole_file_is_that_of_its_bytes(tmp_path: Path, kind: str) -> None:
+    file = sealed(tmp_path, kind, 100)
+    assert file_hash(file.content) in file.path.name
+    metadata = pq.read_metadata(file.path)
+    for n in range(metadata.num_columns):
+        chunk = metadata.row_group(0).column(n)
+        start = chunk.dictionary_page_offset or chunk.data_page_offset
+        for damaged in flipped(file.content, [start, start + chunk.total_compressed_size - 1]):
+            assert file_hash(damaged) not in file.path.name
 
 
 def test_columns_that_are_not_read_need_not_be_whole(tmp_path: Path) -> None:
