@@ -101,7 +101,7 @@ class Detector:
 
     def waiting(self) -> list[Chunk]:
         """Chunks that follow what was applied, without a gap."""
-        next_row = self._next_row()
+        next_row = self.next_row
         chunks = [chunk for chunk in self._inbox.chunks() if chunk.last >= next_row]
         ends = [next_row, *(chunk.last + 1 for chunk in chunks)]
         follows = zip(chunks, ends, strict=False)
@@ -129,7 +129,7 @@ class Detector:
 
     def take_weights(self) -> None:
         """Put versions of the weights in force that apply from here on."""
-        self._apply_weights(self._next_row())
+        self._apply_weights(self.next_row)
 
     def export(self) -> None:
         export_files(self._database, self._workdir)
@@ -243,7 +243,9 @@ class Detector:
             return quarantined(clean).toArrow()
         return _none_rejected()
 
-    def _next_row(self) -> int:
+    @property
+    def next_row(self) -> int:
+        """The row that the next chunk begins with."""
         return int(self._database.run(lambda c: one(c, "SELECT next_row FROM progress"))[0])
 
     def _next_weights(self) -> int:
@@ -272,7 +274,7 @@ class Detector:
                 c.execute("SELECT first_row, object_version FROM applied_chunks").fetchall()
             )
         )
-        next_row = self._next_row()
+        next_row = self.next_row
         for chunk in self._inbox.chunks():
             if chunk.first < next_row and seen.get(chunk.first) != chunk.object_version:
                 self._require_same(chunk)

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from training_assets.lake import Store, open_store
 from training_assets.transactions.database import Connection, Database, migrate, one
 from training_assets.transactions.detector import Detector, detect_all, detect_until
-from training_assets.transactions.export import DETECTIONS
+from training_assets.transactions.export import DETECTIONS, close_file, export_files
 from training_assets.transactions.feed import Feed, feed_all, feed_every
 from training_assets.transactions.settings import TransactionSettings
 from training_assets.transactions.state import start_again
@@ -76,17 +76,31 @@ def open_detector(
         database.leave()
 
 
-def detect_waiting(
+def apply_waiting(
     detector: Detector, session: SparkSession, settings: TransactionSettings, driver: Driver
 ) -> None:
-    """Apply what waits, and export all."""
+    """Apply what waits; detections that fill no file wait for more."""
     workdir = open_store(settings.workdir)
     if _streams(session, workdir, driver):
         detector.take_weights()
         stream_all(detector, session, workdir)
     else:
         detect_all(detector)
+
+
+def detect_waiting(
+    detector: Detector, session: SparkSession, settings: TransactionSettings, driver: Driver
+) -> None:
+    """Apply what waits, and export all."""
+    apply_waiting(detector, session, settings, driver)
     detector.close()
+
+
+def export_all(database: Database, workdir: Store) -> int:
+    """Put all detections into files, also those that fill none; returns the number of files."""
+    database.run(migrate)
+    close_file(database)
+    return export_files(database, workdir)
 
 
 def follow(

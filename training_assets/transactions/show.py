@@ -52,7 +52,7 @@ VIEWS: Final = {
 @dataclass(frozen=True)
 class Summary:
     """``latency`` is from the put of a chunk to its commit, ``seconds`` the work on it alone; both
-    are median and 99th percentile in seconds, None before the first chunk.
+    are median and 99th percentile in seconds, of the recent chunks, None where there are none.
     """
 
     chunks: int
@@ -63,6 +63,8 @@ class Summary:
     files: int
     latency: tuple[float, float] | None
     seconds: tuple[float, float] | None
+    recent_chunks: int
+    recent_detections: int
 
 
 def rows_of(database: Database, name: str) -> list[tuple[Any, ...]]:
@@ -82,7 +84,7 @@ def rows_of(database: Database, name: str) -> list[tuple[Any, ...]]:
 
 
 def summary(database: Database, *, since_row: int = 0) -> Summary:
-    """What happened; latency and seconds of chunks from ``since_row`` on."""
+    """What happened; the recent chunks are those from ``since_row`` on."""
     return database.run(lambda connection: _summary(connection, since_row))
 
 
@@ -97,11 +99,12 @@ def _summary(connection: Connection, since_row: int) -> Summary:
     ).fetchall()
     (current,) = one(connection, "SELECT count(*) FROM true_patterns")
     (files,) = one(connection, "SELECT count(*) FROM detection_files WHERE exported_at IS NOT NULL")
-    latency, seconds = one(
+    latency, seconds, recent_chunks, recent_detections = one(
         connection,
         "SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP "
         "(ORDER BY extract(epoch FROM applied_at - put_at)::float8), "
-        "percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY seconds) "
+        "percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY seconds), "
+        "count(*), coalesce(sum(detection_count), 0)::bigint "
         "FROM applied_chunks WHERE first_row >= %s",
         (since_row,),
     )
@@ -114,4 +117,6 @@ def _summary(connection: Connection, since_row: int) -> Summary:
         files,
         tuple(latency) if latency else None,
         tuple(seconds) if seconds else None,
+        recent_chunks,
+        recent_detections,
     )
