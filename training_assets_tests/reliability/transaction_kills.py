@@ -5,7 +5,7 @@ workdir. Each attempt is a forked process with an engine of its own, so this run
 its own, which has started none.
 
     python -m training_assets_tests.reliability.transaction_kills ROOT feed|detect STRIDE
-    python -m training_assets_tests.reliability.transaction_kills ROOT two|restart TIMES
+    python -m training_assets_tests.reliability.transaction_kills ROOT two|restart|random TIMES
 """
 
 import io
@@ -15,6 +15,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from training_assets.lake import Store, open_store
 from training_assets.transactions.database import Connection, Database
 from training_assets.transactions.detector import Detector, detect_all
 from training_assets.transactions.feed import Feed, feed_all
+from training_assets.transactions.run import run_both
 from training_assets.transactions.server import Server
 from training_assets.transactions.settings import TransactionSettings
 from training_assets.transactions.state import start_again
@@ -253,14 +255,50 @@ def restarts(root: Path, times: int) -> dict[str, Any]:
     return {"times": times, "struck": struck, "wrong": wrong}
 
 
+def random_kills(root: Path, times: int, seed: int = 0) -> dict[str, Any]:
+    """Feed and detector in one process, killed at random and started again until they are done."""
+    settings, database, expected = _undisturbed(root, rows=6_000, chunk_rows=100)
+    rng, wrong, struck, runs, between = random.Random(seed), [], 0, 0, 0
+    began = time.monotonic()
+    _begin(settings, database, is_fed=False)
+    _ended(_started(lambda: both(settings)))
+    longest = time.monotonic() - began
+    while struck < times:
+        _begin(settings, database, is_fed=False)
+        runs += 1
+        while True:
+            child = _started(lambda: both(settings))
+            time.sleep(rng.uniform(0.1, 0.6) * longest)
+            if os.waitpid(child, os.WNOHANG)[0]:
+                break
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            struck += 1
+            between += 0 < _applied(database) < len(expected["applied_chunks"])
+            database.close()
+        if found := differences(content(settings, database), expected):
+            wrong.append(f"run {runs}: {', '.join(found)}")
+        database.close()
+    database.leave()
+    return {"kills": struck, "amid_chunks": between, "runs": runs, "wrong": wrong}
+
+
+def both(settings: TransactionSettings) -> None:
+    with spark_session("sail") as session:
+        database, stop = Database.of(settings), threading.Event()
+        run_both(session, settings, database, stop, lambda message: None, every=None)
+
+
 def _applied(database: Database) -> int:
     count = database.run(lambda c: c.execute("SELECT count(*) FROM applied_chunks").fetchone())
     return int(count[0]) if count else 0
 
 
-def _undisturbed(root: Path) -> tuple[TransactionSettings, Database, dict[str, Any]]:
-    settings = bank_settings(root / "bank")
-    write_source(root / "bank", 200)
+def _undisturbed(
+    root: Path, *, rows: int = 200, chunk_rows: int = 60
+) -> tuple[TransactionSettings, Database, dict[str, Any]]:
+    settings = bank_settings(root / "bank", chunk_rows)
+    write_source(root / "bank", rows)
     database = Database.of(settings)
     _begin(settings, database, is_fed=True)
     _ended(_started(lambda: detect(settings)))
@@ -297,6 +335,8 @@ def main(root: Path, what: str, number: int) -> None:
         found = kill_at_steps(root, what, number)
     elif what == "two":
         found = two_detectors(root, number)
+    elif what == "random":
+        found = random_kills(root, number)
     else:
         found = restarts(root, number)
     print(json.dumps(found))
