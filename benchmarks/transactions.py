@@ -9,6 +9,7 @@ solutions do it: an upsert per pair, and one per transaction; each in a transact
 """
 
 import argparse
+import io
 import json
 import os
 import platform
@@ -28,6 +29,8 @@ from typing import Any, Final
 import numpy as np
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
 
 from training_assets.lake import Entry
 from training_assets.sample.banksim import TRANSACTIONS, write_banksim
@@ -102,32 +105,33 @@ def whole_run(folder: Path) -> dict[str, Any]:
 
 
 def big_state(folder: Path) -> dict[str, Any]:
-    """Seconds of a chunk on the big state: new pairs among known ones, at any merchant."""
+    """Seconds of a chunk on the big state, with new pairs among known ones at any merchant."""
     database, settings = Database(str(folder / "postgres")), TransactionSettings()
     rng = np.random.default_rng(0)
     try:
         began = time.monotonic()
         database.run(lambda c: start_again(c, settings, generation=0))
-        pairs = _load_big_state(database, rng)
+        known = _load_big_state(database, rng)
         loaded = time.monotonic() - began
-        first, seconds = pairs * 20, []
+        first, seconds, cpu_seconds = len(known[0]) * 20, [], []
         database.run(lambda c: c.execute("UPDATE progress SET next_row = %s", (first,)))
         for number in range(SCALE_CHUNKS):
-            arrived = _arrived(first + number * CHUNK_ROWS, _any_pairs(rng))
-            began = time.monotonic()
-            database.run(_apply(arrived, settings))
-            seconds.append(time.monotonic() - began)
+            arrived = _arrived(first + number * CHUNK_ROWS, _any_pairs(rng, known))
+            cpu = database.run(_cpu_seconds)
+            seconds.append(_timed(database, _apply(arrived, settings)))
+            cpu_seconds.append(database.run(_cpu_seconds) - cpu)
         made = database.run(lambda c: c.execute("SELECT count(*) FROM detections").fetchall())
     finally:
         database.leave()
     return {
         "customers": CUSTOMERS,
         "merchants": MERCHANTS,
-        "pairs": pairs,
+        "pairs": len(known[0]),
         "merchants_above_the_limit": BIG_MERCHANTS,
         "load_seconds": loaded,
         "first_chunk_seconds": seconds[0],
         "chunk_seconds": _spread(seconds[1:]),
+        "chunk_cpu_seconds_of_the_database": _spread(cpu_seconds[1:]),
         "detections": made[0][0],
     }
 
@@ -206,6 +210,13 @@ def _upsert_transactions(rows: list[Row]) -> Callable[[Connection], None]:
     return work
 
 
+def _cpu_seconds(connection: Connection) -> float:
+    """Of the process that serves this connection, on this machine."""
+    stat = Path(f"/proc/{connection.info.backend_pid}/stat").read_text()
+    fields = stat.rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _timed(database: Database, work: Callable[[Connection], Any]) -> float:
     began = time.monotonic()
     database.run(work)
@@ -231,8 +242,8 @@ def _arrived(first: int, totals: pa.Table) -> Arrived:
     return Arrived([Chunk(first, last, Entry(f"chunk-{first}", 1, 1))], ["-"], totals, NOTHING)
 
 
-def _load_big_state(database: Database, rng: np.random.Generator) -> int:
-    """Pairs with 2 to 800 transactions each, weights, and the thresholds of big merchants."""
+def _load_big_state(database: Database, rng: np.random.Generator) -> tuple[Any, Any]:
+    """Pairs with their weights; those of big merchants have up to 40 transactions, others 2."""
     # Big merchants have thousands of customers each, as BankSim's two.
     merchant = np.where(
         rng.random(PAIRS) < 0.2,
@@ -243,16 +254,23 @@ def _load_big_state(database: Database, rng: np.random.Generator) -> int:
     pair = np.unique(merchant * CUSTOMERS + customer)
     merchant, customer = pair // CUSTOMERS, pair % CUSTOMERS
     count = np.where(merchant < BIG_MERCHANTS, rng.integers(2, 40, len(pair)), 2)
-    weight = rng.integers(100, 100_000, len(pair))
+    weight = rng.integers(1, 1_000, len(pair))
+
+    columns = [_texts("M", merchant), _texts("C", customer), count, count * 27, weight]
+    columns.append(np.ones(len(pair), dtype=np.int64))
+    out = io.BytesIO()
+    arrow_csv.write_csv(
+        pa.table(dict(zip("mcnawk", map(pa.array, columns), strict=True))),
+        out,
+        arrow_csv.WriteOptions(include_header=False),
+    )
 
     def load(connection: Connection) -> None:
         with connection.cursor().copy(
             "COPY customer_merchant_stats (merchant_id, customer_id, transaction_count, "
-            "sum_amount, weight_sum, weight_count) FROM STDIN"
+            "sum_amount, weight_sum, weight_count) FROM STDIN (FORMAT csv)"
         ) as copy:
-            for row in zip(merchant, customer, count, weight, strict=True):
-                m, c, n, w = row
-                copy.write(f"M{m}\tC{c}\t{n}\t{27 * n}\t{w / 100}\t1\n")
+            copy.write(out.getvalue())
         connection.execute(
             "INSERT INTO customer_importance SELECT merchant_id, customer_id, weight_sum, "
             "weight_count FROM customer_merchant_stats"
@@ -262,8 +280,8 @@ def _load_big_state(database: Database, rng: np.random.Generator) -> int:
             "FROM customer_merchant_stats GROUP BY 1"
         )
         connection.execute(
-            "INSERT INTO customers SELECT customer_id, CASE WHEN hashtext(customer_id) % 2 = 0 "
-            "THEN 'F' ELSE 'M' END FROM customer_merchant_stats GROUP BY 1"
+            "INSERT INTO customers SELECT customer_id, CASE WHEN right(customer_id, 1) "
+            "IN ('0', '2', '4', '6', '8') THEN 'F' ELSE 'M' END FROM customer_merchant_stats GROUP BY 1"
         )
         connection.execute(
             "INSERT INTO merchant_gender_stats SELECT merchant_id, gender, count(*) "
@@ -272,22 +290,27 @@ def _load_big_state(database: Database, rng: np.random.Generator) -> int:
 
     database.run(load)
     database.run(lambda c: c.execute("ANALYZE"))
-    return len(pair)
+    return merchant, customer
 
 
-def _any_pairs(rng: np.random.Generator) -> pa.Table:
-    """85 % of the rows at big merchants, as in BankSim; most of those pairs are new at first."""
-    merchant = np.where(
-        rng.random(CHUNK_ROWS) < 0.85,
-        rng.integers(0, BIG_MERCHANTS, CHUNK_ROWS),
-        rng.integers(BIG_MERCHANTS, MERCHANTS, CHUNK_ROWS),
-    )
-    customer = rng.integers(0, CUSTOMERS, CHUNK_ROWS)
+def _any_pairs(rng: np.random.Generator, known: tuple[Any, Any]) -> pa.Table:
+    """Rows of known pairs, 85 % of them at big merchants as in BankSim, and 5 % of new pairs."""
+    merchant, customer = known
+    num_big = int(np.searchsorted(merchant, BIG_MERCHANTS))
+    at_big = rng.integers(0, num_big, CHUNK_ROWS)
+    elsewhere = rng.integers(num_big, len(merchant), CHUNK_ROWS)
+    chosen = np.where(rng.random(CHUNK_ROWS) < 0.85, at_big, elsewhere)
+    is_new = rng.random(CHUNK_ROWS) < 0.05
+    customers = np.where(is_new, rng.integers(0, CUSTOMERS, CHUNK_ROWS), customer[chosen])
     rows = [
-        (f"M{m}", f"C{c}", Decimal(2700) / 100, "F")
-        for m, c in zip(merchant, customer, strict=True)
+        (f"M{m}", f"C{c}", Decimal(27), "FM"[c % 2])
+        for m, c in zip(merchant[chosen], customers, strict=True)
     ]
     return _totals(rows)
+
+
+def _texts(letter: str, numbers: Any) -> pa.Array:
+    return pc.binary_join_element_wise(letter, pa.array(numbers).cast(pa.string()), "")
 
 
 def _banksim_rows(rng: np.random.Generator) -> list[Row]:

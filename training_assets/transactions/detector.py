@@ -1,31 +1,29 @@
 """Mechanism Y: takes the chunks of the inbox in order, each once, and says what they show.
 
 ``Detector.process_batch`` is the work on a micro-batch, on a PySpark DataFrame. Spark's
-``foreachBatch`` calls it (``structured.py``), and so does ``detect_all``, the loop for engines that
+``foreachBatch`` calls it (``structured.py``), and so does the loop in ``loop.py``, for engines that
 have no ``foreachBatch``. What was applied is known by the ledger in the database, so it makes no
 difference who calls it, how often, and with which rows.
 """
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
-from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from training_assets.errors import ChunkError, DatabaseError
 from training_assets.lake import Store
-from training_assets.transactions.cleaning import (
-    clean_transactions,
-    clean_weights,
-    pair_totals,
-    quarantined,
-    weight_totals,
+from training_assets.transactions.counting import (
+    as_frame,
+    count_rows,
+    count_weights,
+    good_totals,
+    rejected_between,
+    split_by_chunk,
 )
 from training_assets.transactions.database import Connection, Database, one
 from training_assets.transactions.export import DETECTIONS, close_file, export_files
@@ -38,10 +36,6 @@ from training_assets.transactions.state import (
     prepare,
     require_same,
 )
-
-# Together they cost the engine little more than one, and none waits long for the others.
-_CHUNKS_AT_ONCE: Final = 8
-_POLL_SECONDS: Final = 0.1
 
 
 class Detector:
@@ -79,15 +73,9 @@ class Detector:
         inbox. A chunk that was applied changes nothing. Raises ``ChunkError``.
         """
         began = time.monotonic()
-        clean = clean_transactions(batch)
-        totals = pair_totals(clean, by_chunk=True).toArrow()
-        rejected = self._rejected(clean, totals)
-        brought = {
-            (first, last): totals.filter(pc.equal(totals["chunk_first"], first))
-            for first, last in _ranges(totals)
-        }
+        totals, rejected = count_rows(batch, by_chunk=True)
         known = {(chunk.first, chunk.last): chunk for chunk in self._inbox.chunks()}
-        for key in sorted(brought):
+        for key, of_chunk in split_by_chunk(totals).items():
             if key not in known:
                 raise ChunkError(
                     f"batch {batch_id}: it has rows of a chunk {key[0]} to {key[1]} that is not in "
@@ -95,7 +83,7 @@ class Detector:
                 )
             self._catch_up(key[0])
             sha256 = self._inbox.sha256(known[key].entry.path)
-            self._apply([known[key]], [sha256], brought[key], rejected, began)
+            self._apply([known[key]], [sha256], of_chunk, rejected, began)
             began = time.monotonic()
         self.export()
 
@@ -111,19 +99,14 @@ class Detector:
         """Rows of chunks as a DataFrame, and the SHA-256 of each."""
         found = [self._inbox.read(chunk.entry.path) for chunk in chunks]
         table = pa.concat_tables([table.replace_schema_metadata(None) for table, _ in found])
-        return self._frame(table), [sha256 for _, sha256 in found]
+        return as_frame(self._session, table), [sha256 for _, sha256 in found]
 
     def apply_as_one(self) -> int:
         """Apply all chunks that wait in one transaction: what is true at their end is detected."""
-        began = time.monotonic()
         chunks = self.waiting()
         if chunks:
             self._apply_weights(chunks[-1].first)
-            frame, sha256 = self.read(chunks)
-            clean = clean_transactions(frame)
-            totals = pair_totals(clean, by_chunk=False).toArrow()
-            rejected = self._rejected(clean, totals)
-            self._apply(chunks, sha256, totals, rejected, began)
+            self._apply_read(chunks)
         self.export()
         return len(chunks)
 
@@ -153,9 +136,7 @@ class Detector:
     def _apply_read(self, chunks: Sequence[Chunk]) -> None:
         began = time.monotonic()
         frame, sha256 = self.read(chunks)
-        clean = clean_transactions(frame)
-        totals = pair_totals(clean, by_chunk=False).toArrow()
-        self._apply(chunks, sha256, totals, self._rejected(clean, totals), began)
+        self._apply(chunks, sha256, *count_rows(frame), began)
 
     def _apply(
         self,
@@ -173,24 +154,8 @@ class Detector:
                 "its name says. Put the whole chunk back."
             )
         self._apply_weights(first)
-        good = totals.filter(pc.is_valid(totals["merchant_id"]))
-        inside = pc.and_(
-            pc.greater_equal(rejected["row"], first), pc.less_equal(rejected["row"], last)
-        )
         arrived = Arrived(
-            chunks,
-            sha256,
-            good.select(
-                [
-                    "merchant_id",
-                    "customer_id",
-                    "transaction_count",
-                    "sum_amount",
-                    "last_row",
-                    "gender",
-                ]
-            ),
-            rejected.filter(inside),
+            chunks, sha256, good_totals(totals), rejected_between(rejected, first, last)
         )
         outcome = self._database.run(
             lambda connection: apply_chunks(
@@ -212,12 +177,7 @@ class Detector:
 
     def _apply_version(self, weights: Weights) -> None:
         table, sha256 = self._inbox.read(weights.path)
-        clean = clean_weights(self._frame(table))
-        totals = weight_totals(clean).toArrow()
-        rejected = _none_rejected()
-        if pc.sum(pc.is_null(totals["merchant_id"])).as_py():
-            rejected = quarantined(clean).toArrow()
-        totals = totals.filter(pc.is_valid(totals["merchant_id"]))
+        totals, rejected = count_weights(as_frame(self._session, table))
         self._database.run(
             lambda connection: apply_weights(
                 connection,
@@ -231,17 +191,6 @@ class Detector:
             )
         )
         self._progress(f"weights of version {weights.number}: {totals.num_rows:,} pairs")
-
-    def _frame(self, table: pa.Table) -> DataFrame:
-        # Of these very bytes, whichever stores the engine can read; and of no rows, too.
-        schema = StructType([_field(field) for field in table.schema])
-        return self._session.createDataFrame(table.replace_schema_metadata(None), schema)
-
-    def _rejected(self, clean: DataFrame, totals: pa.Table) -> pa.Table:
-        # Asked for only where there are some: it is a second pass over the rows.
-        if pc.sum(pc.is_null(totals["merchant_id"])).as_py():
-            return quarantined(clean).toArrow()
-        return _none_rejected()
 
     @property
     def next_row(self) -> int:
@@ -282,50 +231,3 @@ class Detector:
     def _require_same(self, chunk: Chunk) -> None:
         sha256 = self._inbox.sha256(chunk.entry.path)
         self._database.run(lambda connection: require_same(connection, chunk, sha256))
-
-
-def detect_all(detector: Detector) -> int:
-    """Apply what waits until nothing does; returns the number of chunks.
-
-    Detections that fill no file wait for more; ``Detector.close`` exports them.
-    """
-    done = 0
-    detector.take_weights()
-    while chunks := detector.waiting():
-        frame, _ = detector.read(chunks[:_CHUNKS_AT_ONCE])
-        detector.process_batch(frame, done)
-        done += len(chunks[:_CHUNKS_AT_ONCE])
-    detector.export()
-    return done
-
-
-def detect_until(detector: Detector, flush_after: float, stop: threading.Event) -> None:
-    """Apply chunks as they appear until ``stop`` is set and none waits; then export all.
-
-    After ``flush_after`` seconds without a chunk, detections that fill no file are exported too.
-    """
-    is_last = False
-    while detect_all(detector) or not is_last:
-        is_last = stop.wait(_POLL_SECONDS)
-        detector.close_if_quiet(flush_after)
-    detector.close()
-
-
-def _ranges(totals: pa.Table) -> list[tuple[int, int]]:
-    keys = totals.group_by(["chunk_first", "chunk_last"]).aggregate([])
-    return sorted(zip(keys["chunk_first"].to_pylist(), keys["chunk_last"].to_pylist(), strict=True))
-
-
-def _field(field: pa.Field) -> StructField:
-    is_number = pa.types.is_integer(field.type)
-    return StructField(field.name, LongType() if is_number else StringType(), field.nullable)
-
-
-def _none_rejected() -> pa.Table:
-    return pa.table(
-        {
-            "row": pa.array([], pa.int64()),
-            "reason": pa.array([], pa.string()),
-            "content": pa.array([], pa.string()),
-        }
-    )

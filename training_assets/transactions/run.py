@@ -9,9 +9,10 @@ from pyspark.sql import SparkSession
 
 from training_assets.lake import Store, open_store
 from training_assets.transactions.database import Connection, Database, migrate, one
-from training_assets.transactions.detector import Detector, detect_all, detect_until
+from training_assets.transactions.detector import Detector
 from training_assets.transactions.export import DETECTIONS, close_file, export_files
 from training_assets.transactions.feed import Feed, feed_all, feed_every
+from training_assets.transactions.loop import detect_all, detect_until
 from training_assets.transactions.settings import TransactionSettings
 from training_assets.transactions.state import start_again
 from training_assets.transactions.structured import stream_all, stream_until

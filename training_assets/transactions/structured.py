@@ -15,8 +15,9 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from training_assets.errors import EngineError, TrainingAssetsError
 from training_assets.lake import Store
-from training_assets.transactions.detector import Detector, detect_all
+from training_assets.transactions.detector import Detector
 from training_assets.transactions.inbox import CHUNK_SCHEMA, RAW
+from training_assets.transactions.loop import detect_all
 
 _CHUNKS_A_BATCH: Final = 8
 _POLL_SECONDS: Final = 0.2

@@ -31,8 +31,9 @@ from training_assets.engine import spark_session
 from training_assets.errors import DatabaseError
 from training_assets.lake import Store, open_store
 from training_assets.transactions.database import Connection, Database
-from training_assets.transactions.detector import Detector, detect_all
+from training_assets.transactions.detector import Detector
 from training_assets.transactions.feed import Feed, feed_all
+from training_assets.transactions.loop import detect_all
 from training_assets.transactions.run import run_both
 from training_assets.transactions.server import Server
 from training_assets.transactions.settings import TransactionSettings

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from training_assets.transactions.detector import detect_all
+from training_assets.transactions.loop import detect_all
 from training_assets_tests.unit.transactions.banks import line, write_lines
 from training_assets_tests.unit.transactions.conftest import OpenBank
 

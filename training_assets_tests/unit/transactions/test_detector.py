@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from training_assets.errors import ChunkError, DatabaseError
-from training_assets.transactions.detector import detect_all
 from training_assets.transactions.inbox import RAW
+from training_assets.transactions.loop import detect_all
 from training_assets.transactions.run import detect_waiting, rebuild
 from training_assets_tests.unit.transactions.banks import Bank, line, write_lines, write_weights
 from training_assets_tests.unit.transactions.conftest import OpenBank
