@@ -281,7 +281,8 @@ def _load_big_state(database: Database, rng: np.random.Generator) -> tuple[Any, 
         )
         connection.execute(
             "INSERT INTO customers SELECT customer_id, CASE WHEN right(customer_id, 1) "
-            "IN ('0', '2', '4', '6', '8') THEN 'F' ELSE 'M' END FROM customer_merchant_stats GROUP BY 1"
+            "IN ('0', '2', '4', '6', '8') THEN 'F' ELSE 'M' END FROM customer_merchant_stats "
+            "GROUP BY 1"
         )
         connection.execute(
             "INSERT INTO merchant_gender_stats SELECT merchant_id, gender, count(*) "

@@ -38,6 +38,9 @@ class RemoteStore(Store):
             found = [_entry(meta) for page in pages for meta in page]
         return sorted(found, key=lambda entry: entry.path)
 
+    def unfinished(self) -> Sequence[Entry]:
+        return self.list(_PROBE)
+
     def read(self, path: str) -> bytes:
         with self._calling(may_be_missing=True) as store:
             return bytes(obstore.get(store, path).bytes())

@@ -10,7 +10,12 @@ from typing import Any, Final, NamedTuple
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from training_assets.errors import DayNotPublishedError, PublishError, SettingsError
+from training_assets.errors import (
+    DayNotPublishedError,
+    PublishError,
+    SettingsError,
+    StoreError,
+)
 from training_assets.lake.base import Store, first_line, store_error
 from training_assets.lake.files import belongs_to
 from training_assets.lake.log import (
@@ -100,6 +105,10 @@ def restore(
         restored.update(changed)
         info = {**commit_info, "operation": "restore", "days": [str(d) for d in changed]}
         error = _put_back(store, delta, old, now, changed, info)
+        if error is None:
+            # Not looked at again: another run may have published the days anew by now.
+            _require_files(store, old, restored)
+            return sorted(restored)
     reason = first_line(error) if error else "its log is gone"
     raise PublishError(
         f"{table}: version {version} could not be restored ({reason}); each day stands as it was. "
@@ -147,6 +156,7 @@ def vacuum(store: Store, table: str, *, keep: timedelta, dry_run: bool) -> Remov
     delta = open_delta(store, table)
     if delta is None:
         return Removed(0, 0)
+    _require_no_links(store, table)
     hours = math.ceil(keep / _HOUR)
     oldest_ns = int((datetime.now(UTC) - hours * _HOUR).timestamp() * 1_000_000_000)
     # Listed before Delta decides, so that what is published meanwhile is not looked at.
@@ -171,6 +181,15 @@ def vacuum(store: Store, table: str, *, keep: timedelta, dry_run: bool) -> Remov
         _make_newest_checkpoint(store, table)
     removed = [entries[path] for path in (*gone, *old)]
     return Removed(len(removed), sum(entry.size for entry in removed))
+
+
+def _require_no_links(store: Store, table: str) -> None:
+    """Delta's library follows links, and would remove what lies behind them."""
+    if links := store.links():
+        raise StoreError(
+            f"vacuum: {table}: {links[0]} is a link; expected folders only, since what lies behind "
+            "a link would be removed. Replace it by the folder itself."
+        )
 
 
 def _make_newest_checkpoint(store: Store, table: str) -> None:

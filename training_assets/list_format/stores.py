@@ -7,7 +7,7 @@ import ctypes
 import os
 import uuid
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeAlias
@@ -52,81 +52,62 @@ def _azure() -> pafs.FileSystem:
     return pafs.AzureFileSystem(**{name: value for name, value in given.items() if value})
 
 
-class LocalFile:
-    """A local file, mapped into memory."""
+class StoredFile:
+    """A file that is open from the first read until it is closed, and again from the next one.
 
-    # What was loaded stays.
-    is_whole: Final = True
+    Not mapped into memory: there a disk that fails, or a file that is cut, ends the process.
+    """
 
-    def __init__(self, path: str) -> None:
-        with pa.memory_map(path) as mapped:
-            self._bytes = mapped.read_buffer()
-        self.size = self._bytes.size
-
-    def tail(self, size: int) -> memoryview:
-        return memoryview(self._bytes)[max(0, self.size - size) :]
-
-    def load(self, spans: Sequence[Span]) -> "LocalFile":
-        return self
-
-    def view(self, span: Span) -> memoryview:
-        return memoryview(self._bytes)[span.start : span.stop]
-
-    def open(self) -> pa.NativeFile:
-        return pa.BufferReader(self._bytes)
-
-
-class RemoteFile:
-    """A file of a store, of which only what is asked for is fetched."""
-
-    is_whole: Final = False
-
-    def __init__(self, filesystem: pafs.FileSystem, path: str) -> None:
-        self._file = filesystem.open_input_file(path)
+    def __init__(self, filesystem: pafs.FileSystem | None, path: str) -> None:
+        self.is_remote = filesystem is not None
+        self._filesystem, self._path = filesystem or pafs.LocalFileSystem(), path
+        self._file: pa.NativeFile | None = self._filesystem.open_input_file(path)
         self.size = self._file.size()
 
     def tail(self, size: int) -> memoryview:
-        start = max(0, self.size - size)
-        return memoryview(self._file.read_at(self.size - start, start))
+        return self.view(Span(max(0, self.size - size), self.size))
 
-    def load(self, spans: Sequence[Span]) -> "Fetched":
-        """The bytes of the spans, none of which overlap."""
+    def view(self, span: Span) -> memoryview:
+        file = self._file
+        if file is None:
+            file = self._file = self._filesystem.open_input_file(self._path)
+        return memoryview(file.read_at(span.stop - span.start, span.start))
+
+    def fetch(self, spans: Sequence[Span]) -> "StoredFile | Fetched":
+        """What has the bytes of the spans, none of which overlap.
+
+        A local file has them itself; from a store they are fetched, several at once.
+        """
+        if not self.is_remote:
+            return self
         wanted = _requests(spans)
-
-        def fetch(span: Span) -> memoryview:
-            return memoryview(self._file.read_at(span.stop - span.start, span.start))
-
         with ThreadPoolExecutor(_MAX_REQUESTS) as pool:
-            return Fetched(
-                self.size, [span.start for span in wanted], list(pool.map(fetch, wanted))
-            )
+            pieces = list(pool.map(self.view, wanted))
+        return Fetched([span.start for span in wanted], pieces)
+
+    def close(self) -> None:
+        self._file = None
 
 
 class Fetched:
     """Pieces of a file, by where they start; each span that was asked for lies in one of them."""
 
-    def __init__(self, size: int, starts: Sequence[int], pieces: Sequence[memoryview]) -> None:
-        self._size, self._starts, self._pieces = size, starts, pieces
+    def __init__(self, starts: Sequence[int], pieces: Sequence[memoryview]) -> None:
+        self._starts, self._pieces = starts, pieces
 
     def view(self, span: Span) -> memoryview:
         number = bisect_right(self._starts, span.start) - 1
-        start = self._starts[number] if number >= 0 else 0
-        found = self._pieces[number][span.start - start : span.stop - start]
-        if number < 0 or len(found) < span.stop - span.start:
-            raise OSError(f"its bytes {span.start} to {span.stop} were not loaded")
-        return found
-
-    def open(self) -> pa.NativeFile:
-        return pa.PythonFile(_Reads(self, self._size), mode="r")
+        start = self._starts[number]
+        return self._pieces[number][span.start - start : span.stop - start]
 
 
-class _Reads:
-    """What Arrow asks of a file: each time, bytes of one span."""
+class Reads:
+    """A file for Arrow, which asks for one span after the other."""
 
     closed = False
 
-    def __init__(self, content: Fetched, size: int) -> None:
-        self._content, self._size, self._at = content, size, 0
+    def __init__(self, size: int, view: Callable[[Span], memoryview]) -> None:
+        self._size, self._view, self._at = size, view, 0
 
     def size(self) -> int:
         return self._size
@@ -139,7 +120,7 @@ class _Reads:
         return self._at
 
     def read_buffer(self, size: int) -> pa.Buffer:
-        found = self._content.view(Span(self._at, self._at + size))
+        found = self._view(Span(self._at, self._at + size))
         self._at += len(found)
         return pa.py_buffer(found)
 

@@ -20,6 +20,8 @@ from training_assets.sources.listing import DayFiles, Item, Listing, RawFile
 class LocalListing(Listing):
     """Looks each time that it is asked."""
 
+    empty_day = "it may be empty"
+
     def __init__(self, raw: LocalStore, table: Table) -> None:
         super().__init__(raw, table)
         self._raw = raw.root

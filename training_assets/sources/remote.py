@@ -28,6 +28,8 @@ class _Object(NamedTuple):
 class RemoteListing(Listing):
     """Looks once; what was there then stays."""
 
+    empty_day = "with an object _SUCCESS, where the day has no rows"
+
     def __init__(self, raw: Store, table: Table) -> None:
         super().__init__(raw, table)
         self._tops: dict[str, list[_Object]] = defaultdict(list)

@@ -110,7 +110,7 @@ def test_backfill_of_three_days_builds_exactly_those_in_one_run(server: Server) 
         assert backfill.status.value == "COMPLETED_SUCCESS", (server.home / "log").read_text()
         runs = instance.get_runs()
         assert [run.status.value for run in runs] == ["SUCCESS"]
-        lake = Lake(server.home / "lake")
+        lake = Lake.at(server.home / "lake")
         for name in TABLES:
             assert instance.get_materialized_partitions(dg.AssetKey(name)) == set(DAYS)
             assert [str(day) for day in lake.days(name)] == DAYS

@@ -22,7 +22,7 @@ from training_assets.schemas import TABLES
 from training_assets_tests.support.old_lakes import TABLE_NAMES, write_old_lake
 from training_assets_tests.support.published_days import DAYS, numbers_of, rows_by_delta
 
-_EVERY = 7
+_EVERY = 9
 _EVENTS = ("open", "os.", "shutil.", "fcntl.")
 A, B = DAYS[:2]
 

@@ -1,17 +1,16 @@
 """Two and three processes that publish at once, with readers meanwhile, local and on S3.
 
-Every day that a run reports as published follows the version that the run had seen: the versions
-of a day are a chain, of which none is lost and none came twice.
+The versions of a day in the log are a chain: each was built when the one before it stood, none is
+lost, none came twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from training_assets.lake import OTHERS, PUBLISHED, LocalStore, Store, open_store
+from training_assets.lake import OTHERS, PUBLISHED, LocalStore, Store, list_versions, open_store
 from training_assets_tests.support.processes import (
     finish,
     new_barrier,
@@ -19,8 +18,9 @@ from training_assets_tests.support.processes import (
     new_queue,
     start,
 )
-from training_assets_tests.support.published_days import DAYS, look, publish_days
+from training_assets_tests.support.published_days import DAYS, TABLE, look, publish_days
 from training_assets_tests.support.rival_runs import (
+    Try,
     publish_often,
     publish_once,
     read_for_ever,
@@ -39,8 +39,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return open_store(f"{request.getfixturevalue('s3_server').new_url()}/unified_actions")
 
 
-def _race(store: Store, ranges_of_runs: Sequence[Sequence[Sequence[date]]]) -> list[Any]:
-    """What each run published, in order: day, its number, the number that it had seen."""
+def _race(store: Store, ranges_of_runs: Sequence[Sequence[Sequence[date]]]) -> list[Try]:
+    """All tries of runs that begin at once, each over its ranges in turn."""
     answers, barrier = new_queue(), new_barrier(len(ranges_of_runs))
     runs = [
         start(publish_often, store.url, ranges, name, answers, barrier)
@@ -48,19 +48,27 @@ def _race(store: Store, ranges_of_runs: Sequence[Sequence[Sequence[date]]]) -> l
     ]
     found = [answers.get(timeout=_SECONDS)[1] for _ in runs]
     assert [finish(run) for run in runs] == [0] * len(runs)
-    return [step for published in found for step in published]
+    return [one for tries in found for one in tries]
 
 
-def _require_chains(store: Store, steps: list[Any], start: dict[date, int | None]) -> None:
-    """All steps of a day follow each other, from the first version to the one that stands."""
+def _require_chains(store: Store, tries: Sequence[Try], start: Mapping[date, int]) -> None:
+    """The log holds each day's versions as a chain: each was built when the one before stood."""
     now = require_whole(store)
-    for day in {day for day, _, _ in steps}:
-        following = {seen: number for at, number, seen in steps if at == day}
-        assert len(following) == sum(at == day for at, _, _ in steps)
-        number = start.get(day)
-        for _ in following.copy():
-            number = following.pop(number)
-        assert number == now[day]
+    seen = {(one.day, one.number): one.seen for one in tries}
+    published = {(one.day, one.number) for one in tries if one.outcome == PUBLISHED}
+    logged = [
+        (day, int(version.run))
+        for version in reversed(list_versions(store, TABLE.name))
+        if version.operation == "publish" and version.run != "test"
+        for day in version.days
+    ]
+    assert len(set(logged)) == len(logged), "nothing is committed twice"
+    assert published <= set(logged), "nothing that was reported is lost"
+    newest: dict[date, int | None] = dict(start)
+    for day, number in logged:
+        assert seen[day, number] == newest.get(day)
+        newest[day] = number
+    assert newest == now
 
 
 @pytest.mark.parametrize(
@@ -80,10 +88,10 @@ def test_runs_at_once_lose_nothing_and_publish_nothing_twice(
 ) -> None:
     if not is_new:
         publish_days(store, [A, B, C, D], number=7)
-    steps = _race(store, ranges)
-    assert {name // 1000 for _, name, _ in steps} == set(range(1, len(ranges) + 1))
-    assert len(steps) == sum(len(days) for run in ranges for days in run)
-    _require_chains(store, steps, {} if is_new else dict.fromkeys([A, B, C, D], 7))
+    tries = _race(store, ranges)
+    published = [one for one in tries if one.outcome == PUBLISHED]
+    assert len(published) == sum(len(days) for run in ranges for days in run)
+    _require_chains(store, tries, {} if is_new else dict.fromkeys([A, B, C, D], 7))
 
 
 def test_of_runs_from_the_same_inputs_one_publishes_and_the_others_leave_it_alone(
@@ -113,10 +121,10 @@ def test_readers_see_whole_days_and_keep_their_version_while_others_publish_and_
         start(read_for_ever, store.url, stop, answers),
         start(restore_for_ever, store.url, 1, stop, answers),
     ]
-    steps = _race(store, [[[A, B], [B, C]] * 2, [[B, C], [A]] * 2])
+    tries = _race(store, [[[A, B], [B, C]] * 2, [[B, C], [A]] * 2])
     stop.set()
     found = [answers.get(timeout=_SECONDS) for _ in beside]
     assert [finish(child) for child in beside] == [0, 0]
     assert [faults for _, _, faults in found] == [[], []]
     assert {name: count for name, count, _ in found}["reader"] > 0
-    _require_chains(store, steps, dict.fromkeys([A, B, C, D], 7))
+    _require_chains(store, tries, dict.fromkeys([A, B, C, D], 7))

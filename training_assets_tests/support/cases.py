@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from training_assets.lake import Lake
+from training_assets.lake.frames import read_days
 from training_assets.pipeline import build_days
-from training_assets.schemas import RAW_TABLES, TABLES, TRAINING_INPUT, UNIFIED_ACTIONS
+from training_assets.schemas import RAW_TABLES, TRAINING_INPUT
 from training_assets.settings import Settings
+from training_assets.tables import SPECS
 from training_assets_tests.support.frames import (
     DAY,
     arrow_schema,
@@ -139,11 +141,12 @@ def _published(
     settings = Settings(
         lake=str(root), missing_raw="empty", incomplete_window="warn", start_date=days[0], **knobs
     )
-    lake = Lake(root)
-    for tables, some in (([UNIFIED_ACTIONS], days), (list(TABLES.values())[1:], shown_days)):
-        reports = list(build_days(spark, lake, settings, tables, some))
+    lake = Lake.at(root)
+    actions_first, *others = SPECS.values()
+    for specs, some in (([actions_first], days), (others, shown_days)):
+        reports = list(build_days(spark, lake, settings, specs, some))
         assert [report.problem for report in reports if report.problem] == []
-    rows = lake.read(spark, TRAINING_INPUT, shown_days).select(*TRAINING_INPUT.column_names)
+    rows = read_days(spark, lake.snapshot(TRAINING_INPUT.name), TRAINING_INPUT, shown_days)
     return [(str(row[0]), *row[1:]) for row in rows.collect()]
 
 

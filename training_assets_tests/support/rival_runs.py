@@ -3,11 +3,10 @@
 import random
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from training_assets.lake import (
     OVERTAKEN,
-    PUBLISHED,
     Snapshot,
     Store,
     open_store,
@@ -26,6 +25,15 @@ from training_assets_tests.support.published_days import (
 )
 
 A, B, C, D = DAYS[:4]
+
+
+class Try(NamedTuple):
+    """One day that a run has tried to publish."""
+
+    day: date
+    number: int
+    seen: int | None
+    outcome: str
 
 
 def publish_and_die(url: str, fatal: str) -> None:
@@ -51,15 +59,15 @@ def publish_for_ever(url: str) -> None:
 def publish_often(
     url: str, ranges: Sequence[Sequence[date]], name: int, answers: Any, barrier: Any
 ) -> None:
-    """Each range in turn, built again where it was overtaken; answers what was published.
+    """Each range in turn, built again where it was overtaken; answers every try.
 
-    The number of a try is its name and count, and stands in its rows, inputs and manifest; so does
-    the number of the day that it has seen before.
+    A try is its day, its number, the number that it has seen there before, and its outcome. The
+    number, of name and count, stands in its rows, manifest and commit.
     """
     store = open_store(url)
     barrier.wait()
     count = 0
-    published: list[tuple[date, int, int | None]] = []
+    tries: list[Try] = []
     for days in ranges:
         todo = list(days)
         while todo:
@@ -72,9 +80,9 @@ def publish_often(
                 for day in todo
             }
             found = publish(store, TABLE, new, before, {"run": str(number)})
-            published += [(day, number, seen[day]) for day in todo if found[day] == PUBLISHED]
+            tries += [Try(day, number, seen[day], found[day]) for day in todo]
             todo = [day for day in todo if found[day] == OVERTAKEN]
-    answers.put((name, published))
+    answers.put((name, tries))
 
 
 def publish_once(url: str, days: Sequence[date], name: int, answers: Any, barrier: Any) -> None:

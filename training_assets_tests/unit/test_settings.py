@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from training_assets.errors import SettingsError
-from training_assets.settings import LAKE_SCHEMES, Settings, lake_location, validate_window
+from training_assets.locations import SCHEMES, canonical
+from training_assets.settings import Settings, validate_window
 
 NO_WHOLE_NUMBERS = [1.5, 7.0, float("nan"), float("inf"), np.float64(7), "7", True, np.True_]
 
@@ -56,11 +57,11 @@ def test_integers_of_numpy_become_those_of_python(kind: Any) -> None:
 def test_local_lake_is_absolute_and_a_home_is_expanded(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert lake_location("~/lake") == f"{tmp_path}/lake"
-    assert lake_location("data/../lake/") == f"{tmp_path}/lake"
-    assert lake_location(Path("lake[1]/ü b")) == f"{tmp_path}/lake[1]/ü b"
-    assert lake_location("a~/~") == f"{tmp_path}/a~/~"
-    assert lake_location("file:///shop/lake%201") == "/shop/lake 1"
+    assert canonical("~/lake") == f"{tmp_path}/lake"
+    assert canonical("data/../lake/") == f"{tmp_path}/lake"
+    assert canonical(Path("lake[1]/ü b")) == f"{tmp_path}/lake[1]/ü b"
+    assert canonical("a~/~") == f"{tmp_path}/a~/~"
+    assert canonical("file:///shop/lake%201") == "/shop/lake 1"
     assert Settings(lake="lake") == Settings(lake=str(tmp_path / "lake"))
     assert Settings.from_env({"TRAINING_ASSETS_LAKE": "~/lake"}).lake == f"{tmp_path}/lake"
 
@@ -69,9 +70,13 @@ def test_default_lake_is_below_the_working_directory() -> None:
     assert Settings().lake == os.path.join(os.getcwd(), "data", "lake")
 
 
-@pytest.mark.parametrize("scheme", LAKE_SCHEMES)
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_store_is_left_as_it_is_written(scheme: str) -> None:
     assert Settings(lake=f"{scheme}://shop/a/lake//").lake == f"{scheme}://shop/a/lake"
+
+
+def test_the_name_of_hadoop_is_s3() -> None:
+    assert Settings(lake="s3a://shop/lake").lake == "s3://shop/lake"
 
 
 def test_account_of_an_azure_url_is_no_secret() -> None:
@@ -79,10 +84,10 @@ def test_account_of_an_azure_url_is_no_secret() -> None:
     assert Settings(lake=url).lake == url
 
 
-@pytest.mark.parametrize("url", ["s4://shop/lake", "http://shop/lake", "S3://shop", "://shop"])
+@pytest.mark.parametrize("url", ["s4://shop/lake", "http://shop/lake", "s3x://shop/lake"])
 def test_unknown_scheme_is_refused(url: str) -> None:
     scheme = url.partition("://")[0]
-    with pytest.raises(SettingsError, match=rf"the lake is {scheme}://; expected a local .* s3://"):
+    with pytest.raises(SettingsError, match=rf"scheme {scheme}:// is unknown; expected a local"):
         Settings(lake=url)
 
 
@@ -114,6 +119,7 @@ def test_every_knob_is_read_from_its_variable() -> None:
         "MISSING_RAW": "empty",
         "LIST_FORMAT": "parquet",
         "KEEP_VERSIONS_DAYS": "0",
+        "MIN_VALID_SHARE": "0.5",
         "CHECK_CUSTOMERS": "5",
         "LOOKBACK_DAYS": "None",
     }
@@ -123,6 +129,7 @@ def test_every_knob_is_read_from_its_variable() -> None:
         missing_raw="empty",
         list_format="parquet",
         keep_versions_days=0,
+        min_valid_share=0.5,
         check_customers=5,
         lookback_days=None,
     )
@@ -136,6 +143,9 @@ def test_every_knob_is_read_from_its_variable() -> None:
         ("LIST_FORMAT", "Lists", "list_format is 'Lists'; expected 'lists' or 'parquet'"),
         ("KEEP_VERSIONS_DAYS", "-1", "keep_versions_days is -1; expected at least 0"),
         ("KEEP_VERSIONS_DAYS", "7d", "TRAINING_ASSETS_KEEP_VERSIONS_DAYS is '7d'; expected a whol"),
+        ("MIN_VALID_SHARE", "1.5", "min_valid_share is 1.5; expected 0 to 1"),
+        ("MIN_VALID_SHARE", "nan", "min_valid_share is nan; expected 0 to 1"),
+        ("MIN_VALID_SHARE", "90%", "TRAINING_ASSETS_MIN_VALID_SHARE is '90%'; expected a number"),
         ("CHECK_CUSTOMERS", "0", "check_customers is 0; expected at least 1"),
         ("LOOKBACK_DAYS", "1.5", "TRAINING_ASSETS_LOOKBACK_DAYS is '1.5'; expected a whole number"),
         ("START_DATE", "1.5.2024", "TRAINING_ASSETS_START_DATE is '1.5.2024'; expected a date"),

@@ -1,6 +1,7 @@
 """A lake of version 0.1 is recognised, taken over in place, and loses nothing on the way."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from training_assets.lake import (
     list_versions,
     migrate,
     open_snapshot,
+    vacuum,
 )
 from training_assets.schemas import TABLES, UNIFIED_ACTIONS
 from training_assets_tests.support.old_lakes import TABLE_NAMES, write_old_day, write_old_lake
@@ -112,6 +114,22 @@ def test_a_migrated_day_is_replaced_like_any_other(root: Path) -> None:
     assert publish_days(store, [A], number=7) == {A: PUBLISHED}
     assert rows_by_delta(store) == {A: 6, B: 4}
     assert set(numbers_of(open_snapshot(store, "unified_actions", 0), A)) == {1}
+
+
+def test_a_vacuum_keeps_what_belongs_to_migrated_days_and_removes_it_with_them(
+    root: Path,
+) -> None:
+    migrate(root, ALL)
+    store = LocalStore(root / "unified_actions")
+    publish_days(store, [A], number=7)
+    vacuum(store, "unified_actions", keep=timedelta(0), dry_run=False)
+    now = open_snapshot(store, "unified_actions")
+    assert now.content(B) == "content-2"
+    assert {e.path for e in store.list("_manifests")} == {now.manifest_path(d) for d in (A, B)}
+    assert {e.path for e in store.list("_quarantine")} == {
+        f"{now.quarantine_path(B)}/source=clicks/part-00000.pq"
+    }
+    assert rows_by_delta(store) == {A: 6, B: 4}
 
 
 def test_a_lost_manifest_of_a_migrated_day_does_not_keep_it_from_being_built_anew(

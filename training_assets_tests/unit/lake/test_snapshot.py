@@ -73,7 +73,7 @@ def test_a_version_is_had_by_its_time(store: Store) -> None:
         open_snapshot(store, TABLE.name, start - timedelta(seconds=1))
 
 
-@pytest.mark.parametrize("version", [-1, 3, 10**6])
+@pytest.mark.parametrize("version", [-1, 3])
 def test_a_version_that_is_not_there_is_named(store: Store, version: int) -> None:
     publish_days(store, [A])
     with pytest.raises(DayNotPublishedError, match=f"version {version} cannot be read under"):
@@ -187,7 +187,7 @@ def test_an_unreadable_log_is_a_store_error_without_secrets(
     with pytest.raises(StoreError, match="unified_actions: the log under s3://") as raised:
         look(store)
     assert "a-wrong-secret" not in str(raised.value)
-    assert raised.value.__suppress_context__
+    assert raised.value.__context__ is None
 
 
 def test_versions_of_a_day_are_all_readable_while_it_is_replaced(store: Store) -> None:

@@ -1,6 +1,7 @@
 """Older versions: what they are, going back to one, and letting go of what nobody needs."""
 
 import os
+import time
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from training_assets.lake import (
     Store,
     list_versions,
     open_snapshot,
+    open_store,
     publish,
     restore,
     vacuum,
@@ -30,6 +32,7 @@ from training_assets_tests.support.published_days import (
     rows_by_delta,
     write_day,
 )
+from training_assets_tests.support.s3 import S3Place
 
 A, B, C = DAYS[:3]
 INFO = {"run": "test"}
@@ -50,6 +53,7 @@ def test_versions_say_when_and_by_which_run_what_was_published(store: Store) -> 
     publish_days(store, [C])
     newest, older, first = list_versions(store, TABLE.name)
     assert (newest.number, newest.run, newest.days) == (2, "test", (C,))
+    assert newest.operation == older.operation == "publish"
     assert (older.number, older.days) == (1, (A, B))
     assert (first.number, first.operation, first.days) == (0, "create table", ())
     assert start < first.at <= older.at <= newest.at < datetime.now(UTC) + timedelta(seconds=2)
@@ -171,6 +175,16 @@ def test_what_killed_runs_left_goes_once_it_is_old(local: LocalStore) -> None:
     assert not local.unfinished()
     assert look(local).manifest(A)["rows"] == 6
     assert rows_by_delta(local) == {A: 6}
+
+
+def test_what_a_killed_probe_of_the_store_left_goes(s3_server: S3Place) -> None:
+    store = open_store(f"{s3_server.new_url()}/unified_actions")
+    publish_days(store, [A])
+    store.put("_probe/0123456789abcdef", b"one")
+    assert vacuum(store, TABLE.name, keep=WEEK, dry_run=False) == Removed(0, 0)
+    time.sleep(1.1)  # The store's times are whole seconds.
+    assert vacuum(store, TABLE.name, keep=NOW, dry_run=False) == Removed(1, 3)
+    assert not store.unfinished()
 
 
 def test_a_replaced_day_is_kept_from_when_it_was_replaced_not_from_when_it_was_written(

@@ -12,7 +12,7 @@ from training_assets.list_format import (
     seal_parts,
     write_file,
 )
-from training_assets.list_format.stores import RemoteFile, Span, locate
+from training_assets.list_format.stores import Span, StoredFile, locate
 from training_assets_tests.support.s3 import S3Place
 from training_assets_tests.unit.list_format.columns import (
     LISTS,
@@ -93,7 +93,6 @@ def test_damage_in_a_store_names_the_file_and_no_secret(s3_server: S3Place, cont
         lambda: SealedParquet(url).read(),
         lambda: list(SealedParquet(url).iter_batches()),
         lambda: ListParquetReader(url).lists(1, "wide"),
-        lambda: ListParquetReader(url).load(1, "wide"),
     ):
         with pytest.raises(DamagedFileError, match="column wide of row group 1") as caught:
             read()
@@ -117,9 +116,9 @@ def test_spans_that_lie_far_apart_are_fetched_for_themselves(s3_server: S3Place)
     write_file(url, data[:5_000_000].tobytes(), data[5_000_000:].tobytes())
     filesystem, path = locate(url)
     assert filesystem is not None
-    file = RemoteFile(filesystem, path)
+    file = StoredFile(filesystem, path)
     spans = [Span(11_000_000, 12_000_000), Span(0, 10), Span(500_000, 600_000), Span(10, 3_000)]
-    loaded = file.load(spans)
+    loaded = file.fetch(spans)
     for start, stop in spans:
         assert loaded.view(Span(start, stop)) == data[start:stop].tobytes()
 

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from training_assets.errors import RawDataError, SchemaError
 from training_assets.lake import Lake
 from training_assets.schemas import CLICKS, PREVIOUS_ORDERS
-from training_assets.sources import SourceDays, files_of_days, find_raw_days, source_days
+from training_assets.sources import (
+    SourceDays,
+    files_of_days,
+    find_raw_days,
+    fingerprint,
+    source_days,
+)
 from training_assets_tests.support.frames import DAY, before, click
 from training_assets_tests.support.raw_input import NOON, clicks, orders, put, put_rows, read
 
@@ -225,3 +231,20 @@ def test_days_of_a_year_are_found_with_one_look_at_the_table(
     monkeypatch.setattr(os, "scandir", counting)
     assert source_days(Lake.at(tmp_path), CLICKS).days == tuple(days)
     assert looked == [str(tmp_path / "raw" / "clicks")]
+
+
+def test_table_whose_folder_cannot_be_listed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "clicks").write_bytes(b"a file")
+    with pytest.raises(RawDataError, match=r"^raw/clicks: the folder cannot be listed \(Not a"):
+        source_days(Lake.at(tmp_path), CLICKS)
+
+
+def test_file_that_is_gone_before_it_is_recorded_is_named(tmp_path: Path) -> None:
+    path = put_rows(tmp_path, "csv", clicks((1, 1)))
+    files = files_of_days(Lake.at(tmp_path), CLICKS, [DAY])
+    path.unlink()
+    with pytest.raises(RawDataError) as caught:
+        fingerprint(CLICKS, DAY, files)
+    assert f"clicks: a raw file of {DAY} vanished while it was read" in str(caught.value)
+    assert f"raw/clicks/dt={DAY}/a.csv" in str(caught.value)

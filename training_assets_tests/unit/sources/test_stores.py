@@ -25,6 +25,8 @@ from training_assets.sources import (
     source_days,
     whole_file,
 )
+from training_assets.sources.local import LocalListing
+from training_assets.sources.remote import RemoteListing
 from training_assets_tests.support.faulty_days import file_of
 from training_assets_tests.support.frames import DAY, before
 from training_assets_tests.support.raw_input import csv_lines, orders, parse_all, put
@@ -182,6 +184,14 @@ def test_flat_orders_are_read_once_and_remembered_in_the_store(
     assert source_days(lake, PREVIOUS_ORDERS) == found
 
 
+def test_missing_day_is_named_with_what_an_empty_one_needs(lake: Lake) -> None:
+    lake.raw.put(f"{FOLDER}/a.csv", GOOD)
+    with pytest.raises(RawDataError) as caught:
+        files_of_days(lake, CLICKS, [before(-1)])
+    folder = f"{lake.store.url}/raw/clicks/dt={before(-1)}"
+    assert f"expected the folder {folder} (with an object _SUCCESS, where" in str(caught.value)
+
+
 # --- objects that stand for folders ---------------------------------------------------------------
 
 
@@ -243,7 +253,8 @@ def told(lake: Lake, table: Table, days: list[date]) -> Any:
         known = source_days(lake, table)
         files = files_of_days(lake, table, days, known)
     except TrainingAssetsError as error:
-        return type(error), str(error).replace(lake.store.url, "LAKE")
+        text = str(error).replace(lake.store.url, "LAKE")
+        return type(error), text.replace(RemoteListing.empty_day, LocalListing.empty_day)
     return known, [(file.name, file.format, file.day) for file in files]
 
 
