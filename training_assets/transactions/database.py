@@ -16,6 +16,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from training_assets.errors import DatabaseError
+from training_assets.locations import canonical
 from training_assets.transactions.server import Server
 from training_assets.transactions.settings import TransactionSettings
 
@@ -125,9 +126,8 @@ def database_location(settings: TransactionSettings) -> str:
     """The setting; else a folder within the workdir, or beside it where that is no folder."""
     if settings.database:
         return settings.database
-    if "://" in settings.workdir:
-        return _DEFAULT_FOLDER
-    return str(Path(settings.workdir) / "temp" / "postgres")
+    workdir = canonical(settings.workdir, "transactions")
+    return _DEFAULT_FOLDER if "://" in workdir else str(Path(workdir) / "temp" / "postgres")
 
 
 def migrate(connection: Connection) -> None:

@@ -92,7 +92,9 @@ def test_a_newer_schema_is_refused(database: Database) -> None:
 
 
 def test_the_database_lies_with_the_workdir_if_that_is_a_folder() -> None:
-    assert database_location(TransactionSettings(workdir="w")) == os.path.join("w/temp/postgres")
+    assert database_location(TransactionSettings(workdir="w")) == os.path.abspath("w/temp/postgres")
+    home = os.path.expanduser("~/w/temp/postgres")
+    assert database_location(TransactionSettings(workdir="~/w")) == home
     assert database_location(TransactionSettings(workdir="s3://b/w")).startswith("data/")
     assert database_location(TransactionSettings(database="postgresql://x/y")) == (
         "postgresql://x/y"
