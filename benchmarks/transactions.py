@@ -13,6 +13,7 @@ import io
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from statistics import median
 from typing import Any, Final
 
 import numpy as np
+import psutil
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -74,16 +76,13 @@ def main() -> None:
 
 def whole_run(folder: Path) -> dict[str, Any]:
     """Seconds from the command to its end, and of each chunk; every run in a new place."""
-    source, importance = write_banksim(folder / "source")
+    files = write_banksim(folder / "source")
     seconds, chunks, latencies = [], [], []
     for number in range(REPEATS):
-        workdir = folder / f"work-{number}"
-        command = [sys.executable, "-m", "training_assets.cli", "transactions", "run", "--drain"]
-        command += ["--transactions", str(source), "--importance", str(importance)]
+        settings = TransactionSettings(workdir=str(folder / f"work-{number}"))
         began = time.monotonic()
-        subprocess.run([*command, "--workdir", str(workdir)], check=True, capture_output=True)
+        _run_command(settings, files)
         seconds.append(time.monotonic() - began)
-        settings = TransactionSettings(workdir=str(workdir))
         database = Database.of(settings)
         times = database.run(
             lambda c: c.execute("SELECT seconds FROM applied_chunks ORDER BY first_row").fetchall()
@@ -96,12 +95,42 @@ def whole_run(folder: Path) -> dict[str, Any]:
         "rows": TRANSACTIONS,
         "seconds": seconds,
         "median_seconds": median(seconds),
+        "cpu_seconds": _cpu_of_a_run(TransactionSettings(workdir=str(folder / "cpu")), files),
         "chunk_seconds": _spread([each for run in chunks for each in run]),
         "first_ten_chunks": median([each for run in chunks for each in run[:10]]),
         "last_ten_chunks": median([each for run in chunks for each in run[-10:]]),
         "latency_p50_p99": latencies,
         "detections": found.by_pattern,
     }
+
+
+def _run_command(settings: TransactionSettings, files: tuple[Path, Path]) -> None:
+    command = [sys.executable, "-m", "training_assets.cli", "transactions", "run", "--drain"]
+    command += ["--transactions", str(files[0]), "--importance", str(files[1])]
+    subprocess.run([*command, "--workdir", settings.workdir], check=True, stdout=subprocess.DEVNULL)
+
+
+def _cpu_of_a_run(settings: TransactionSettings, files: tuple[Path, Path]) -> dict[str, float]:
+    """Of the command and of the server, whatever else the machine does; without making it."""
+    database = Database.of(settings)
+    database.run(lambda c: c.execute("SELECT 1"))
+    pid_file = Path(settings.workdir, "temp", "postgres", "data", "postmaster.pid")
+    server = psutil.Process(int(pid_file.read_text().split()[0]))
+    before, own = _tree_cpu(server), resource.getrusage(resource.RUSAGE_CHILDREN)
+    _run_command(settings, files)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = {
+        "command": after.ru_utime + after.ru_stime - own.ru_utime - own.ru_stime,
+        "database": _tree_cpu(server) - before,
+    }
+    database.leave()
+    return found
+
+
+def _tree_cpu(process: psutil.Process) -> float:
+    """With its children, those that ended too."""
+    living = [child.cpu_times() for child in process.children(recursive=True)]
+    return sum(process.cpu_times()[:4]) + sum(sum(times[:4]) for times in living)
 
 
 def big_state(folder: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from training_assets.transactions.counting import (
 )
 from training_assets.transactions.database import Connection, Database, one
 from training_assets.transactions.export import DETECTIONS, close_file, export_files
-from training_assets.transactions.inbox import Chunk, Inbox, Weights
+from training_assets.transactions.inbox import Chunk, Inbox, Listing, Weights, remove_abandoned
 from training_assets.transactions.settings import TransactionSettings
 from training_assets.transactions.state import (
     Arrived,
@@ -59,6 +59,7 @@ class Detector:
         self._started_at = datetime.now(UTC)
         self._generation = database.run(lambda connection: prepare(connection, settings))
         self._quiet_since = time.monotonic()
+        remove_abandoned(workdir.child(DETECTIONS))
         database.run(self._require_own_files)
         self._require_unchanged()
 
@@ -74,14 +75,16 @@ class Detector:
         """
         began = time.monotonic()
         totals, rejected = count_rows(batch, by_chunk=True)
-        known = {(chunk.first, chunk.last): chunk for chunk in self._inbox.chunks()}
+        listing = self._inbox.look()
+        known = {(chunk.first, chunk.last): chunk for chunk in listing.chunks}
         for key, of_chunk in split_by_chunk(totals).items():
             if key not in known:
                 raise ChunkError(
                     f"batch {batch_id}: it has rows of a chunk {key[0]} to {key[1]} that is not in "
                     f"{self._inbox.store.url}; expected chunks of this inbox. Stream that folder."
                 )
-            self._catch_up(key[0])
+            self._catch_up(key[0], listing)
+            self._apply_weights(key[0], listing.weights)
             sha256 = self._inbox.sha256(known[key].entry.path)
             self._apply([known[key]], [sha256], of_chunk, rejected, began)
             began = time.monotonic()
@@ -89,11 +92,13 @@ class Detector:
 
     def waiting(self) -> list[Chunk]:
         """Chunks that follow what was applied, without a gap."""
-        next_row = self.next_row
-        chunks = [chunk for chunk in self._inbox.chunks() if chunk.last >= next_row]
-        ends = [next_row, *(chunk.last + 1 for chunk in chunks)]
-        follows = zip(chunks, ends, strict=False)
-        return [chunk for chunk, _ in takewhile(lambda pair: pair[0].first <= pair[1], follows)]
+        return self._following(self._inbox.chunks())
+
+    def arrivals(self) -> list[Chunk]:
+        """``waiting``, after the weights that are in force from here on are applied."""
+        listing = self._inbox.look()
+        self._apply_weights(self.next_row, listing.weights)
+        return self._following(listing.chunks)
 
     def read(self, chunks: Sequence[Chunk]) -> tuple[DataFrame, list[str]]:
         """Rows of chunks as a DataFrame, and the SHA-256 of each."""
@@ -103,16 +108,14 @@ class Detector:
 
     def apply_as_one(self) -> int:
         """Apply all chunks that wait in one transaction: what is true at their end is detected."""
-        chunks = self.waiting()
-        if chunks:
-            self._apply_weights(chunks[-1].first)
+        listing = self._inbox.look()
+        if chunks := self._following(listing.chunks):
+            for weights in listing.weights:
+                if weights.from_row <= chunks[-1].first:
+                    self._apply_version(weights)
             self._apply_read(chunks)
         self.export()
         return len(chunks)
-
-    def take_weights(self) -> None:
-        """Put versions of the weights in force that apply from here on."""
-        self._apply_weights(self.next_row)
 
     def export(self) -> None:
         export_files(self._database, self._workdir)
@@ -128,9 +131,20 @@ class Detector:
             self._quiet_since = float("inf")
             self.close()
 
-    def _catch_up(self, row: int) -> None:
+    def _following(self, chunks: Sequence[Chunk]) -> list[Chunk]:
+        next_row = self.next_row
+        later = [chunk for chunk in chunks if chunk.last >= next_row]
+        ends = [next_row, *(chunk.last + 1 for chunk in later)]
+        follows = zip(later, ends, strict=False)
+        return [chunk for chunk, _ in takewhile(lambda pair: pair[0].first <= pair[1], follows)]
+
+    def _catch_up(self, row: int, listing: Listing) -> None:
         """Apply chunks before ``row`` that the stream did not bring."""
-        while missed := [chunk for chunk in self.waiting() if chunk.last < row]:
+        while self.next_row < row:
+            missed = [chunk for chunk in self._following(listing.chunks) if chunk.last < row]
+            if not missed:
+                return
+            self._apply_weights(missed[0].first, listing.weights)
             self._apply_read(missed[:1])
 
     def _apply_read(self, chunks: Sequence[Chunk]) -> None:
@@ -153,7 +167,6 @@ class Detector:
                 f"{chunks[0].entry.path}: {rows} rows were read; expected {last - first + 1}, as "
                 "its name says. Put the whole chunk back."
             )
-        self._apply_weights(first)
         arrived = Arrived(
             chunks, sha256, good_totals(totals), rejected_between(rejected, first, last)
         )
@@ -170,9 +183,13 @@ class Detector:
         self._quiet_since = time.monotonic()
         self._progress(f"rows {first:,} to {last:,}: {outcome}")
 
-    def _apply_weights(self, row: int) -> None:
-        for weights in self._inbox.weights():
-            if weights.from_row <= row and weights.number >= self._next_weights():
+    def _apply_weights(self, row: int, versions: Sequence[Weights]) -> None:
+        """Put versions in force that apply from ``row`` on, if all rows before it are applied."""
+        next_row, next_weights = self._database.run(
+            lambda c: one(c, "SELECT next_row, next_weights FROM progress")
+        )
+        for weights in versions:
+            if weights.number >= next_weights and weights.from_row <= min(row, next_row):
                 self._apply_version(weights)
 
     def _apply_version(self, weights: Weights) -> None:
@@ -196,9 +213,6 @@ class Detector:
     def next_row(self) -> int:
         """The row that the next chunk begins with."""
         return int(self._database.run(lambda c: one(c, "SELECT next_row FROM progress"))[0])
-
-    def _next_weights(self) -> int:
-        return int(self._database.run(lambda c: one(c, "SELECT next_weights FROM progress"))[0])
 
     def _require_own_files(self, connection: Connection) -> None:
         """Raise ``DatabaseError`` where a database with nothing in it would number files again."""

@@ -31,6 +31,7 @@ from training_assets.transactions.inbox import (
     chunk_name,
     importance_name,
     parquet_bytes,
+    remove_abandoned,
 )
 from training_assets.transactions.settings import TransactionSettings
 from training_assets.transactions.source import Fingerprint, feed_order, locate, read_csv
@@ -39,8 +40,6 @@ TEMP: Final = "temp"
 _OFFSET: Final = "feed.json"
 _METADATA: Final = b"training_assets.feed"
 _KEPT_CLAIMS: Final = 100
-# A writer that lives is done with an object long before.
-_ABANDONED_SECONDS: Final = 60
 
 
 @dataclass(frozen=True)
@@ -119,16 +118,17 @@ class Feed:
 
     def _remove_leftovers(self) -> None:
         """What killed writers left, and claims of chunks that were put long ago."""
-        before_ns = time.time_ns() - _ABANDONED_SECONDS * 1_000_000_000
-        for store in (self._inbox.store, self._temp):
-            left = [e.path for e in store.unfinished() if e.modified_ns < before_ns]
-            store.delete(left)
+        remove_abandoned(self._inbox.store)
+        # Not all of temp: the database may be there, whose files are its own.
+        remove_abandoned(self._temp.child("claims"))
         claims = self._temp.child("claims")
         claims.delete([entry.path for entry in claims.list()][:-_KEPT_CLAIMS])
 
     def _read_source(self) -> None:
         located = locate(self._settings.transactions)
-        if located.version == self._source_version:
+        # A new file is read once more when it is no longer new, for its last line.
+        version = (located.version, self._is_growing and located.is_new)
+        if version == self._source_version:
             return
         table = read_csv(located, SOURCE_COLUMNS, is_growing=self._is_growing)
         for splits in dict.fromkeys((self._fed.splits, (*self._fed.splits, self._fed.lines))):
@@ -146,8 +146,7 @@ class Feed:
         self._rows, self._fingerprint = ordered, fingerprint
         lines = int(np.max(table["source_row"].to_numpy(), initial=-1)) + 1
         self._fed = replace(self._fed, splits=splits, lines=lines)
-        is_whole = not self._is_growing or table.num_rows == self._fed.rows
-        self._source_version = located.version if is_whole else None
+        self._source_version = version
 
     def _claim(self, first: int, last: int) -> int:
         """The last row of the chunk that begins at ``first``, by whoever was first to say so."""

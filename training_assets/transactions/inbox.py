@@ -12,10 +12,11 @@ the line.
 import hashlib
 import io
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,6 +46,7 @@ CHUNK_SCHEMA: Final = pa.schema(
 )
 IMPORTANCE_COLUMNS: Final = ("Source", "Target", "Weight", "typeTrans")
 RAW: Final = "raw"
+_ABANDONED_SECONDS: Final = 60
 _CHUNK: Final = re.compile(r"chunk-(\d{12})-(\d{12})\.parquet")
 _IMPORTANCE: Final = re.compile(r"importance-(\d{12})-(\d{12})\.parquet")
 
@@ -80,28 +82,42 @@ def importance_name(from_row: int, number: int) -> str:
     return f"importance-{from_row:012d}-{number:012d}.parquet"
 
 
+class Listing(NamedTuple):
+    """All chunks in the order of their rows, and all weights in that of their numbers.
+
+    Weights are listed after chunks, and put before them: those that a chunk needs are there.
+    """
+
+    chunks: list[Chunk]
+    weights: list[Weights]
+
+
 class Inbox:
     """What lies in ``<workdir>/raw``."""
 
     def __init__(self, workdir: Store) -> None:
         self.store = workdir.child(RAW)
 
-    def chunks(self) -> list[Chunk]:
-        """All chunks, in the order of their rows; raises ``ChunkError`` where two overlap."""
-        found = sorted(_chunks(self.store.list()), key=lambda c: (c.first, c.last))
-        for before, after in pairwise(found):
+    def look(self) -> Listing:
+        """What is there now; raises ``ChunkError`` where two chunks overlap."""
+        entries = self.store.list()
+        chunks = sorted(_chunks(entries), key=lambda chunk: (chunk.first, chunk.last))
+        for before, after in pairwise(chunks):
             if after.first <= before.last:
                 raise ChunkError(
                     f"{self.store.url}: {after.entry.path} begins within {before.entry.path}; "
                     "expected chunks that follow one another. Take away the one that the feed did "
                     "not make."
                 )
-        return found
+        matches = (_IMPORTANCE.fullmatch(entry.path) for entry in entries)
+        weights = sorted(Weights(int(m[2]), int(m[1]), m[0]) for m in matches if m)
+        return Listing(chunks, weights)
+
+    def chunks(self) -> list[Chunk]:
+        return self.look().chunks
 
     def weights(self) -> list[Weights]:
-        """All versions of the weights, in the order of their numbers."""
-        matches = (_IMPORTANCE.fullmatch(e.path) for e in self.store.list())
-        return sorted(Weights(int(m[2]), int(m[1]), m[0]) for m in matches if m)
+        return self.look().weights
 
     def read(self, path: str) -> tuple[pa.Table, str]:
         """The rows of an object and the SHA-256 of its bytes; raises ``ChunkError``."""
@@ -124,6 +140,13 @@ def _chunks(entries: Sequence[Entry]) -> Iterator[Chunk]:
         match = _CHUNK.fullmatch(entry.path)
         if match and int(match[1]) <= int(match[2]):
             yield Chunk(int(match[1]), int(match[2]), entry)
+
+
+def remove_abandoned(store: Store, prefix: str = "") -> None:
+    """Remove what killed writers left below a folder; those that live are done much sooner."""
+    before_ns = time.time_ns() - _ABANDONED_SECONDS * 1_000_000_000
+    found = [entry for entry in store.unfinished() if entry.path.startswith(prefix)]
+    store.delete([entry.path for entry in found if entry.modified_ns < before_ns])
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -16,8 +16,7 @@ def detect_all(detector: Detector) -> int:
     Detections that fill no file wait for more; ``Detector.close`` exports them.
     """
     done = 0
-    detector.take_weights()
-    while chunks := detector.waiting():
+    while chunks := detector.arrivals():
         frame, _ = detector.read(chunks[:_CHUNKS_AT_ONCE])
         detector.process_batch(frame, done)
         done += len(chunks[:_CHUNKS_AT_ONCE])

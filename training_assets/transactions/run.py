@@ -83,7 +83,7 @@ def apply_waiting(
     """Apply what waits; detections that fill no file wait for more."""
     workdir = open_store(settings.workdir)
     if _streams(session, workdir, driver):
-        detector.take_weights()
+        detector.arrivals()
         stream_all(detector, session, workdir)
     else:
         detect_all(detector)

@@ -41,6 +41,11 @@ class Located:
     entry: Entry
 
     @property
+    def is_new(self) -> bool:
+        """Whether it was written to so shortly ago that its last line may be half written."""
+        return time.time() - self.entry.modified_ns / 1e9 < _SETTLED_SECONDS
+
+    @property
     def version(self) -> tuple[int, int, str | None]:
         return self.entry.size, self.entry.modified_ns, self.entry.etag
 
@@ -61,8 +66,9 @@ def locate(location: str) -> Located:
 def read_csv(located: Located, columns: Sequence[str], *, is_growing: bool = False) -> pa.Table:
     """Texts by column, with ``source_row``, ``problem`` and ``content``.
 
-    With ``is_growing``, a last line without a line break is left for later while the file is new.
-    Raises ``SchemaError`` where the header lacks a column, ``RawDataError`` for what is no CSV.
+    With ``is_growing``, a last line without a line break is left for later while the file is new;
+    see ``Located.is_new``. Raises ``SchemaError`` where the header lacks a column, ``RawDataError``
+    for what is no CSV.
     """
     where = located.store.uri(located.entry.path)
     try:
@@ -74,8 +80,7 @@ def read_csv(located: Located, columns: Sequence[str], *, is_growing: bool = Fal
             f"{where}: cannot be read ({error}); expected a CSV file, compressed if its name ends "
             "in .gz. Write the file again."
         ) from error
-    age = time.time() - located.entry.modified_ns / 1e9
-    if is_growing and age < _SETTLED_SECONDS:
+    if is_growing and located.is_new:
         data = data[: data.rfind(b"\n") + 1]
     header, _, body = data.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
     names = [name.strip(QUOTES) for name in header.decode("utf-8", "replace").split(",")]

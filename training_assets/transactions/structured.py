@@ -44,7 +44,7 @@ def stream_until(
     stop: threading.Event,
 ) -> None:
     """Apply chunks as they appear until ``stop`` is set and none waits; then export all."""
-    detector.take_weights()
+    detector.arrivals()
     with _query(detector, session, workdir, processingTime="0 seconds") as query:
         while not stop.wait(_POLL_SECONDS) and query.isActive:
             detector.close_if_quiet(flush_after)
