@@ -24,6 +24,18 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 Result = TypeVar("Result")
 _MIN_VERSION: Final = 150_000
 _PATIENCE_SECONDS: Final = 60.0
+# Of a server that was never reached: it is rather the wrong address.
+_FIRST_PATIENCE_SECONDS: Final = 5.0
+# What a server refuses for a while; anything else that it refuses, it refuses for good.
+_PASSING: Final = (
+    "starting up",
+    "shutting down",
+    "recovery",
+    "not yet accepting",
+    "terminating connection",
+    "too many",
+    "remaining connection",
+)
 _LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 _SESSION: Final = "-c jit=off -c work_mem=64MB -c timezone=UTC -c client_min_messages=warning"
 _SQL: Final = resources.files("training_assets.transactions") / "sql"
@@ -40,6 +52,7 @@ class Database:
         self._location = location
         self._own = None if self._is_server else Server(Path(location))
         self._connection: Connection | None = None
+        self._was_reached = False
         # Spark calls from a thread of its own, and a connection has one transaction at a time.
         self._lock = threading.RLock()
 
@@ -51,9 +64,10 @@ class Database:
         """``work`` in one transaction; again, on a new connection, when the server was lost.
 
         So ``work`` must find out by itself what an earlier try had committed. Raises
-        ``DatabaseError`` when the server stays away for a minute.
+        ``DatabaseError`` when it stays away for a minute, was never there, or refuses for good.
         """
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        patience = _PATIENCE_SECONDS if self._was_reached else _FIRST_PATIENCE_SECONDS
+        deadline = time.monotonic() + patience
         pause = 0.05
         while True:
             try:
@@ -63,11 +77,11 @@ class Database:
                         return work(connection)
             except _LOST as error:
                 self.close()
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or _is_for_good(error):
                     raise DatabaseError(
-                        f"database {self.name}: lost for {_PATIENCE_SECONDS:g} s "
-                        f"({self._told(error)}); expected a PostgreSQL server that answers. Start "
-                        "it, or correct TRAINING_ASSETS_DATABASE."
+                        f"database {self.name}: no connection ({self._told(error)}); expected a "
+                        "PostgreSQL server that answers. Start it, or correct "
+                        "TRAINING_ASSETS_DATABASE."
                     ) from None
             time.sleep(pause)
             pause = min(2 * pause, 1.0)
@@ -104,6 +118,7 @@ class Database:
                 # Scripts of several statements with parameters, which a server cannot prepare.
                 cursor_factory=psycopg.ClientCursor,
             )
+            self._was_reached = True
             if self._connection.info.server_version < _MIN_VERSION:
                 raise DatabaseError(
                     f"database {self.name}: it is PostgreSQL "
@@ -120,6 +135,11 @@ class Database:
                 if parts.get(part):
                     text = text.replace(str(parts[part]), "***")
         return text
+
+
+def _is_for_good(error: Exception) -> bool:
+    text = str(error)
+    return "FATAL" in text and not any(words in text for words in _PASSING)
 
 
 def database_location(settings: TransactionSettings) -> str:

@@ -23,7 +23,7 @@ All variables begin with TRAINING_ASSETS_.
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal, cast
 
@@ -64,7 +64,8 @@ class TransactionSettings:
     workdir: str = "data/lake/transactions"
     transactions: str = DEFAULT_SOURCE
     importance: str = DEFAULT_IMPORTANCE
-    database: str = ""
+    # It may hold a password.
+    database: str = field(default="", repr=False)
     chunk_rows: int = 10_000
     upgrade_min_transactions: int = 50_000
     upgrade_top: Decimal = Decimal("0.10")
@@ -102,10 +103,10 @@ class TransactionSettings:
         values = os.environ if env is None else env
         lake = values.get(_PREFIX + "LAKE", "").strip() or "data/lake"
         read: dict[str, Any] = {"workdir": f"{lake.rstrip('/')}/transactions"}
-        for field in fields(cls):
-            variable = _variable(field.name)
+        for known in fields(cls):
+            variable = _variable(known.name)
             if text := values.get(variable, "").strip():
-                read[field.name] = _parse(variable, field.type, text)
+                read[known.name] = _parse(variable, known.type, text)
         read.update({name: value for name, value in given.items() if value is not None})
         return cls(**read)
 

@@ -66,9 +66,11 @@ def test_a_lost_connection_is_opened_again(tmp_path: Path) -> None:
 def test_a_server_that_is_away_is_told_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_FIRST_PATIENCE_SECONDS", 0.0)
     database = Database(f"postgresql://bank:{SECRET}@127.0.0.1:1/patterns")
-    with pytest.raises(DatabaseError, match=r"database at 127\.0\.0\.1: lost for 0 s") as caught:
+    with pytest.raises(
+        DatabaseError, match=r"database at 127\.0\.0\.1: no connection \("
+    ) as caught:
         answer(database)
     assert SECRET not in "".join(map(str, (caught.value, caught.value.__cause__, database.name)))
     assert caught.value.__suppress_context__
@@ -79,6 +81,15 @@ def test_a_server_by_its_url_is_used(postgres: Path, database: Database) -> None
     other = Database(f"postgresql://postgres@/postgres?host={postgres}")
     assert answer(other) == (42,)
     other.leave()
+
+
+def test_what_a_server_refuses_for_good_is_told_at_once(postgres: Path, database: Database) -> None:
+    answer(database)
+    other = Database(f"postgresql://nobody:{SECRET}@/patterns?host={postgres}")
+    with pytest.raises(DatabaseError, match="does not exist") as caught:
+        answer(other)
+    assert SECRET not in str(caught.value)
+    assert SECRET not in repr(TransactionSettings(database=f"postgresql://x:{SECRET}@y/z"))
 
 
 def test_a_newer_schema_is_refused(database: Database) -> None:
@@ -92,7 +103,8 @@ def test_a_newer_schema_is_refused(database: Database) -> None:
 
 
 def test_the_database_lies_with_the_workdir_if_that_is_a_folder() -> None:
-    assert database_location(TransactionSettings(workdir="w")) == os.path.abspath("w/temp/postgres")
+    beside = os.path.abspath("w/temp/postgres")
+    assert database_location(TransactionSettings(workdir="w")) == beside
     home = os.path.expanduser("~/w/temp/postgres")
     assert database_location(TransactionSettings(workdir="~/w")) == home
     assert database_location(TransactionSettings(workdir="s3://b/w")).startswith("data/")
