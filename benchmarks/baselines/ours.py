@@ -41,8 +41,7 @@ def build(spark: Any, lake: Lake, settings: Settings, job: Job) -> dict[str, flo
         one.provenance.look_again_at_tables()
         written = spec.build(one, job.days)
         new = {
-            day: NewDay(files.files, files.bounds, {"inputs": ""})
-            for day, files in written.items()
+            day: NewDay(files.files, files.bounds, {"inputs": ""}) for day, files in written.items()
         }
         before = lake.snapshot(spec.name)
         publish(lake.table_store(spec.name), spec.table, new, before, {"run": one.run})

@@ -15,6 +15,7 @@ from training_assets.lake import restore as restore_days
 from training_assets.lake.migrate import migrate as migrate_lake
 from training_assets.pipeline import span, vacuum_lake
 from training_assets.settings import Settings
+from training_assets.sources import printable
 from training_assets.tables import SPECS
 
 _TABLE: Final = click.option("--table", type=click.Choice(list(SPECS)), help="One; all by default.")
@@ -26,14 +27,13 @@ _TABLE: Final = click.option("--table", type=click.Choice(list(SPECS)), help="On
 def versions(table: str | None, limit: int) -> None:
     """Say what changed when, and by which run; newest first."""
     lake = open_lake()
-    grid = Grid("table", "version", "when (UTC)", "what", "run", "days")
     for name in _chosen(table):
         for found in list_versions(lake.table_store(name), name, limit):
             at = found.at.strftime("%Y-%m-%d %H:%M:%S")
-            days = days_in_words(found.days)
-            cells = (name, str(found.number), at, found.operation, found.run, days)
-            grid.add_row(*map(as_text, cells))
-    console.print(grid)
+            run = f" by run {found.run}" if found.run else ""
+            days = f": {days_in_words(found.days)}" if found.days else ""
+            line = f"{name} {found.number:>4}  {at}  {found.operation}{run}{days}"
+            console.print(printable(line), markup=False, soft_wrap=True)
 
 
 @click.command()

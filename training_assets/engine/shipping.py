@@ -39,3 +39,7 @@ def workers_are_here(are_here: bool) -> None:
             cloudpickle.unregister_pickle_by_value(module)
     _SHIPPED.are_workers_here = are_here
     _SHIPPED.register()
+
+
+def are_workers_here() -> bool:
+    return _SHIPPED.are_workers_here

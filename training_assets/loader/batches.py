@@ -112,6 +112,10 @@ class Batch(Generic[ArrayT]):
             fields["identity"] = self.identity.map(convert)
         return Batch(**fields)
 
+    def to(self, device: Any, **options: Any) -> "Batch[Any]":
+        """The same batch of tensors on ``device``; Lightning moves batches by this name."""
+        return self.map(lambda tensor: tensor.to(device, **options))  # type: ignore[attr-defined]
+
 
 class Gather:
     """Makes batches of one day; a gather by row numbers, no Python loop over rows.

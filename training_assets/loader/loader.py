@@ -15,21 +15,23 @@ from training_assets.loader.order import Order, Shuffle
 from training_assets.loader.published import AsOf, Location, Published
 from training_assets.loader.stream import Stream
 from training_assets.loader.vocabulary import Vocabulary
+from training_assets.schemas import CUSTOMER_HISTORY
 
 if TYPE_CHECKING:
     import torch
 
-    from training_assets.loader.tensors import TensorBatches, WorkerBatches
+    from training_assets.loader.tensors import TensorBatches
+    from training_assets.loader.workers import WorkerBatches
 
 DENSE_LIMIT_BYTES: Final = 8 * 2**30
-_STATE_VERSION: Final = 1
 _BUFFERS: Final = 3
 
 
 class TrainingDays:
     """Batches of published days, the days in the order given, examples at random within a day.
 
-    Each iteration is one epoch; the next one goes through the days again in another order. The
+    Each iteration is an epoch of its own: the next one goes through the days again in another
+    order, also where this one was left early. The
     constructor opens every day (manifests and Parquet footers, no rows), so what is wrong is
     said before the first batch: DayNotPublishedError, SchemaError, SettingsError.
 
@@ -87,14 +89,17 @@ class TrainingDays:
         )
         self._lake = lake
         self._published = Published.at(lake, as_of)
+        opened = self._open(days)
         self._stream = Stream(
-            self._open(days),
+            opened,
+            self.versions,
             order,
             self._reading,
             layout=layout,
             extras=frozenset(extras),
             prefetch=prefetch,
         )
+        self._dataset: WorkerBatches | None = None
 
     @property
     def days(self) -> tuple[date, ...]:
@@ -108,7 +113,8 @@ class TrainingDays:
     def _open(self, days: Iterable[date | str] | None) -> tuple[OpenDay, ...]:
         wanted = self._published.rows.days if days is None else list(days)
         dates = [date.fromisoformat(str(day)) for day in wanted]
-        self._published = self._published.fitting(dates)
+        if self._reading.source == CUSTOMER_HISTORY.name:
+            self._published = self._published.fitting(dates)
         return open_days(self._published, dates if days is not None else None, self._reading)
 
     @property
@@ -124,11 +130,11 @@ class TrainingDays:
     @property
     def epoch(self) -> int:
         """The epoch that the next iteration gives, or the present one is giving."""
-        return self._stream.epoch
+        return self._stream.position.epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Begin ``epoch`` at its first batch with the next iteration."""
-        self._stream.resume(epoch, 0)
+        self._stream.position.resume(epoch, 0)
 
     @property
     def memory_bound_bytes(self) -> int:
@@ -167,8 +173,9 @@ class TrainingDays:
         Several iterators of one loader share its position; use one at a time.
         """
         stream = self._stream
+        epoch, start = stream.position.begin()
         with stream.gathering(threads=self._threads) as gather_from:
-            yield from stream.counted(stream.batches(gather_from, stream.begin()))
+            yield from stream.counted(stream.batches(gather_from, epoch, start))
 
     def tensors(
         self,
@@ -181,6 +188,7 @@ class TrainingDays:
         from training_assets.loader.tensors import TensorBatches
 
         return TensorBatches(
+            self,
             self._stream,
             device,
             threads=self._threads,
@@ -189,62 +197,42 @@ class TrainingDays:
         )
 
     def dataset(self) -> "WorkerBatches":
-        """An IterableDataset for a DataLoader of one's own, see ``WorkerBatches``; needs torch."""
-        from training_assets.loader.tensors import WorkerBatches
+        """An IterableDataset for a DataLoader of one's own, see ``WorkerBatches``; needs torch.
 
-        return WorkerBatches(self._stream)
+        Each call gives the same one, so that epochs go on over several DataLoaders.
+        """
+        from training_assets.loader.workers import WorkerBatches
+
+        if self._dataset is None:
+            self._dataset = WorkerBatches(self._stream)
+        return self._dataset
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the latest iteration stands; plain values that JSON can hold, equal on all ranks.
+        """Where the latest iteration stands, in plain values that JSON can hold.
 
-        The next batch is named: a loader that loads it continues with the very next one.
+        The next batch is named: a loader that loads it continues with the very next one. Ranks
+        that have given equally many batches have equal states; where the last batches of a day
+        differ (``drop_last=False``), rank 0's counts.
+
+        Raises SettingsError when workers of a DataLoader of one's own iterate, which do not report.
         """
-        day, batch = self._stream.position()
-        return {
-            "version": _STATE_VERSION,
-            "epoch": self.epoch,
-            "day": self.days[day].isoformat(),
-            "batch": batch,
-            "versions": self.versions,
-            "of": self._fingerprint(),
-        }
+        return self._stream.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration continue where ``state`` was taken, in the versions of then.
 
-        Raises DayNotPublishedError where a vacuum has removed those, and SettingsError when the
-        state is of other days, sizes or settings of the order, since the very next batch would
-        then not be the next one.
-        """
-        if state.get("version") != _STATE_VERSION:
-            raise SettingsError(
-                f"loader: the state is of version {state.get('version')!r}; expected "
-                f"{_STATE_VERSION}. Start the epoch anew with set_epoch."
-            )
-        if state.get("versions", self.versions) != self.versions:
-            self._published = Published.of_versions(self._lake, state["versions"])
-            self._stream.days = open_days(self._published, self.days, self._reading)
-        own = self._fingerprint()
-        for name, value in state["of"].items():
-            if own.get(name) != value:
-                raise SettingsError(
-                    f"loader: {name} is {own.get(name)!r}; expected {value!r}, as when the state "
-                    "was taken. Use the same, or start the epoch anew with set_epoch."
-                )
-        day = self.days.index(date.fromisoformat(state["day"]))
-        self._stream.resume(state["epoch"], self._stream.first_batches[day] + state["batch"])
+        The number of ranks and the batch size may have changed, as long as batch_size *
+        world_size has not: the very next examples come then too, shared out anew.
 
-    def _fingerprint(self) -> dict[str, Any]:
-        order = self._stream.order
-        return {
-            "days": [day.isoformat() for day in self.days],
-            "num_examples": [day.num_examples for day in self._stream.days],
-            "batch_size": order.batch_size,
-            "shuffle": order.shuffle,
-            "seed": order.seed,
-            "world_size": order.world_size,
-            "drop_last": order.drop_last,
-        }
+        Raises DayNotPublishedError where a vacuum has removed those versions, and SettingsError
+        when the state is of other days, sizes or settings of the order.
+        """
+        published, days = self._published, self._stream.days
+        if state.get("versions", self.versions) != self.versions:
+            published = Published.of_versions(self._lake, state["versions"])
+            days = open_days(published, self.days, self._reading)
+        self._stream.load_state_dict(state, days, published.versions)
+        self._published = published
 
 
 def _check_form(layout: str, extras: Collection[str]) -> None:

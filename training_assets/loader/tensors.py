@@ -1,27 +1,29 @@
 """Batches as torch tensors: on the host, through DataLoader workers, or gathered on a device.
 
-The only module of the loader that imports torch; ``pip install training-assets[torch]``.
+This module and ``workers`` import torch; ``pip install training-assets[torch]``.
 """
 
 import logging
 from collections import deque
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader
 
 from training_assets.errors import SettingsError
 from training_assets.loader.arrays import Array, Int64Array
 from training_assets.loader.batches import Batch, identity
 from training_assets.loader.day import Day
 from training_assets.loader.stream import GatherRows, Stream
+from training_assets.loader.workers import SharedEpoch, TensorBatch, as_tensors
+
+if TYPE_CHECKING:
+    from training_assets.loader.loader import TrainingDays
 
 logger = logging.getLogger(__name__)
-
-TensorBatch = Batch[torch.Tensor]
 
 # A batch is being copied while the next one is gathered; a third buffer is never awaited.
 _COPIES_IN_FLIGHT = 2
@@ -43,6 +45,7 @@ class TensorBatches:
 
     def __init__(
         self,
+        days: "TrainingDays",
         stream: Stream,
         device: "str | torch.device" = "cpu",
         *,
@@ -50,6 +53,7 @@ class TensorBatches:
         num_workers: int = 0,
         device_limit_bytes: int | None = None,
     ) -> None:
+        self._days = days
         self._stream = stream
         self._device = torch.device(device)
         self._is_host = self._device.type == "cpu"
@@ -62,26 +66,37 @@ class TensorBatches:
                 "since batches are gathered on the device. Leave one of them out."
             )
 
+    @property
+    def sampler(self) -> "EpochSampler":
+        """What Lightning tells which epoch begins."""
+        return EpochSampler(self._stream)
+
     def __len__(self) -> int:
         return self._stream.num_batches
 
     def __iter__(self) -> Iterator[TensorBatch]:
         """One epoch of batches, or the rest of it after ``load_state_dict``."""
+        epoch, start = self._stream.position.begin()
         if self._num_workers:
-            yield from self._from_workers()
+            dataset = SharedEpoch(self._stream, epoch, start)
+            loader = DataLoader(dataset, batch_size=None, num_workers=self._num_workers)
+            yield from self._stream.counted(loader)
         elif self._is_host:
             with self._stream.gathering(threads=self._threads) as gather_from:
-                batches = self._stream.batches(gather_from, self._stream.begin())
-                yield from self._stream.counted(map(_as_tensors, batches))
+                batches = self._stream.batches(gather_from, epoch, start)
+                yield from self._stream.counted(map(as_tensors, batches))
         else:
-            yield from self._on_device()
+            yield from self._on_device(epoch, start)
 
-    def _from_workers(self) -> Iterator[TensorBatch]:
-        dataset = WorkerBatches(self._stream, self._stream.begin())
-        loader = DataLoader(dataset, batch_size=None, num_workers=self._num_workers)
-        yield from self._stream.counted(loader)
+    def state_dict(self) -> dict[str, Any]:
+        """As ``TrainingDays.state_dict``; Lightning keeps it in its checkpoints."""
+        return self._days.state_dict()
 
-    def _on_device(self) -> Iterator[TensorBatch]:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """As ``TrainingDays.load_state_dict``."""
+        self._days.load_state_dict(state)
+
+    def _on_device(self, epoch: int, start: int) -> Iterator[TensorBatch]:
         def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
             kind = torch.from_numpy(np.empty(0, dtype)).dtype
             pinned = torch.empty(shape, dtype=kind, pin_memory=self._device.type == "cuda")
@@ -104,7 +119,7 @@ class TensorBatches:
                 )
                 return CopiedGather(gather_from(day), self._device).batch
 
-            yield from self._stream.counted(self._stream.batches(place, self._stream.begin()))
+            yield from self._stream.counted(self._stream.batches(place, epoch, start))
 
     def _limit(self) -> int | None:
         if self._device_limit_bytes is not None or self._device.type != "cuda":
@@ -116,37 +131,19 @@ class TensorBatches:
         return (free + cached) // 2
 
 
-class WorkerBatches(IterableDataset[TensorBatch]):
-    """For ``DataLoader(dataset, batch_size=None, num_workers=n)``; each item is a whole batch.
+class EpochSampler:
+    """Lets Lightning go on after the epochs that a checkpoint has seen.
 
-    Batch ``k`` is made by worker ``k % n``, so a DataLoader gives the same batches in the same
-    order with any ``n``, each example once per epoch. Workers do not report back: set the epoch
-    with ``TrainingDays.set_epoch`` before each iteration, and leave persistent_workers off. Where
-    the position must be kept, use ``TrainingDays.tensors(num_workers=n)``.
+    From one of a whole epoch Lightning restores no position: it only says, as to any sampler,
+    which epoch begins. It says so to a loader that is further on by itself, too.
     """
 
-    def __init__(self, stream: Stream, start: int | None = None) -> None:
-        super().__init__()
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._start = start
 
-    def __len__(self) -> int:
-        return self._stream.num_batches - (self._start or 0)
-
-    def __iter__(self) -> Iterator[TensorBatch]:
-        start = self._stream.begin() if self._start is None else self._start
-        info = get_worker_info()
-        worker, num_workers = (info.id, info.num_workers) if info else (0, 1)
-        with self._stream.gathering(threads=1) as gather_from:
-            batches = self._stream.batches(
-                gather_from, start, worker=worker, num_workers=num_workers
-            )
-            yield from map(_as_tensors, batches)
-
-
-def _as_tensors(batch: Batch[Array]) -> TensorBatch:
-    """The same memory as tensors."""
-    return batch.map(torch.from_numpy)
+    def set_epoch(self, epoch: int) -> None:
+        """Begin no epoch before ``epoch``."""
+        self._stream.position.skip_to(epoch)
 
 
 class DeviceGather:
@@ -226,7 +223,7 @@ class CopiedGather:
             event, _ = self._in_flight.popleft()
             if event is not None:
                 event.synchronize()
-        on_host = _as_tensors(self._gather(rows))
+        on_host = as_tensors(self._gather(rows))
         on_device = on_host.map(lambda tensor: tensor.to(self._device, non_blocking=True))
         # Holding on to the host batch keeps its buffers from being filled again meanwhile.
         self._in_flight.append((self._copied(), on_host))

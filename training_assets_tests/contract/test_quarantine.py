@@ -15,7 +15,8 @@ from pyspark.sql import SparkSession
 
 from training_assets.cli import main
 from training_assets.cli.console import console
-from training_assets.lake import Lake, read_days
+from training_assets.lake import Lake
+from training_assets.lake.frames import read_days
 from training_assets.list_format import SealedParquet
 from training_assets.pipeline import DayReport, build_days
 from training_assets.schemas import (

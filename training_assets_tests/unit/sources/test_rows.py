@@ -406,6 +406,7 @@ class _Engine:
         self.sent.append(function)
 
 
+@pytest.mark.usefixtures("workers_elsewhere")
 def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
     for ending in FORMATS:
         put_rows(tmp_path, ending, clicks((1, 2), (None, 3), (1, 0)))
