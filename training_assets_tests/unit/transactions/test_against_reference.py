@@ -3,7 +3,7 @@
 from decimal import Decimal
 from itertools import accumulate
 
-from hypothesis import Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from training_assets_tests.unit.transactions.banks import (
@@ -34,7 +34,6 @@ rows = st.builds(Row, customers, merchants, st.sampled_from("MMFFEU"), amounts)
 weights = st.builds(Weight, customers, merchants, st.integers(1, 4).map(Decimal))
 
 
-@settings(max_examples=40, phases=[Phase.generate])
 @given(
     chunks=st.lists(st.lists(rows, min_size=1, max_size=25), min_size=1, max_size=6),
     weights=st.lists(weights, max_size=20),
