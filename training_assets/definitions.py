@@ -1,11 +1,13 @@
 """The whole system on one page: assets, checks, jobs, schedule, sensor, engine.
 
     raw/* (external) ──> unified_actions ──> customer_history ──> training_input
+    transaction_chunks ──> pattern_state ──> detections
 
-Every table is partitioned by day. Settings and engine come from environment variables; see
-``settings.py`` and ``engine/resource.py``.
+Every table of the first line is partitioned by day. Settings and engine come from environment
+variables; see ``settings.py`` and ``engine/resource.py``.
 """
 
+import importlib.util
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
@@ -118,4 +120,14 @@ class _PlainFormatter(logging.Formatter):
         return f"{self.formatTime(record, '%H:%M:%S')} {meta.get('orig_message', record.msg)}"
 
 
-defs = build_definitions(Settings.from_env(), SparkResource.from_env())
+def with_transactions(defs: dg.Definitions) -> dg.Definitions:
+    """With the feed of transactions, where the extra for it is installed."""
+    if importlib.util.find_spec("psycopg") is None:
+        return defs
+    from training_assets.assets.transactions import transaction_definitions
+    from training_assets.transactions import TransactionSettings
+
+    return dg.Definitions.merge(defs, transaction_definitions(TransactionSettings.from_env()))
+
+
+defs = with_transactions(build_definitions(Settings.from_env(), SparkResource.from_env()))

@@ -10,6 +10,8 @@ TrainingAssetsError
 ├── StoreError           the place of the lake cannot be read or written
 ├── LakeFormatError      a table was written by an older version, or cannot lie there
 ├── PublishError         a day could not be published; it stands as it was
+├── DatabaseError        the database of the patterns cannot be had, or holds something else
+├── ChunkError           chunks of the feed overlap, or one is other than it was
 └── ValidationError      the tables of a published day do not fit together
 
 Messages read ``where: what is wrong with the value; what was expected. What to do.``
@@ -58,3 +60,11 @@ class PublishError(TrainingAssetsError):
 
 class ValidationError(TrainingAssetsError):
     """The tables of a published day do not fit together; it was changed by other hands."""
+
+
+class DatabaseError(TrainingAssetsError):
+    """The database of the patterns cannot be had, or holds what other settings made."""
+
+
+class ChunkError(TrainingAssetsError):
+    """Chunks of the feed overlap, cannot be read, or are other than they were."""

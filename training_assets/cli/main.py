@@ -9,6 +9,7 @@ from training_assets.cli.quarantine import quarantine
 from training_assets.cli.run import check, run
 from training_assets.cli.sample import example, generate
 from training_assets.cli.staleness import outdated, rebuild
+from training_assets.cli.transactions import transactions
 from training_assets.cli.ui import ui
 from training_assets.errors import TrainingAssetsError
 from training_assets.sources import printable
@@ -46,6 +47,7 @@ _COMMANDS = (
     vacuum,
     migrate,
     sql,
+    transactions,
     ui,
 )
 for _command in _COMMANDS:

@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime
+from pathlib import Path
 
 import click
 
@@ -39,9 +40,14 @@ def generate(
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["completejourney"]))
-def example(name: str) -> None:
-    """Import a public data set into the raw layout."""
+@click.argument("name", type=click.Choice(["completejourney", "banksim"]))
+@click.option("--transactions", default=594_643, show_default=True, help="Of banksim.")
+@click.option("--seed", default=0, show_default=True, help="Of banksim.")
+def example(name: str, transactions: int, seed: int) -> None:
+    """Import a public data set into the raw layout, or generate one like BankSim."""
+    if name == "banksim":
+        _write_banksim(transactions, seed)
+        return
     from training_assets.sample.completejourney import import_completejourney
 
     started = time.monotonic()
@@ -50,3 +56,13 @@ def example(name: str) -> None:
         f"{name}: {sum(summary.rows.values()):,} raw rows of {summary.days} days in "
         f"{open_lake().raw.url} ({time.monotonic() - started:.1f} s)"
     )
+
+
+def _write_banksim(transactions: int, seed: int) -> None:
+    from training_assets.sample.banksim import write_banksim
+    from training_assets.transactions.settings import DEFAULT_SOURCE
+
+    started = time.monotonic()
+    folder = Path(DEFAULT_SOURCE).parent
+    write_banksim(folder, transactions=transactions, seed=seed, progress=progress())
+    console.print(f"banksim: {folder} ({time.monotonic() - started:.1f} s)")

@@ -15,7 +15,16 @@ PACKAGE = Path(training_assets.__file__).parent
 FLOORS = (
     {"schemas", "settings", "errors", "locations"},
     {"sources", "lake", "engine", "list_format", "sample"},
-    {"transforms", "kernels", "provenance", "loader", "features", "sampling", "splits"},
+    {
+        "transforms",
+        "kernels",
+        "provenance",
+        "loader",
+        "features",
+        "sampling",
+        "splits",
+        "transactions",
+    },
     {"checks"},
     {"tables"},
     {"pipeline"},

@@ -18,6 +18,8 @@ _ABOUT = {
     "races": "Two runs at once, while one reader opens the Delta tables and the loader reads days.",
     "late_data": "Raw data that comes, changes or goes after its day was published.",
     "fuzz": "Made-up files and changed bytes, read as the workers read them; times counts files.",
+    "transactions": "The feed of transactions and the detector of patterns in it. Afterwards all "
+    "tables, chunks and files are compared with those of an undisturbed run.",
 }
 _HEAD = """# Reliability, measured
 
