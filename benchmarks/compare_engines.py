@@ -22,7 +22,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-import pyarrow.dataset as ds
+from deltalake import DeltaTable
 
 ENGINES = ("sail", "spark", "cluster", "connect")
 TABLES = ("unified_actions", "customer_history", "training_input")
@@ -31,26 +31,27 @@ ON_CLUSTER = ("cluster", "connect")
 
 def build(root: Path, first: date, last: date) -> dict[str, float]:
     """Seconds by step on the engine of the environment; runs in a process of its own."""
-    from training_assets.engine import SparkResource
+    from training_assets.engine.resource import SparkResource
     from training_assets.lake import Lake, day_range
     from training_assets.pipeline import build_days
-    from training_assets.raw import raw_days
-    from training_assets.schemas import CLICKS, CUSTOMER_HISTORY, TABLES
+    from training_assets.schemas import CLICKS
     from training_assets.settings import Settings
+    from training_assets.sources import source_days
+    from training_assets.tables import SPECS, customer_history
 
-    lake, settings = Lake(root), replace(Settings.from_env(), lake=root)
+    lake, settings = Lake.at(root), replace(Settings.from_env(), lake=str(root))
     days = day_range(first, last)
     start = settings.window_start(first) or date.min
-    known = [d for d in raw_days(root, CLICKS) if start <= d < first]
+    known = [d for d in source_days(lake, CLICKS).near if start <= d < first]
     wanted, seconds = [*known, *days], {}
     started = time.monotonic()
     with SparkResource.from_env().session() as spark:
         seconds["start"] = time.monotonic() - started
-        for name, table in TABLES.items():
-            if table is CUSTOMER_HISTORY:
+        for name, spec in SPECS.items():
+            if spec is customer_history.SPEC:
                 wanted = days
             started = time.monotonic()
-            for report in build_days(spark, lake, settings, [table], wanted):
+            for report in build_days(spark, lake, settings, [spec], wanted):
                 if report.problem:
                     raise SystemExit(report.problem)
             seconds[name] = time.monotonic() - started
@@ -59,7 +60,7 @@ def build(root: Path, first: date, last: date) -> dict[str, float]:
 
 def rows(root: Path, table: str) -> list[str]:
     """All rows with their day, in an order that does not depend on files."""
-    found = ds.dataset(root / table, format="parquet", partitioning="hive").to_table()
+    found = DeltaTable(root / table).to_pyarrow_table()
     names = sorted(found.column_names)
     return sorted(repr(tuple(row[name] for name in names)) for row in found.to_pylist())
 
@@ -125,8 +126,8 @@ def main() -> None:
             expected = rows(roots[first], table)
             different = [engine for engine in others if rows(roots[engine], table) != expected]
             is_same &= not different
-            verdict = f"DIFFERENT on {', '.join(different)}" if different else "identical"
-            print(f"{table}: {len(expected):,} rows, {verdict}")
+            outcome = f"DIFFERENT on {', '.join(different)}" if different else "identical"
+            print(f"{table}: {len(expected):,} rows, {outcome}")
     sys.exit(not is_same)
 
 

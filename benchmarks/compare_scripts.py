@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from contestants.measure import run_measured
+from baselines.measure import run_measured
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -103,7 +103,7 @@ def prepare(size: str, scratch: Path) -> Path:
 
 
 def compact(lake: Path, options: Any) -> None:
-    """Let the platform make the compacted blocks that the cases need, as a first run does."""
+    """Let the platform make the action blocks that the cases need, as a first run does."""
     for days in options.days:
         found = run("ours-sail", Case("history", days), lake, own_folder(options.scratch), options)
         if "error" in found:
@@ -114,14 +114,14 @@ def build_actions(root: Path, days: list[date]) -> None:
     from training_assets import spark_session
     from training_assets.lake import Lake
     from training_assets.pipeline import build_days
-    from training_assets.schemas import UNIFIED_ACTIONS
     from training_assets.settings import Settings
+    from training_assets.tables import unified_actions
 
     with spark_session("sail") as spark:
         for start in range(0, len(days), 40):
             part = days[start : start + 40]
             for report in build_days(
-                spark, Lake(root), Settings(lake=root), [UNIFIED_ACTIONS], part
+                spark, Lake.at(root), Settings(lake=str(root)), [unified_actions.SPEC], part
             ):
                 if report.problem:
                     raise SystemExit(report.problem)
@@ -149,7 +149,7 @@ def run(contestant: str, case: Case, lake: Path, out: Path, options: Any) -> dic
     script, *more = CONTESTANTS[contestant]
     first = LAST - timedelta(days=case.days - 1)
     span = ["--first", str(first), "--last", str(LAST), "--output", case.output]
-    command = [sys.executable, str(HERE / "contestants" / script), *more, *span]
+    command = [sys.executable, str(HERE / "baselines" / script), *more, *span]
     command += ["--lake", str(lake), "--out", str(out), "--threads", str(options.threads)]
     shutil.rmtree(out, ignore_errors=True)
     measured = run_measured(command, timeout=options.timeout)

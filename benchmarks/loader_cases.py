@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from training_assets.kernels.day_files import HistoryColumns, day_file, write_history_file
-from training_assets.kernels.lists import JaggedLists
+from training_assets.kernels.day_files import HistoryColumns, encoded_histories, write_part
 from training_assets.kernels.training_rows import write_training_rows
+from training_assets.list_format import JaggedLists
 from training_assets.loader import TrainingDays
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
 
@@ -26,6 +26,7 @@ NUM_ITEMS = 50_000
 HISTORIES_PER_FILE = 50_000
 ROWS_AT_ONCE = 2_000
 ROWS_OF_DATASET = 50_000
+RUN = 12 * "0"
 BARE = "(c) bare gather, 1 thread"
 EXPANDED = "expanded"
 STORED_ORDER = "expanded, in stored order"
@@ -47,14 +48,16 @@ def write_lake(options: Options, lake: Path, *, is_full: bool) -> None:
     day = (FIRST_DAY - date(1970, 1, 1)).days
     starts = range(0, options.histories, HISTORIES_PER_FILE)
     roots = [str(lake / table.name) for table in (CUSTOMER_HISTORY, TRAINING_INPUT)]
-    files = [day_file(roots[0], day, part) for part in range(len(starts))]
-    for path, first in zip(files, starts, strict=True):
+    files = []
+    for part, first in enumerate(starts):
         customers = range(first, min(first + HISTORIES_PER_FILE, options.histories))
         steps = range(0, len(customers), ROWS_AT_ONCE)
         chunks = (customers[at : at + ROWS_AT_ONCE] for at in steps)
-        write_history_file(path, [_histories(rng, chunk, options, is_full) for chunk in chunks])
+        parquet = encoded_histories([_histories(rng, chunk, options, is_full) for chunk in chunks])
+        file = write_part(roots[0], RUN, day, part, parquet, np.array(customers))
+        files.append(f"{roots[0]}/{file.name}")
     rankings = (_rankings(rng, part, options) for part in range(len(starts)))
-    list(write_training_rows(rankings, roots[1], {day: list(map(str, files))}, options.length))
+    list(write_training_rows(rankings, roots[1], RUN, {day: files}, options.length))
     for table in (CUSTOMER_HISTORY, TRAINING_INPUT):
         _publish(lake / table.name, table.name, options.length)
 

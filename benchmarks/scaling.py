@@ -31,10 +31,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from baselines.measure import run_measured
 from compare_scripts import HERE, LAST, RESULTS, about, build_actions
-from contestants.measure import run_measured
 
-OURS = [sys.executable, str(HERE / "contestants" / "ours.py")]
+OURS = [sys.executable, str(HERE / "baselines" / "ours.py")]
 HOT = {"customers": 1_100, "actions": 1_000_000, "days": 380, "hot_actions": 5_000_000}
 TWO_YEARS = {"customers": 11_000, "actions": 20_000_000, "days": 745}
 

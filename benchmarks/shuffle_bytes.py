@@ -118,10 +118,10 @@ def build(lake_root: Path, first: date, last: date, master: str, log: Path) -> d
     from training_assets import spark_session
     from training_assets.lake import Lake, day_range
     from training_assets.pipeline import build_days
-    from training_assets.raw import raw_days
+    from training_assets.pipeline.stages import STAGES
     from training_assets.schemas import CLICKS, CUSTOMER_HISTORY, TABLES
     from training_assets.settings import Settings
-    from training_assets.stages import STAGES
+    from training_assets.sources import raw_days
 
     staged: list[tuple[int, PythonWork]] = []
 

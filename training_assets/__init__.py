@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from training_assets.engine import spark_session
-    from training_assets.transforms.training_input import build_training_input
+    from training_assets.transforms import build_training_input
 
 __all__ = ["build_training_input", "spark_session"]
 
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
 
         return spark_session
     if name == "build_training_input":
-        from training_assets.transforms.training_input import build_training_input
+        from training_assets.transforms import build_training_input
 
         return build_training_input
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,26 +3,30 @@
     raw/* (external) ──> unified_actions ──> customer_history ──> training_input
 
 Every table is partitioned by day. Settings and engine come from environment variables; see
-``settings.py`` and ``engine.py``.
+``settings.py`` and ``engine/resource.py``.
 """
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
 
-from training_assets.assets.daily import daily_tables
-from training_assets.assets.outdated import outdated_days_sensor
-from training_assets.assets.raw import raw_specs
-from training_assets.engine import SparkResource
-from training_assets.raw import raw_days
-from training_assets.schemas import RAW_TABLES, TABLES
+from training_assets.assets import daily_tables, outdated_days_sensor, raw_specs, vacuum_asset
+from training_assets.assets.vacuum import VACUUM
+from training_assets.engine.resource import SparkResource
+from training_assets.errors import TrainingAssetsError
+from training_assets.lake import Lake
+from training_assets.schemas import RAW_TABLES
 from training_assets.settings import Settings
+from training_assets.sources import source_days
+from training_assets.tables import SPECS
 
 DAILY_JOB = "daily_training_input"
 BACKFILL_JOB = "backfill_training_input"
 CHECK_JOB = "check_training_input"
+VACUUM_JOB = "vacuum_lake"
 
 # Dagster uses its own verbose console unless a run's configuration names another.
 RUN_CONFIG: Mapping[str, Any] = {"loggers": {"console": {"config": {}}}}
@@ -31,26 +35,33 @@ RUN_CONFIG: Mapping[str, Any] = {"loggers": {"console": {"config": {}}}}
 def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definitions:
     """All definitions over one lake and one engine."""
     partitions = dg.DailyPartitionsDefinition(start_date=str(first_partition(settings)))
-    tables = dg.AssetSelection.assets(*TABLES)
+    tables = dg.AssetSelection.assets(*SPECS)
     daily = dg.define_asset_job(
         DAILY_JOB,
         selection=tables,
         config=RUN_CONFIG,
-        description="One day of all three tables, checked.",
+        description="One day of all tables, checked.",
+    )
+    vacuum = dg.define_asset_job(
+        VACUUM_JOB,
+        selection=dg.AssetSelection.assets(VACUUM),
+        config=RUN_CONFIG,
+        description="Removes files that no kept version needs.",
     )
     return dg.Definitions(
-        assets=[*raw_specs(settings), daily_tables(settings, partitions)],
+        assets=[*raw_specs(settings), daily_tables(settings, partitions), vacuum_asset(settings)],
         jobs=[
             daily,
+            vacuum,
             dg.define_asset_job(
                 BACKFILL_JOB,
                 selection=tables,
                 config=RUN_CONFIG,
-                description="Any range of days of all three tables, in one run and one pass.",
+                description="Any range of days of all tables, in one run and one pass.",
             ),
             dg.define_asset_job(
                 CHECK_JOB,
-                selection=dg.AssetSelection.checks_for_assets(*TABLES),
+                selection=dg.AssetSelection.checks_for_assets(*SPECS),
                 config=RUN_CONFIG,
                 description="All checks over what is published; builds nothing.",
             ),
@@ -58,7 +69,13 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
         schedules=[
             dg.build_schedule_from_partitioned_job(
                 daily, hour_of_day=3, description="Yesterday's partition, at 03:00 UTC."
-            )
+            ),
+            dg.ScheduleDefinition(
+                name="vacuum_lake_schedule",
+                job=vacuum,
+                cron_schedule="0 5 * * *",
+                description="Every day at 05:00 UTC.",
+            ),
         ],
         sensors=[outdated_days_sensor(settings, BACKFILL_JOB, RUN_CONFIG)],
         resources={"spark": spark},
@@ -69,8 +86,12 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
 
 def first_partition(settings: Settings) -> str:
     """The configured start date, or an earlier first day of the raw data."""
-    days = [days[0] for table in RAW_TABLES.values() if (days := raw_days(settings.lake, table))]
-    return str(min([settings.start_date, *days]))
+    lake, days = Lake.at(settings.lake), [settings.start_date]
+    for table in RAW_TABLES.values():
+        # What is wrong with raw data is said where a day is built, not where definitions load.
+        with suppress(TrainingAssetsError):
+            days += [first] if (first := source_days(lake, table).first) else []
+    return str(min(days))
 
 
 @dg.logger(

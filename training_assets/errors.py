@@ -7,6 +7,8 @@ TrainingAssetsError
 ├── RawDataError         raw files of a day are missing or unreadable
 ├── DayNotPublishedError a day was asked for that the lake does not hold
 ├── DayLockedError       another run is building the day, and has been for too long
+├── StoreError           the place of the lake cannot be read or written
+├── LakeFormatError      a table was written by an older version, or cannot lie there
 ├── PublishError         a day could not be published; it stands as it was
 └── ValidationError      the tables of a published day do not fit together
 
@@ -40,6 +42,14 @@ class DayNotPublishedError(TrainingAssetsError, LookupError):
 
 class DayLockedError(TrainingAssetsError):
     """Another run holds the day's lock, and did so for as long as this one may wait."""
+
+
+class StoreError(TrainingAssetsError):
+    """The place where data lies cannot be reached, read or written."""
+
+
+class LakeFormatError(TrainingAssetsError):
+    """A table is not of this version, or lies where the log's library cannot go."""
 
 
 class PublishError(TrainingAssetsError):

@@ -1,80 +1,144 @@
 """Typed knobs, and the environment variables that set them.
 
-| variable                        | default   | meaning                                      |
-|---------------------------------|-----------|----------------------------------------------|
-| TRAINING_ASSETS_LAKE            | data/lake | root of all tables                           |
-| TRAINING_ASSETS_START_DATE      | 2024-01-01| first partition                              |
-| TRAINING_ASSETS_HISTORY_LENGTH  | 1000      | actions per history                          |
-| TRAINING_ASSETS_LOOKBACK_DAYS   | 365       | days per history; "none" is unlimited        |
-| TRAINING_ASSETS_MISSING_RAW     | error     | "empty" takes an absent raw day as empty     |
-| TRAINING_ASSETS_CHECK_CUSTOMERS | 1000      | customers a day; above, leakage is sampled   |
-| TRAINING_ASSETS_LOCK_WAIT       | 3600      | seconds to wait for a day that is being built|
+| variable                           | default   | meaning                                        |
+|------------------------------------|-----------|------------------------------------------------|
+| TRAINING_ASSETS_LAKE               | data/lake | root of all tables: a path, or s3://, gs://,   |
+|                                    |           | az://, abfs:// with bucket and path            |
+| TRAINING_ASSETS_START_DATE         | 2024-01-01| first partition                                |
+| TRAINING_ASSETS_HISTORY_LENGTH     | 1000      | actions per history                            |
+| TRAINING_ASSETS_LOOKBACK_DAYS      | 365       | days per history; "none" is unlimited          |
+| TRAINING_ASSETS_MISSING_RAW        | error     | "empty" takes an absent raw day as empty       |
+| TRAINING_ASSETS_INCOMPLETE_WINDOW  | error     | "warn" publishes histories of which days of    |
+|                                    |           | the look-back are missing                      |
+| TRAINING_ASSETS_CHECK_CUSTOMERS    | 1000      | customers a day; above, leakage is sampled     |
+| TRAINING_ASSETS_MIN_VALID_SHARE    | 0.9       | share of a source's rows that must be valid, 0 |
+|                                    |           | to 1; a day below is not published             |
+| TRAINING_ASSETS_KEEP_VERSIONS_DAYS | 7         | days for which replaced versions stay readable |
+| TRAINING_ASSETS_LIST_FORMAT        | lists     | "parquet" leaves lists to the usual writer     |
 
-The engine has its own variables; see ``engine.py``.
+The engine has its own variables; see ``engine/resource.py``.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from numbers import Integral
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
+from urllib.parse import unquote, urlsplit
 
 from training_assets.errors import SettingsError
 
 DEFAULT_HISTORY_LENGTH: Final = 1000
 DEFAULT_LOOKBACK_DAYS: Final = 365
+# Lists have 32-bit offsets.
+MAX_HISTORY_LENGTH: Final = 2**31 - 1
+LAKE_SCHEMES: Final = ("s3", "s3a", "gs", "az", "abfs", "abfss")
 _PREFIX: Final = "TRAINING_ASSETS_"
+_DEFAULT_LAKE: Final = "data/lake"
+
+MissingRaw = Literal["error", "empty"]
+IncompleteWindow = Literal["error", "warn"]
+ListFormat = Literal["lists", "parquet"]
 
 
-def validate_window(where: str, history_length: int, lookback_days: int | None) -> None:
-    """Raise ``SettingsError`` unless both knobs can work."""
-    if history_length < 1:
+def validate_window(
+    where: str, history_length: int, lookback_days: int | None
+) -> tuple[int, int | None]:
+    """Both knobs as Python integers; raises ``SettingsError`` unless they can work."""
+    length = _whole(where, "history_length", history_length)
+    if length > MAX_HISTORY_LENGTH:
         raise SettingsError(
-            f"{where}: history_length is {history_length}; expected at least 1. "
-            "Raise history_length."
+            f"{where}: history_length is {length}; expected at most {MAX_HISTORY_LENGTH}. "
+            "Lower history_length."
         )
-    if lookback_days is not None and lookback_days < 1:
+    if lookback_days is None:
+        return length, None
+    return length, _whole(where, "lookback_days", lookback_days, ", or None for unlimited")
+
+
+def lake_location(location: str | os.PathLike[str]) -> str:
+    """An absolute local path (``~`` is expanded), or the URL of a store.
+
+    Raises ``SettingsError`` for another scheme, for a URL without a bucket, and for one that
+    carries a secret, which it does not repeat.
+    """
+    text = os.fspath(location)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        try:
+            return os.path.abspath(Path(text).expanduser())
+        except RuntimeError as error:
+            raise SettingsError(
+                f"settings: the lake {text} begins with a home that is not known ({error}); "
+                f"expected ~/ or the name of a user. Correct {_PREFIX}LAKE."
+            ) from None
+    if scheme == "file":
+        return os.path.abspath(unquote(urlsplit(text).path))
+    if scheme not in LAKE_SCHEMES:
         raise SettingsError(
-            f"{where}: lookback_days is {lookback_days}; expected at least 1, or None for "
-            "unlimited. Raise lookback_days."
+            f"settings: the scheme of the lake is {scheme}://; expected a local path or one of "
+            f"{', '.join(f'{name}://' for name in LAKE_SCHEMES)}. Correct {_PREFIX}LAKE."
         )
+    bucket = rest.partition("/")[0]
+    if ("@" in bucket and not scheme.startswith("abfs")) or "?" in rest:
+        raise SettingsError(
+            f"settings: the {scheme}:// URL of the lake carries credentials or options; expected "
+            f"only bucket and path. Correct {_PREFIX}LAKE, and put credentials into the "
+            "environment, as the store's own tools read them."
+        )
+    if not bucket:
+        raise SettingsError(
+            f"settings: the lake {text} names no bucket; expected {scheme}://bucket/path. "
+            f"Correct {_PREFIX}LAKE."
+        )
+    return text.rstrip("/")
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a run does, apart from the engine that does it.
 
-    ``history_length`` is in actions, ``lookback_days`` in days (None is unlimited),
-    ``check_customers`` the number of customers per day up to which leakage is checked in full,
-    ``lock_wait_seconds`` how long a run waits for one that builds the same days (0: not at all).
+    ``lake`` is an absolute local path or the URL of a store, whatever was given: see
+    ``lake_location``. ``history_length`` is in actions, ``lookback_days`` in days (None is
+    unlimited), ``check_customers`` the number of customers per day up to which leakage is checked
+    in full, ``min_valid_share`` the share of a source's rows that must be valid for its day to be
+    published, ``keep_versions_days`` how long a version stays readable after it was replaced.
     """
 
-    lake: Path = Path("data/lake")
+    lake: str = _DEFAULT_LAKE
     start_date: date = date(2024, 1, 1)
     history_length: int = DEFAULT_HISTORY_LENGTH
     lookback_days: int | None = DEFAULT_LOOKBACK_DAYS
-    missing_raw: Literal["error", "empty"] = "error"
+    missing_raw: MissingRaw = "error"
+    incomplete_window: IncompleteWindow = "error"
     check_customers: int = 1_000
-    lock_wait_seconds: int = 3_600
+    keep_versions_days: int = 7
+    list_format: ListFormat = "lists"
+    min_valid_share: float = 0.9
 
     def __post_init__(self) -> None:
-        validate_window("settings", self.history_length, self.lookback_days)
-        if self.missing_raw not in ("error", "empty"):
+        length, lookback = validate_window("settings", self.history_length, self.lookback_days)
+        values = {
+            "lake": lake_location(self.lake),
+            "history_length": length,
+            "lookback_days": lookback,
+            "check_customers": _whole("settings", "check_customers", self.check_customers),
+            "keep_versions_days": _whole(
+                "settings", "keep_versions_days", self.keep_versions_days, least=0
+            ),
+        }
+        if not 0 <= self.min_valid_share <= 1:
             raise SettingsError(
-                f"settings: missing_raw is {self.missing_raw!r}; expected 'error' or 'empty'. "
-                f"Set {_PREFIX}MISSING_RAW."
+                f"settings: min_valid_share is {self.min_valid_share}; expected 0 to 1. "
+                f"Set {_PREFIX}MIN_VALID_SHARE."
             )
-        if self.check_customers < 1:
-            raise SettingsError(
-                f"settings: check_customers is {self.check_customers}; expected at least 1. "
-                f"Set {_PREFIX}CHECK_CUSTOMERS."
-            )
-        if self.lock_wait_seconds < 0:
-            raise SettingsError(
-                f"settings: lock_wait_seconds is {self.lock_wait_seconds}; expected at least 0. "
-                f"Set {_PREFIX}LOCK_WAIT."
-            )
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        _require_one_of("missing_raw", self.missing_raw, ("error", "empty"))
+        _require_one_of("incomplete_window", self.incomplete_window, ("error", "warn"))
+        _require_one_of("list_format", self.list_format, ("lists", "parquet"))
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
@@ -84,17 +148,21 @@ class Settings:
         def text(name: str, default: str) -> str:
             return values.get(_PREFIX + name, "").strip() or default
 
+        def number(name: str, default: int) -> int:
+            return _parse_int(name, text(name, str(default)))
+
         lookback = text("LOOKBACK_DAYS", str(DEFAULT_LOOKBACK_DAYS)).lower()
         return cls(
-            lake=Path(text("LAKE", "data/lake")),
+            lake=text("LAKE", _DEFAULT_LAKE),
             start_date=_parse_date("START_DATE", text("START_DATE", "2024-01-01")),
-            history_length=_parse_int(
-                "HISTORY_LENGTH", text("HISTORY_LENGTH", str(DEFAULT_HISTORY_LENGTH))
-            ),
+            history_length=number("HISTORY_LENGTH", DEFAULT_HISTORY_LENGTH),
             lookback_days=None if lookback == "none" else _parse_int("LOOKBACK_DAYS", lookback),
-            missing_raw=cast(Literal["error", "empty"], text("MISSING_RAW", "error")),
-            check_customers=_parse_int("CHECK_CUSTOMERS", text("CHECK_CUSTOMERS", "1000")),
-            lock_wait_seconds=_parse_int("LOCK_WAIT", text("LOCK_WAIT", "3600")),
+            missing_raw=cast(MissingRaw, text("MISSING_RAW", "error")),
+            incomplete_window=cast(IncompleteWindow, text("INCOMPLETE_WINDOW", "error")),
+            check_customers=number("CHECK_CUSTOMERS", 1_000),
+            keep_versions_days=number("KEEP_VERSIONS_DAYS", 7),
+            list_format=cast(ListFormat, text("LIST_FORMAT", "lists")),
+            min_valid_share=_parse_share("MIN_VALID_SHARE", text("MIN_VALID_SHARE", "0.9")),
         )
 
     def window_start(self, day: date) -> date | None:
@@ -104,12 +172,43 @@ class Settings:
         return date.fromordinal(max(1, day.toordinal() - self.lookback_days))
 
 
+def _whole(where: str, name: str, value: Any, otherwise: str = "", *, least: int = 1) -> int:
+    """A whole number from ``least`` on, of Python or NumPy; a bool is none."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise SettingsError(
+            f"{where}: {name} is {value!r}; expected a whole number of at least {least}"
+            f"{otherwise}. Correct {name}."
+        )
+    if value < least:
+        raise SettingsError(
+            f"{where}: {name} is {value}; expected at least {least}{otherwise}. Raise {name}."
+        )
+    return int(value)
+
+
+def _require_one_of(name: str, value: object, expected: Sequence[str]) -> None:
+    if value not in expected:
+        raise SettingsError(
+            f"settings: {name} is {value!r}; expected {' or '.join(map(repr, expected))}. "
+            f"Set {_PREFIX}{name.upper()}."
+        )
+
+
 def _parse_int(name: str, value: str) -> int:
     try:
         return int(value)
     except ValueError:
         raise SettingsError(
             f"settings: {_PREFIX}{name} is {value!r}; expected a whole number. Correct it."
+        ) from None
+
+
+def _parse_share(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise SettingsError(
+            f"settings: {_PREFIX}{name} is {value!r}; expected a number from 0 to 1. Correct it."
         ) from None
 
 

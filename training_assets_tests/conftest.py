@@ -13,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pyspark.sql import SparkSession
 
-from training_assets import slots
 from training_assets.engine import java_version, spark_session
+from training_assets.engine import partitioning as partitioning
+
+pytest_plugins = ["training_assets_tests.support.s3"]
 
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 
@@ -58,7 +60,7 @@ def spark(engine: str) -> Iterator[SparkSession]:
     with pytest.MonkeyPatch.context() as patch:
         if engine == "spark":
             # A task of Spark costs more than these few rows, with a Python worker for each.
-            patch.setattr(slots, "_MAX_SLOTS", 4)
+            patch.setattr(partitioning, "_MAX_PARTITIONS", 4)
         with spark_session(
             engine, memory="2g", conf=_SMALL_SPARK if engine == "spark" else {}
         ) as s:

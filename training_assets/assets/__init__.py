@@ -1,5 +1,14 @@
-"""What exists in Dagster: the raw tables, the three daily tables and their checks.
+"""What exists in Dagster: the raw tables, the daily tables and their checks.
 
-All three tables are built by one step (``daily.py``), so that a run has one engine session whatever
+All tables are built by one step (``daily.py``), so that a run has one engine session whatever
 the executor, and so that one bad day of a range neither stops the other days nor the next table.
+
+May import pipeline and what is below it, and Dagster. Begin with ``daily.py``.
 """
+
+from training_assets.assets.daily import daily_tables
+from training_assets.assets.outdated import outdated_days_sensor
+from training_assets.assets.raw import raw_specs
+from training_assets.assets.vacuum import vacuum_asset
+
+__all__ = ["daily_tables", "outdated_days_sensor", "raw_specs", "vacuum_asset"]

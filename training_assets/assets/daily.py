@@ -1,4 +1,4 @@
-"""The step that builds, or only checks, the three tables for a range of days."""
+"""The step that builds, or only checks, the tables for a range of days."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -9,11 +9,15 @@ import dagster as dg
 from training_assets.assets.metadata import check_metadata, day_metadata
 from training_assets.assets.tables import check_specs, table_specs
 from training_assets.checks import CheckResult
-from training_assets.engine import SparkResource
+from training_assets.engine.resource import SparkResource
 from training_assets.lake import Lake
-from training_assets.pipeline import DayReport, build_days, check_days
-from training_assets.schemas import TABLES
+from training_assets.pipeline import (
+    DayReport,
+    build_days,
+    check_days,
+)
 from training_assets.settings import Settings
+from training_assets.tables import SPECS
 
 Event = dg.AssetCheckEvaluation | dg.AssetMaterialization | dg.MaterializeResult | dg.Output[None]
 
@@ -21,7 +25,7 @@ Event = dg.AssetCheckEvaluation | dg.AssetMaterialization | dg.MaterializeResult
 def daily_tables(
     settings: Settings, partitions: dg.DailyPartitionsDefinition
 ) -> dg.AssetsDefinition:
-    """All three tables and their checks as one step that can do any part of it."""
+    """All tables and their checks as one step that can do any part of it."""
 
     @dg.multi_asset(
         name="daily_tables",
@@ -34,14 +38,12 @@ def daily_tables(
     def _daily_tables(context: dg.AssetExecutionContext, spark: SparkResource) -> Iterator[Event]:
         """Builds the selected tables; where only checks are selected, runs those."""
         days = [date.fromisoformat(key) for key in context.partition_keys]
-        lake = Lake(settings.lake)
+        lake = Lake.at(settings.lake)
         wanted = {key.to_user_string() for key in context.selected_asset_keys}
-        tables = [table for name, table in TABLES.items() if name in wanted]
+        specs = [spec for name, spec in SPECS.items() if name in wanted]
         problems: list[str] = []
-        if tables:
-            reports = build_days(
-                spark.spark_session, lake, settings, tables, days, context.log.info
-            )
+        if specs:
+            reports = build_days(spark.spark_session, lake, settings, specs, days, context.log.info)
             yield from _build_events(context, spark, settings, lake, reports, len(days), problems)
         else:
             yield from _check_events(context, spark, settings, lake, days, problems)
@@ -79,8 +81,8 @@ def _build_events(
             else:
                 done.append(report)
         for report in done:
-            path = lake.day_path(table, report.day)
-            metadata = day_metadata(report, settings, path, num_days) | spark.web_places()
+            place = lake.table_store(table).uri(f"dt={report.day}")
+            metadata = day_metadata(report, settings, place, num_days) | spark.web_places()
             if len(done) == num_days:
                 context.add_asset_metadata(metadata, table, str(report.day))
             else:
@@ -102,19 +104,19 @@ def _check_events(
         (key.asset_key.to_user_string(), key.name) for key in context.selected_asset_check_keys
     }
     names = {table for table, _ in selected}
-    tables = [table for name, table in TABLES.items() if name in names]
-    for result in check_days(spark.spark_session, lake, settings, tables, days):
+    specs = [spec for name, spec in SPECS.items() if name in names]
+    for result in check_days(spark.spark_session, lake, settings, specs, days):
         if (result.check.table, result.check.name) not in selected:
             continue
         yield _evaluation(result)
-        if not result.passed and result.check.severity == "error":
+        if not result.passed and result.severity == "error":
             problems.append(f"{result.check.table} {result.day}: {result.message}")
 
 
 def _evaluation(result: CheckResult) -> dg.AssetCheckEvaluation:
     """By day, also in a range run, where an AssetCheckResult would lose its partition."""
     severity = dg.AssetCheckSeverity.ERROR
-    if result.check.severity == "warn":
+    if result.severity == "warn":
         severity = dg.AssetCheckSeverity.WARN
     return dg.AssetCheckEvaluation(
         asset_key=dg.AssetKey(result.check.table),
@@ -124,5 +126,5 @@ def _evaluation(result: CheckResult) -> dg.AssetCheckEvaluation:
         severity=severity,
         blocking=result.check.severity == "error",
         description=result.message or None,
-        metadata=check_metadata(result.figures, result.message),
+        metadata=check_metadata(result.metrics, result.message),
     )

@@ -1,17 +1,18 @@
-"""Figures of a day as Dagster metadata: numbers that plot over partitions, and a histogram."""
+"""Metrics of a day as Dagster metadata: numbers that plot over partitions, and a histogram."""
 
 from base64 import b64encode
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from training_assets.figures import HISTOGRAM_BINS
+from training_assets.checks import HISTOGRAM_BINS
 from training_assets.pipeline import DayReport
-from training_assets.schemas import CUSTOMER_HISTORY, Table
+from training_assets.schemas import Table
 from training_assets.settings import Settings
+from training_assets.tables import SPECS
 
+_MAX_DAYS = 20
 _BAR_WIDTH, _BAR_HEIGHT, _STEP = 22, 48, 25
 
 
@@ -30,32 +31,39 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
+def place_value(place: str) -> dg.MetadataValue[Any]:
+    """Where something lies: a local path, or the URL of a store."""
+    return dg.MetadataValue.text(place) if "://" in place else dg.MetadataValue.path(place)
+
+
 def day_metadata(
-    report: DayReport, settings: Settings, path: Path, num_days: int
+    report: DayReport, settings: Settings, place: str, num_days: int
 ) -> dict[str, Any]:
     """Metadata of one published day; seconds are those of the range, evenly over its days."""
     manifest = report.manifest
-    figures = dict(manifest["figures"])
-    rows = int(figures.pop("rows"))
-    histogram = figures.pop("length_histogram", None)
-    quarantined = figures.pop("quarantined", {})
+    metrics = dict(manifest["figures"])
+    rows = int(metrics.pop("rows"))
+    histogram = metrics.pop("length_histogram", None)
+    quarantined = metrics.pop("quarantined", {})
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": rows,
         "rows": rows,
-        **{name: value for name, value in sorted(figures.items()) if not name.startswith("num_")},
+        **{name: value for name, value in sorted(metrics.items()) if not name.startswith("num_")},
         **{f"quarantined_{source}": count for source, count in quarantined.items()},
         "bytes": manifest["bytes"],
         "files": manifest["files"],
-        "path": dg.MetadataValue.path(str(path)),
+        "path": place_value(place),
         "changed": report.has_changed,
     }
     for stage, seconds in report.seconds.items():
         metadata[f"seconds_{stage}"] = round(seconds / num_days, 3)
-    if report.table == CUSTOMER_HISTORY.name:
+    if any(upstream.window == "look-back" for upstream in SPECS[report.table].built_from.upstream):
         metadata["window_start"] = str(settings.window_start(report.day) or "unlimited")
         metadata["history_length"] = settings.history_length
-        if histogram:
-            metadata["lengths"] = dg.MetadataValue.md(histogram_markdown(histogram))
+    if missing := manifest.get("incomplete_window"):
+        metadata["incomplete_window"] = ", ".join(missing[:_MAX_DAYS])
+    if histogram:
+        metadata["lengths"] = dg.MetadataValue.md(histogram_markdown(histogram))
     return metadata
 
 
@@ -81,6 +89,6 @@ def histogram_markdown(counts: list[int]) -> str:
     return f"![lengths](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})\n\n{pairs}"
 
 
-def check_metadata(figures: Mapping[str, Any], message: str) -> dict[str, Any]:
+def check_metadata(metrics: Mapping[str, Any], message: str) -> dict[str, Any]:
     """Metadata of one check on one day."""
-    return {**figures, **({"problem": message} if message else {})}
+    return {**metrics, **({"problem": message} if message else {})}

@@ -10,11 +10,10 @@ from typing import Any, Final
 
 import dagster as dg
 
-from training_assets.freshness import Freshness, hash_of
-from training_assets.lake import Lake
-from training_assets.late import Outdated, contiguous, days_in_words, find_outdated
-from training_assets.schemas import TABLES, Table
+from training_assets.lake import Lake, contiguous, days_in_words
+from training_assets.provenance import Outdated, Provenance, find_outdated, hash_of
 from training_assets.settings import Settings
+from training_assets.tables import BUILT_FROM, SPECS, TableSpec
 
 SENSOR: Final = "outdated_days"
 _INTERVAL_SECONDS: Final = 120
@@ -45,8 +44,8 @@ def outdated_days_sensor(
         "says what was found. A state that was requested once is not requested again.",
     )
     def _sensor(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        lake = Lake(settings.lake)
-        found = find_outdated(Freshness(lake, settings))
+        lake = Lake.at(settings.lake)
+        found = find_outdated(Provenance(lake, settings), BUILT_FROM)
         for late in found.days:
             context.log.info(f"{late.table} {late.day}: {'; '.join(late.reasons)}")
         if not found.days:
@@ -55,19 +54,19 @@ def outdated_days_sensor(
             return dg.SkipReason(
                 f"{len(found.days)} out of date; run {waiting[0]} is not done yet."
             )
-        for table in TABLES.values():
+        for spec in SPECS.values():
             requests = [
                 dg.RunRequest(
                     run_key=key,
-                    asset_selection=[dg.AssetKey(table.name)],
+                    asset_selection=[dg.AssetKey(spec.name)],
                     tags={
                         "dagster/asset_partition_range_start": str(days[0]),
                         "dagster/asset_partition_range_end": str(days[-1]),
                     },
                     run_config=dict(run_config),
                 )
-                for days in contiguous(found.buildable(table))
-                if _is_new(context, table, days, key := _run_key(found, table, days))
+                for days in contiguous(found.buildable(spec.built_from))
+                if _is_new(context, spec, days, key := _run_key(found, spec, days))
             ]
             if requests:
                 return requests
@@ -79,19 +78,21 @@ def outdated_days_sensor(
     return _sensor
 
 
-def _run_key(found: Outdated, table: Table, days: Sequence[date]) -> str:
+def _run_key(found: Outdated, spec: TableSpec, days: Sequence[date]) -> str:
     """The same for the same days with the same inputs, whenever it is asked for."""
-    state = sorted((str(late.day), late.inputs) for late in found.of(table) if late.day in days)
-    return f"{table.name}:{days[0]}:{days[-1]}:{hash_of(state)}"
+    state = sorted(
+        (str(late.day), late.inputs) for late in found.of(spec.built_from) if late.day in days
+    )
+    return f"{spec.name}:{days[0]}:{days[-1]}:{hash_of(state)}"
 
 
 def _is_new(
-    context: dg.SensorEvaluationContext, table: Table, days: Sequence[date], key: str
+    context: dg.SensorEvaluationContext, spec: TableSpec, days: Sequence[date], key: str
 ) -> bool:
     before = _runs(context, {_RUN_KEY_TAG: key})
     if before:
         context.log.warning(
-            f"{table.name} {days_in_words(days)}: requested before, in run {before[0]}, and still "
+            f"{spec.name} {days_in_words(days)}: requested before, in run {before[0]}, and still "
             "out of date; requested again when its inputs change."
         )
     return not before

@@ -2,16 +2,10 @@
 
 import dagster as dg
 
-from training_assets.assets.metadata import column_schema
+from training_assets.assets.metadata import column_schema, place_value
+from training_assets.lake import Lake
 from training_assets.schemas import RAW_TABLES
 from training_assets.settings import Settings
-
-_DESCRIPTIONS = {
-    "impressions": "Rankings as they were shown: which items, to whom, and which were ordered.",
-    "clicks": "Clicks on items.",
-    "add_to_carts": "Items that were put into a cart.",
-    "previous_orders": "Order lines, from the warehouse.",
-}
 
 
 def raw_key(table: str) -> dg.AssetKey:
@@ -20,15 +14,16 @@ def raw_key(table: str) -> dg.AssetKey:
 
 def raw_specs(settings: Settings) -> list[dg.AssetSpec]:
     """One external asset per raw table."""
+    raw = Lake.at(settings.lake).raw
     return [
         dg.AssetSpec(
             raw_key(name),
             group_name="raw",
-            description=f"{_DESCRIPTIONS[name]} One row is {table.grain}. Delivered from outside, "
+            description=f"{table.description} One row is {table.grain}. Delivered from outside, "
             "as Parquet, JSON lines or CSV, in one folder a day.",
             metadata={
                 "dagster/column_schema": column_schema(table),
-                "path": dg.MetadataValue.path(str(settings.lake.absolute() / "raw" / name)),
+                "path": place_value(raw.uri(name)),
             },
             kinds={"parquet"},
         )

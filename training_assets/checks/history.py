@@ -3,63 +3,61 @@
 The build reads compacted actions by ranges of customers. Here ``unified_actions`` is read as it was
 published, and each history is held against the newest of its customer's actions whose day counts:
 the same (right), the same in another order (order_and_ties) or other ones (leakage). Nothing is
-taken from ``action_days_ago`` on trust: it is part of what is compared.
+taken from ``action_days_ago`` on trust: it is part of what is compared. Nothing is shared with the
+build either: not the look-back, not the reading of files.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from training_assets.checks.comparisons import (
+from training_assets.checks.compare_histories import COMPARED_DDL, compare_histories
+from training_assets.checks.context import CheckContext, CheckOutcome, Metric
+from training_assets.checks.files import Ints
+from training_assets.checks.history_rows import (
     BOTH_DDL,
-    COMPARED_DDL,
-    FILES_DDL,
-    LISTS,
-    compare_histories,
-    pack_histories,
-    read_actions,
+    BUCKETS,
+    CUSTOMERS_DDL,
+    actions_of,
+    sampled_customers,
+    sampled_histories,
 )
-from training_assets.checks.evidence import Evidence, Figure, Verdict
-from training_assets.checks.structure import has_wrong_length, has_wrong_padding
-from training_assets.freshness import window_days
-from training_assets.kernels.timelines import Ints
-from training_assets.lake import data_files
+from training_assets.checks.structure import facts_of
 from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS
 
-_BUCKETS: Final = 100_000
 # Workers hold all actions of the customers whose histories they compare.
 _HISTORIES_AT_ONCE: Final = 16_000
 _EXAMPLES: Final = 3
-_MIN_TASKS: Final = 2
-_MAX_TASKS: Final = 128
-_BYTES_PER_TASK: Final = 2**24
+
+Batches = Iterator[pa.RecordBatch]
 
 
-def check_leakage(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_history_leakage(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories that are not the newest eligible actions of their customer and day."""
-    findings = _findings(evidence)
-    return {day: _leakage_verdict(evidence, day, findings.get(day)) for day in evidence.days}
+    findings = _findings(context)
+    return {day: _leakage_outcome(context, day, findings.get(day)) for day in context.days}
 
 
-def check_order_and_ties(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_history_order(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories with the right actions in another order than the contract's."""
-    verdicts = {}
-    for day in evidence.days:
-        found = _findings(evidence).get(day) or Finding()
-        figures = {"histories_checked": found.checked, "misordered": found.misordered}
+    outcomes = {}
+    for day in context.days:
+        found = _findings(context).get(day) or Finding()
+        metrics = {"histories_checked": found.checked, "misordered": found.misordered}
         text = (
             f"{found.misordered} of {found.checked} histories on {day} hold the right actions in "
             f"the wrong order, for example of customers {found.misordered_examples}."
         )
-        verdicts[day] = Verdict(not found.misordered, figures, text if found.misordered else "")
-    return verdicts
+        outcomes[day] = CheckOutcome(
+            not found.misordered, metrics, text if found.misordered else ""
+        )
+    return outcomes
 
 
 @dataclass(frozen=True)
@@ -76,70 +74,67 @@ class Finding:
     misordered_examples: str = ""
 
 
-def _leakage_verdict(evidence: Evidence, day: date, finding: Finding | None) -> Verdict:
+def _leakage_outcome(context: CheckContext, day: date, finding: Finding | None) -> CheckOutcome:
     found = finding or Finding()
-    figures: dict[str, Figure] = {
+    metrics: dict[str, Metric] = {
         "histories": found.total,
         "histories_checked": found.checked,
         "wrong_histories": found.wrong,
         "actions_not_before_day": found.not_before,
         "histories_beyond_lookback": found.too_old,
-        "lookback_days": evidence.settings.lookback_days or "unlimited",
+        "lookback_days": context.settings.lookback_days or "unlimited",
     }
     text = (
         f"{found.wrong} of {found.checked} histories on {day} are not the newest eligible actions "
         f"of their customer ({found.not_before} actions not before the day, {found.too_old} "
         f"histories beyond the look-back), for example of customers {found.wrong_examples}."
     )
-    return Verdict(not found.wrong, figures, text if found.wrong else "")
+    return CheckOutcome(not found.wrong, metrics, text if found.wrong else "")
 
 
-def _findings(evidence: Evidence) -> dict[date, Finding]:
+def _findings(context: CheckContext) -> dict[date, Finding]:
     """Both checks speak of one comparison, made once."""
-    if "history" not in evidence.memo:
-        evidence.memo["history"] = _compare_histories(evidence)
-    found: dict[date, Finding] = evidence.memo["history"]
+    if "history" not in context.memo:
+        context.memo["history"] = _compare_histories(context)
+    found: dict[date, Finding] = context.memo["history"]
     return found
 
 
-def _is_sound(evidence: Evidence) -> Column:
-    """Histories that other checks have not found broken already."""
-    limit = evidence.settings.history_length
-    return ~F.when(has_wrong_length(CUSTOMER_HISTORY, limit), True).otherwise(
-        has_wrong_padding(CUSTOMER_HISTORY, limit)
-    )
-
-
-def _compare_histories(evidence: Evidence) -> dict[date, Finding]:
-    totals = {day: _num_rows(evidence, day) for day in evidence.days}
+def _compare_histories(context: CheckContext) -> dict[date, Finding]:
+    totals = {day: sum(f.rows for f in facts) for day, facts in facts_of(context).items()}
+    limit = context.settings.check_customers
     found: dict[date, Finding] = {}
     some: dict[date, int] = {}
     for day, total in totals.items():
-        at_once = sum(_num_sampled(evidence, n) for n in [*some.values(), total])
+        at_once = sum(min(n, limit) for n in [*some.values(), total])
         if some and at_once > _HISTORIES_AT_ONCE:
-            found |= _compare_days(evidence, some)
+            found |= _compare_days(context, some)
             some = {}
         some[day] = total
-    return found | _compare_days(evidence, some)
+    return found | _compare_days(context, some)
 
 
-def _compare_days(evidence: Evidence, totals: Mapping[date, int]) -> dict[date, Finding]:
+def _compare_days(context: CheckContext, totals: Mapping[date, int]) -> dict[date, Finding]:
     if not any(totals.values()):
         return {}
-    limit = evidence.settings.check_customers
-    stored = evidence.read(CUSTOMER_HISTORY, totals).where(F.col("customer_id").isNotNull())
-    stored = stored.where(_is_sampled(totals, limit))
-    sound = stored.where(_is_sound(evidence)).select("customer_id", "dt", *LISTS)
-    customers = [row[0] for row in stored.select("customer_id").distinct().collect()]
-    actions = _actions_of(evidence, totals, np.array(customers, np.int64))
-    both = sound.mapInArrow(pack_histories, BOTH_DDL).unionByName(actions)
-    length, lookback = evidence.settings.history_length, evidence.settings.lookback_days
+    length, lookback = context.settings.history_length, context.settings.lookback_days
+    shares = _shares(totals, context.settings.check_customers)
 
-    def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def choose(batches: Batches) -> Batches:
+        return sampled_customers(batches, shares)
+
+    def take(batches: Batches) -> Batches:
+        return sampled_histories(batches, shares, length)
+
+    def compare(batches: Batches) -> Batches:
         return compare_histories(batches, length, lookback)
 
+    chosen = context.on_files(CUSTOMER_HISTORY, totals, choose, CUSTOMERS_DDL).collect()
+    actions = _actions_of(context, totals, np.array(sorted({row[0] for row in chosen}), np.int64))
+    histories = context.on_files(CUSTOMER_HISTORY, totals, take, BOTH_DDL)
     rows = (
-        both.repartition("customer_id")
+        histories.unionByName(actions)
+        .repartition("customer_id")
         .mapInArrow(compare, COMPARED_DDL)
         .groupBy("dt")
         .agg(
@@ -148,57 +143,42 @@ def _compare_days(evidence: Evidence, totals: Mapping[date, int]) -> dict[date, 
             F.count_if("misordered").alias("misordered"),
             F.sum("not_before").alias("not_before"),
             F.count_if("too_old").alias("too_old"),
-            examples_of(F.col("wrong")).alias("wrong_examples"),
-            examples_of(F.col("misordered")).alias("misordered_examples"),
+            _examples_of(F.col("wrong")).alias("wrong_examples"),
+            _examples_of(F.col("misordered")).alias("misordered_examples"),
         )
         .collect()
     )
     return {row["dt"]: _finding(row, totals[row["dt"]]) for row in rows}
 
 
-def _num_sampled(evidence: Evidence, total: int) -> int:
-    return min(total, evidence.settings.check_customers)
-
-
-def _is_sampled(totals: Mapping[date, int], limit: int) -> Column:
+def _shares(totals: Mapping[date, int], limit: int) -> dict[date, int]:
     """All customers of a day up to the limit; above, a share of them, others on another day."""
-    chosen = F.when(F.lit(False), F.lit(False))
-    bucket = F.pmod(F.xxhash64(F.unix_date("dt"), "customer_id"), F.lit(_BUCKETS))
-    for day, total in totals.items():
-        if total > limit:
-            share = max(1, round(limit / total * _BUCKETS))
-            chosen = chosen.when(F.col("dt") == F.lit(day), bucket < share)
-    return chosen.otherwise(F.lit(True))
+    return {
+        day: max(1, round(limit / total * BUCKETS)) if total > limit else BUCKETS
+        for day, total in totals.items()
+    }
 
 
-def _num_rows(evidence: Evidence, day: date) -> int:
-    return sum(pq.read_metadata(file).num_rows for file in data_files(evidence.folder(day)))
-
-
-def _actions_of(evidence: Evidence, days: Iterable[date], customers: Ints) -> DataFrame:
+def _actions_of(context: CheckContext, days: Iterable[date], customers: Ints) -> DataFrame:
     """All actions of the customers that a history of the days may hold."""
-    published = evidence.lake.days(UNIFIED_ACTIONS.name)
-    window = {d for day in days for d in window_days(evidence.settings, published, day)}
-    found = evidence.files(UNIFIED_ACTIONS, window)
-    files = [(day, file, file.stat().st_size) for day in found for file in found[day]]
-    if not files:
-        return evidence.spark.createDataFrame([], BOTH_DDL)
-    # Tasks of about as many bytes each.
-    ends = np.cumsum([size for _, _, size in files])
-    num_tasks = int(min(_MIN_TASKS + ends[-1] // _BYTES_PER_TASK, _MAX_TASKS))
-    rows = [
-        (int((end - 1) * num_tasks // ends[-1]), day, str(file))
-        for (day, file, _), end in zip(files, ends, strict=True)
-    ]
+    published = context.lake.days(UNIFIED_ACTIONS.name)
+    lookback = context.settings.lookback_days
+    needed = {d for day in days for d in published if _counts_for(d, day, lookback)}
 
-    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return read_actions(batches, customers)
+    def read(batches: Batches) -> Batches:
+        return actions_of(batches, customers)
 
-    frame = evidence.spark.createDataFrame(rows, FILES_DDL)
-    return evidence.slots.spread(frame, F.col("number"), of=num_tasks).mapInArrow(read, BOTH_DDL)
+    return context.on_files(UNIFIED_ACTIONS, needed, read, BOTH_DDL)
 
 
-def examples_of(found: Column) -> Column:
+def _counts_for(action_day: date, day: date, lookback_days: int | None) -> bool:
+    """Strictly before, and no older than the look-back: of 20 days, 1 to 20 days ago."""
+    age = day - action_day
+    is_recent = lookback_days is None or age <= timedelta(days=lookback_days)
+    return age > timedelta(0) and is_recent
+
+
+def _examples_of(found: Column) -> Column:
     """Up to three of the customers for whom the condition holds, the smallest ids."""
     differing = F.when(found, F.col("customer_id"))
     return F.slice(F.sort_array(F.collect_set(differing)), 1, _EXAMPLES)
@@ -212,10 +192,10 @@ def _finding(row: Row, total: int) -> Finding:
         misordered=row["misordered"],
         not_before=row["not_before"],
         too_old=row["too_old"],
-        wrong_examples=listed(row["wrong_examples"]),
-        misordered_examples=listed(row["misordered_examples"]),
+        wrong_examples=_listed(row["wrong_examples"]),
+        misordered_examples=_listed(row["misordered_examples"]),
     )
 
 
-def listed(customers: Sequence[int]) -> str:
+def _listed(customers: Sequence[int]) -> str:
     return ", ".join(str(customer) for customer in customers)

@@ -1,160 +1,102 @@
 """The rows of training_input against customer_history, which has checks of its own.
 
-Each history is judged by its shape and padded here anew. A row that is equal to it is right in
-length, padding, content and order. Only where there are others, the engine looks at each row and
-charges it to the first check that it breaks.
+Each history is judged by its shape and padded on the workers anew. A row that is equal to it is
+right in length, padding, content and order; any other is charged to the first check that it breaks.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pyspark.sql import Column
-from pyspark.sql import functions as F
 
-from training_assets.checks.comparisons import COUNTED_DDL, GROUPS_DDL, count_other_rows
-from training_assets.checks.evidence import Evidence, Verdict
-from training_assets.checks.history import examples_of, listed
-from training_assets.checks.structure import (
-    has_wrong_length,
-    has_wrong_padding,
-    num_actions,
-    verdicts_on_rows,
+from training_assets.checks.compare_rows import (
+    GROUPS_DDL,
+    HOLES,
+    JUDGED_DDL,
+    LENGTH,
+    MISORDERED,
+    NUM_EXAMPLES,
+    WRONG,
+    judge_rows,
 )
-from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
-
-LENGTH: Final = "length"
-HOLES: Final = "holes"
-WRONG: Final = "wrong"
-MISORDERED: Final = "misordered"
+from training_assets.checks.context import CheckContext, CheckOutcome
+from training_assets.checks.structure import facts_of, outcomes_on_rows
+from training_assets.schemas import CUSTOMER_HISTORY
 
 
-def check_sequence_length(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_rows_length(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows whose arrays are not exactly ``history_length`` long."""
-    limit = evidence.settings.history_length
-    return _verdicts(evidence, LENGTH, f"arrays that are not exactly {limit} long")
+    limit = context.settings.history_length
+    return _outcomes(context, LENGTH, f"arrays that are not exactly {limit} long")
 
 
-def check_padding(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_rows_padding(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows with zeros, nulls or unknown types before the padding, or anything else in it."""
     problem = "a zero, a null or an unknown type before the padding, or something else in it"
-    return _verdicts(evidence, HOLES, problem)
+    return _outcomes(context, HOLES, problem)
 
 
-def check_leakage(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_rows_leakage(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows that carry other actions than the history of their customer and day."""
-    return _verdicts(evidence, WRONG, "other actions than the history of their customer and day")
+    return _outcomes(context, WRONG, "other actions than the history of their customer and day")
 
 
-def check_order_and_ties(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_rows_order(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Rows that carry the right actions in another order."""
-    return _verdicts(evidence, MISORDERED, "the right actions in the wrong order")
+    return _outcomes(context, MISORDERED, "the right actions in the wrong order")
 
 
 @dataclass
 class _Finding:
     rows: int = 0
     broken: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, str] = field(default_factory=dict)
+    examples: dict[str, set[int]] = field(default_factory=dict)
+
+    def add(self, kind: str, rows: int, examples: list[int]) -> None:
+        self.rows += rows
+        self.broken[kind] = self.broken.get(kind, 0) + rows
+        self.examples.setdefault(kind, set()).update(examples)
+
+    def examples_of(self, kind: str) -> str:
+        return ", ".join(map(str, sorted(self.examples[kind])[:NUM_EXAMPLES]))
 
 
-def _verdicts(evidence: Evidence, kind: str, problem: str) -> dict[date, Verdict]:
-    found = _findings(evidence)
+def _outcomes(context: CheckContext, kind: str, problem: str) -> dict[date, CheckOutcome]:
+    found = _findings(context)
     counts = {day: (f.rows, f.broken.get(kind, 0)) for day, f in found.items()}
-    verdicts = verdicts_on_rows(evidence, counts, problem)
-    for day, verdict in verdicts.items():
-        if not verdict.passed:
-            text = f"{verdict.message[:-1]}, for example of customers {found[day].examples[kind]}."
-            verdicts[day] = Verdict(False, verdict.figures, text)
-    return verdicts
+    outcomes = outcomes_on_rows(counts, problem)
+    for day, outcome in outcomes.items():
+        if not outcome.passed:
+            customers = found[day].examples_of(kind)
+            text = f"{outcome.message[:-1]}, for example of customers {customers}."
+            outcomes[day] = CheckOutcome(False, outcome.metrics, text)
+    return outcomes
 
 
-def _findings(evidence: Evidence) -> dict[date, _Finding]:
+def _findings(context: CheckContext) -> dict[date, _Finding]:
     """All four checks speak of one comparison, made once."""
-    if "rows" not in evidence.memo:
-        evidence.memo["rows"] = _compare(evidence)
-    found: dict[date, _Finding] = evidence.memo["rows"]
+    if "rows" not in context.memo:
+        context.memo["rows"] = _judge(context)
+    found: dict[date, _Finding] = context.memo["rows"]
     return found
 
 
-def _compare(evidence: Evidence) -> dict[date, _Finding]:
-    counted = _count(evidence)
-    found = {day: _Finding(rows) for day, (rows, _) in counted.items()}
-    if any(others for _, others in counted.values()):
-        _look_closely(evidence, found)
-    return found
-
-
-def _count(evidence: Evidence) -> dict[date, tuple[int, int]]:
-    """By day: rows, and rows that do not carry the history of their customer."""
-    histories = {
-        day: [str(file) for file in files]
-        for day, files in evidence.files(CUSTOMER_HISTORY, evidence.days).items()
-    }
+def _judge(context: CheckContext) -> dict[date, _Finding]:
+    histories = context.files(CUSTOMER_HISTORY, context.days)
     groups: list[tuple[int, date, str, int]] = []
-    for day, files in evidence.files(TRAINING_INPUT, evidence.days).items():
-        for file in files:
-            for group in range(pq.read_metadata(file).num_row_groups):
-                groups.append((len(groups), day, str(file), group))
+    for day, facts in facts_of(context).items():
+        for file in facts:
+            groups += [(len(groups) + n, day, file.uri, n) for n in range(file.row_groups)]
+    found = {day: _Finding() for day in context.days}
     if not groups:
-        return {}
-    length = evidence.settings.history_length
+        return found
+    length = context.settings.history_length
 
-    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return count_other_rows(batches, histories, length)
+    def judge(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return judge_rows(batches, histories, length)
 
-    frame = evidence.spark.createDataFrame(groups, GROUPS_DDL)
-    spread = evidence.slots.spread(frame, F.col("number"), of=len(groups))
-    counted = (
-        spread.mapInArrow(count, COUNTED_DDL).groupBy("dt").agg(F.sum("rows"), F.sum("others"))
-    )
-    return {day: (rows, others) for day, rows, others in counted.collect()}
-
-
-def _look_closely(evidence: Evidence, found: dict[date, _Finding]) -> None:
-    """Say of each row in which way it differs, and add it up in ``found``."""
-    limit = evidence.settings.history_length
-    n = num_actions()
-    rows = evidence.frame(TRAINING_INPUT.name).withColumn("dt", F.to_date("dt"))
-    history = evidence.frame(CUSTOMER_HISTORY.name).select(
-        "dt",
-        "customer_id",
-        F.col("action_items").alias("true_items"),
-        F.col("action_types").cast("array<int>").alias("true_types"),
-    )
-    apart = rows.select(
-        "dt",
-        "customer_id",
-        has_wrong_length(TRAINING_INPUT, limit).alias("length"),
-        has_wrong_padding(TRAINING_INPUT, limit).alias("holes"),
-        F.slice("action_items", F.lit(1), n).alias("items"),
-        F.slice("action_types", F.lit(1), n).alias("types"),
-    )
-    is_same = (F.col("items") == F.col("true_items")) & (F.col("types") == F.col("true_types"))
-    has_same_actions = _bag("items", "types") == _bag("true_items", "true_types")
-    kind = (
-        F.when(F.col("length"), LENGTH)
-        .when(F.coalesce(F.col("holes"), F.lit(True)), HOLES)
-        .when(F.coalesce(is_same, F.lit(False)), "right")
-        .when(F.coalesce(has_same_actions, F.lit(False)), MISORDERED)
-        .otherwise(WRONG)
-    )
-    kinds = (
-        apart.join(history, on=["dt", "customer_id"], how="left")
-        .select("dt", "customer_id", kind.alias("kind"))
-        .groupBy("dt", "kind")
-        .agg(F.count(F.lit(1)).alias("rows"), examples_of(F.lit(True)).alias("examples"))
-        .collect()
-    )
-    for row in kinds:
-        finding = found[row["dt"]]
-        finding.broken[row["kind"]] = row["rows"]
-        finding.examples[row["kind"]] = listed(row["examples"])
-
-
-def _bag(items: str, types: str) -> Column:
-    pairs = F.arrays_zip(items, types).cast("array<struct<item_id:int,action_type:int>>")
-    return F.sort_array(pairs)
+    judged = context.on_workers(groups, GROUPS_DDL, len(groups), judge, JUDGED_DDL)
+    for day, kind, rows, examples in judged.collect():
+        found[day].add(kind, rows, examples)
+    return found

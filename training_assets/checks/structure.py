@@ -1,130 +1,81 @@
-"""What can be seen in a table alone: the shape of its arrays, and its schema on disk.
+"""What can be seen in files alone: that they are whole, as declared, and the shape of arrays.
 
 A row is charged to the first check that it breaks, in the order length, padding, leakage, order,
 so that one fault is one failed check.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Final
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F
+import pyarrow as pa
 
-from training_assets.checks.evidence import Evidence, Verdict, schema_problems
-from training_assets.lake import data_files
-from training_assets.schemas import (
-    ACTION_TYPES,
-    CUSTOMER_HISTORY,
-    MAX_ITEM_ID,
-    MIN_ITEM_ID,
-    PADDING,
-    TRAINING_INPUT,
-    Table,
-)
+from training_assets.checks.context import CheckContext, CheckOutcome
+from training_assets.checks.facts import FACTS_DDL, Facts, examine
 
-_LAST_TYPE: Final = max(ACTION_TYPES)
+_MAX_SHOWN: Final = 5
 
 
-def check_sequence_length(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_schema(context: CheckContext) -> Mapping[date, CheckOutcome]:
+    """The day's files are the bytes that were written, with the columns of ``schemas``."""
+    return {day: _schema_outcome(day, facts) for day, facts in facts_of(context).items()}
+
+
+def check_history_length(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories whose arrays differ in length, or are longer than ``history_length``."""
-    limit = evidence.settings.history_length
-    counts = {d: (rows, long) for d, (rows, long, _) in _broken_histories(evidence).items()}
-    return verdicts_on_rows(evidence, counts, f"arrays that are not equal and within 0..{limit}")
+    limit = context.settings.history_length
+    counts = {
+        day: (sum(f.rows for f in facts), sum(f.wrong_lengths for f in facts))
+        for day, facts in facts_of(context).items()
+    }
+    return outcomes_on_rows(counts, f"arrays that are not equal and within 0..{limit}")
 
 
-def check_padding(evidence: Evidence) -> Mapping[date, Verdict]:
+def check_history_padding(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Histories with a zero, a null or an unknown type in them."""
-    counts = {d: (rows, holes) for d, (rows, _, holes) in _broken_histories(evidence).items()}
-    return verdicts_on_rows(evidence, counts, "a zero, a null or an unknown type in their arrays")
+    counts = {
+        day: (sum(f.rows for f in facts), sum(f.holes for f in facts))
+        for day, facts in facts_of(context).items()
+    }
+    return outcomes_on_rows(counts, "a zero, a null or an unknown type in their arrays")
 
 
-def has_wrong_length(table: Table, history_length: int) -> Column:
-    items, types = F.size("action_items"), F.size("action_types")
-    if table is TRAINING_INPUT:
-        right = (items == history_length) & (types == history_length)
-    else:
-        days = F.size("action_days_ago")
-        right = (items == types) & (items == days) & items.between(0, history_length)
-    # The size of a null array is null or -1, by engine and setting.
-    return ~F.coalesce(right, F.lit(False))
+def facts_of(context: CheckContext) -> dict[date, list[Facts]]:
+    """Facts of each file of the days, which are read once for all checks and metrics."""
+    known: dict[date, list[Facts]] = context.memo.setdefault("facts", {})
+    if missing := [day for day in context.days if day not in known]:
+        known |= _examine(context, missing)
+    return {day: known[day] for day in context.days}
 
 
-def num_actions() -> Column:
-    """Actions before the first zero of a padded ``action_items``."""
-    first_zero = F.array_position("action_items", PADDING)
-    return F.when(first_zero == 0, F.size("action_items")).otherwise(first_zero - 1).cast("int")
+def _examine(context: CheckContext, days: list[date]) -> dict[date, list[Facts]]:
+    table, length = context.table, context.settings.history_length
+
+    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return examine(batches, table, length)
+
+    found: dict[date, list[Facts]] = {day: [] for day in days}
+    rows = context.on_files(table, days, work, FACTS_DDL).collect()
+    for row in sorted(rows, key=lambda row: str(row["uri"])):
+        found[row["dt"]].append(Facts(*row))
+    return found
 
 
-def has_wrong_padding(table: Table, history_length: int) -> Column:
-    # By smallest and largest value, not by lambdas: Sail cannot push those into a scan.
-    if table is not TRAINING_INPUT:
-        right = _are_actions(F.col("action_items"), F.col("action_types"))
-    else:
-        n, limit = num_actions(), F.lit(history_length)
-        right = _are_actions(
-            F.slice("action_items", F.lit(1), n), F.slice("action_types", F.lit(1), n)
-        )
-        right &= _within(F.slice("action_items", n + 1, limit), PADDING, PADDING)
-        right &= _within(F.slice("action_types", n + 1, limit), PADDING, PADDING)
-    return ~(right & _has_no_null("action_items") & _has_no_null("action_types"))
-
-
-def _are_actions(items: Column, types: Column) -> Column:
-    return _within(items, MIN_ITEM_ID, MAX_ITEM_ID) & _within(types, 1, _LAST_TYPE)
-
-
-def _within(values: Column, low: int, high: int) -> Column:
-    """All values that are not null lie in low..high; true of an empty array."""
-    inside = (F.array_min(values) >= low) & (F.array_max(values) <= high)
-    return F.coalesce(inside, F.lit(True))
-
-
-def _has_no_null(name: str) -> Column:
-    return F.size(F.array_compact(name)) == F.size(name)
-
-
-def _broken_histories(evidence: Evidence) -> dict[date, tuple[int, int, int]]:
-    """By day: rows, rows of a wrong length, rows with holes; read once for both checks."""
-    if "structure" not in evidence.memo:
-        limit = evidence.settings.history_length
-        long = has_wrong_length(CUSTOMER_HISTORY, limit)
-        holes = ~long & has_wrong_padding(CUSTOMER_HISTORY, limit)
-        found = (
-            evidence.frame(CUSTOMER_HISTORY.name)
-            .groupBy("dt")
-            .agg(
-                F.count(F.lit(1)).alias("rows"),
-                F.count_if(long).alias("long"),
-                F.count_if(holes).alias("holes"),
-            )
-            .collect()
-        )
-        evidence.memo["structure"] = {r["dt"]: (r["rows"], r["long"], r["holes"]) for r in found}
-    counts: dict[date, tuple[int, int, int]] = evidence.memo["structure"]
-    return counts
-
-
-def verdicts_on_rows(
-    evidence: Evidence, counts: Mapping[date, tuple[int, int]], problem: str
-) -> dict[date, Verdict]:
+def outcomes_on_rows(
+    counts: Mapping[date, tuple[int, int]], problem: str
+) -> dict[date, CheckOutcome]:
     """Verdicts from (rows, broken rows) by day; ``problem`` completes "N of M rows have …"."""
-    verdicts = {}
-    for day in evidence.days:
-        rows, broken = counts.get(day, (0, 0))
+    outcomes = {}
+    for day, (rows, broken) in counts.items():
         text = f"{broken} of {rows} rows on {day} have {problem}." if broken else ""
-        verdicts[day] = Verdict(not broken, {"rows": rows, "broken_rows": broken}, text)
-    return verdicts
+        outcomes[day] = CheckOutcome(not broken, {"rows": rows, "broken_rows": broken}, text)
+    return outcomes
 
 
-def check_schema(evidence: Evidence) -> Mapping[date, Verdict]:
-    """Columns in the day's files against ``schemas.py``: names, order and types."""
-    return {day: _schema_verdict(evidence, day) for day in evidence.days}
-
-
-def _schema_verdict(evidence: Evidence, day: date) -> Verdict:
-    folder = evidence.folder(day)
-    problems = schema_problems(evidence.table, folder)
-    figures = {"files": len(data_files(folder)), "differences": len(problems)}
-    text = f"On {day}: {'; '.join(problems[:5])}." if problems else ""
-    return Verdict(not problems, figures, text)
+def _schema_outcome(day: date, facts: list[Facts]) -> CheckOutcome:
+    problems = [problem for file in facts for problem in file.problems]
+    if not facts:
+        problems = ["there is no Parquet file"]
+    metrics = {"files": len(facts), "differences": len(problems)}
+    text = f"On {day}: {'; '.join(problems[:_MAX_SHOWN])}." if problems else ""
+    return CheckOutcome(not problems, metrics, text)

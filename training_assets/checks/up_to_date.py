@@ -3,23 +3,32 @@
 from collections.abc import Mapping
 from datetime import date
 
-from training_assets.checks.evidence import Evidence, Verdict
-from training_assets.freshness import Freshness
-from training_assets.late import outdated_day
+from training_assets.checks.context import CheckContext, CheckOutcome, Evaluate
+from training_assets.provenance import BuiltFrom, Provenance, outdated_day
 
 
-def check_up_to_date(evidence: Evidence) -> Mapping[date, Verdict]:
+def up_to_date(built: BuiltFrom) -> Evaluate:
+    """The check of a table that is built from these."""
+
+    def check_up_to_date(context: CheckContext) -> Mapping[date, CheckOutcome]:
+        return _check(context, built)
+
+    return check_up_to_date
+
+
+def _check(context: CheckContext, built: BuiltFrom) -> dict[date, CheckOutcome]:
     """The day's manifest names the raw files, upstream days, settings and versions of now.
 
     A day that is being built was just built from them.
     """
-    if evidence.staging is not None:
-        return {day: Verdict(True, {"reasons": 0}) for day in evidence.days}
-    freshness = Freshness(evidence.lake, evidence.settings)
-    verdicts = {}
-    for day in evidence.days:
-        late = outdated_day(freshness, evidence.table, day)
+    if context.written is not None:
+        return {day: CheckOutcome(True, {"reasons": 0}) for day in context.days}
+    provenance = Provenance(context.lake, context.settings)
+    provenance.look_ahead(built, context.days)
+    outcomes = {}
+    for day in context.days:
+        late = outdated_day(provenance, built, day)
         reasons = late.reasons if late else ()
-        text = f"{evidence.table.name} of {day} is out of date: {'; '.join(reasons)}."
-        verdicts[day] = Verdict(not late, {"reasons": len(reasons)}, text if late else "")
-    return verdicts
+        text = f"{context.table.name} of {day} is out of date: {'; '.join(reasons)}."
+        outcomes[day] = CheckOutcome(not late, {"reasons": len(reasons)}, text if late else "")
+    return outcomes

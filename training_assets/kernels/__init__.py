@@ -1,40 +1,59 @@
 """What the workers run on whole columns: Arrow and NumPy; no engine, no Dagster.
 
-The transforms say the same in DataFrame terms; tests hold both against the brute-force reference.
+The assets run them over files, ``build_training_input`` over frames; tests hold both against the
+brute-force reference.
+
+May import list_format, schemas and errors. Begin with ``timelines.py``.
 """
 
-from types import ModuleType
+import sys
 
 from pyspark import cloudpickle
 
-from training_assets import errors, schemas
-from training_assets.kernels import (
-    action_files,
-    day_files,
-    histories,
-    list_parquet,
-    list_reader,
-    lists,
-    thrift,
-    timelines,
-    training_rows,
-    zstd_frames,
+from training_assets import errors, list_format, schemas
+from training_assets.kernels.action_files import ActionFile, customer_bounds
+from training_assets.kernels.day_files import (
+    WRITTEN_DDL,
+    Written,
+    empty_file,
+    write_actions,
+    write_rows,
 )
+from training_assets.kernels.histories import (
+    COMPACTIONS_DDL,
+    CUTS_DDL,
+    HISTORIES_DDL,
+    REQUESTS_DDL,
+    assign_tasks,
+    build_histories,
+    compact,
+    cut_days,
+    write_histories,
+)
+from training_assets.kernels.training_rows import RANKINGS_DDL, assign_parts, write_training_rows
 
 # Workers of a cluster have pyarrow and NumPy but need not have this package.
-_MODULES: tuple[ModuleType, ...] = (
-    errors,
-    schemas,
-    timelines,
-    action_files,
-    day_files,
-    histories,
-    lists,
-    thrift,
-    zstd_frames,
-    list_parquet,
-    list_reader,
-    training_rows,
-)
-for _module in _MODULES:
+for _module in (errors, schemas, list_format, sys.modules[__name__]):
     cloudpickle.register_pickle_by_value(_module)
+
+__all__ = [
+    "COMPACTIONS_DDL",
+    "CUTS_DDL",
+    "HISTORIES_DDL",
+    "RANKINGS_DDL",
+    "REQUESTS_DDL",
+    "WRITTEN_DDL",
+    "ActionFile",
+    "Written",
+    "assign_parts",
+    "assign_tasks",
+    "build_histories",
+    "compact",
+    "customer_bounds",
+    "cut_days",
+    "empty_file",
+    "write_actions",
+    "write_histories",
+    "write_rows",
+    "write_training_rows",
+]

@@ -8,10 +8,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from training_assets.kernels.day_files import ints
 from training_assets.kernels.timelines import Actions, Ints, newest_per_group
+from training_assets.list_format import SealedParquet
 
 COLUMNS: Final = ("customer_id", "item_id", "action_type", "occurred_at")
 _DAY: Final = "dt"
@@ -20,7 +20,7 @@ _WASTE: Final = 0.2
 
 
 class ActionFile(NamedTuple):
-    """A Parquet file; ``day`` (days since 1970-01-01) where all of its rows are of one day."""
+    """Path or URL of a Parquet file; ``day`` (since 1970-01-01) where all rows are of one day."""
 
     path: str
     day: int | None
@@ -62,16 +62,16 @@ class _OneFile:
         self.is_compacted = file.day is None
         self._file = file
         self._customers = customers
-        self._metadata: Any = None
+        self._parquet: SealedParquet | None = None
         self._bounds: list[tuple[int, int] | None] = []
         self._next = 0
         self._kept = Actions.concat([])
 
     def read(self, low: int, high: int) -> Actions:
-        if self._metadata is None:
-            self._metadata = pq.read_metadata(self._file.path)
-            groups = range(self._metadata.num_row_groups)
-            self._bounds = [row_group_bounds(self._metadata, group) for group in groups]
+        if self._parquet is None:
+            self._parquet = SealedParquet(self._file.path)
+            groups = range(self._parquet.num_row_groups)
+            self._bounds = [row_group_bounds(self._parquet.metadata, group) for group in groups]
         wanted = []
         while self._next < len(self._bounds):
             bounds = self._bounds[self._next]
@@ -81,7 +81,7 @@ class _OneFile:
                 wanted.append(self._next)
             self._next += 1
         if wanted:
-            found = self._read_groups(wanted)
+            found = self._read_groups(self._parquet, wanted)
             self._kept = Actions.concat([self._kept, found]) if len(self._kept) else found
         start = int(np.searchsorted(self._kept.customer, low, side="left"))
         end = int(np.searchsorted(self._kept.customer, high, side="right"))
@@ -90,17 +90,17 @@ class _OneFile:
         self._kept = self._kept.take(np.arange(end, len(self._kept)))
         return found
 
-    def _read_groups(self, groups: Sequence[int]) -> Actions:
+    def _read_groups(self, parquet: SealedParquet, groups: Sequence[int]) -> Actions:
         columns = [*COLUMNS, *([_DAY] if self.is_compacted else [])]
-        with pq.ParquetFile(self._file.path, metadata=self._metadata) as parquet:
-            table = parquet.read_row_groups(groups, columns=columns, use_threads=False)
+        table = parquet.read(columns, groups, use_threads=False)
+        parquet.close()
         actions = _actions(table, self._file.day)
         return actions if self._customers is None else _only(actions, self._customers)
 
 
 def customer_bounds(path: str) -> list[tuple[int, int]]:
     """(smallest customer, rows) of each row group that has rows."""
-    metadata = pq.read_metadata(path)
+    metadata = SealedParquet(path).metadata
     return [
         (bounds[0], metadata.row_group(group).num_rows)
         for group in range(metadata.num_row_groups)

@@ -1,39 +1,67 @@
-"""Writes the rows of (day, part) groups as one sorted Parquet file each, from the workers.
+"""Writes the rows of (day, part) groups as one sorted, sealed Parquet file each, from the workers.
 
-    <root>/dt=YYYY-MM-DD/part-00000.parquet
+    <folder of the table>/dt=YYYY-MM-DD/part-00000-<hash>-<run>.parquet
 
-A file is written under another name and renamed, so that a task that is tried again, or twice at
+The folder is a path or the URL of a store. A file is put together in memory and written under a
+name that no other content and no other run has, so that a task that is tried again, or twice at
 once, leaves one whole file. The same rows give the same bytes on every engine.
 """
 
-import ctypes
-import os
-import uuid
+import io
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training_assets.kernels.list_parquet import ListParquetWriter
-from training_assets.kernels.lists import JaggedLists
 from training_assets.kernels.timelines import Actions, Ints, in_order
-from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS
+from training_assets.list_format import (
+    JaggedLists,
+    ListFormat,
+    file_hash,
+    open_writer,
+    seal,
+    write_file,
+)
+from training_assets.list_format.stores import Bytes
+from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS, Table
 
 PART: Final = "part"
-WRITTEN_DDL: Final = "dt date, part int, rows long"
-_WRITTEN: Final = pa.schema([("dt", pa.date32()), (PART, pa.int32()), ("rows", pa.int64())])
+WRITTEN_DDL: Final = "day int, part int, name string, rows long, bytes long, low long, high long"
+_WRITTEN: Final = pa.schema(
+    [
+        ("day", pa.int32()),
+        (PART, pa.int32()),
+        ("name", pa.string()),
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+        ("low", pa.int64()),
+        ("high", pa.int64()),
+    ]
+)
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 _GROUPS_PER_FILE: Final = 16
 _MIN_GROUP: Final = 8_192
 _MAX_GROUP: Final = 131_072
-# SYNC_FILE_RANGE_WRITE.
-_BEGIN_TO_WRITE: Final = 2
 
 Batches = Iterable[pa.RecordBatch]
+
+
+class Written(NamedTuple):
+    """A file: ``day`` since 1970-01-01, ``name`` in the folder of the table.
+
+    ``low`` and ``high`` are its smallest and its largest customer; without rows there is none.
+    """
+
+    day: int
+    part: int
+    name: str
+    rows: int
+    bytes: int
+    low: int | None
+    high: int | None
 
 
 class HistoryColumns(NamedTuple):
@@ -45,24 +73,60 @@ class HistoryColumns(NamedTuple):
     days_ago: JaggedLists
 
 
-def write_actions(batches: Batches, root: str) -> Iterator[pa.RecordBatch]:
-    """``unified_actions`` with a ``part``, in any order; yields what ``WRITTEN_DDL`` says."""
+def write_actions(batches: Batches, root: str, run: str) -> Iterator[pa.RecordBatch]:
+    """``unified_actions`` with a ``part``, in any order; yields what ``WRITTEN_DDL`` says.
+
+    ``root`` is the folder of the table, ``run`` 12 hexadecimal digits.
+    """
     written = []
     for day, part, table in grouped(batches):
-        write_action_file(day_file(root, day, part), table)
-        written.append((day, part, len(table)))
+        customers = ints(table["customer_id"])
+        written.append(write_part(root, run, day, part, encoded_actions(table), customers))
     yield written_batch(written)
 
 
-def written_batch(written: list[tuple[int, int, int]]) -> pa.RecordBatch:
-    """(days since 1970-01-01, part, rows) of each file."""
-    days, parts, rows = zip(*written, strict=True) if written else ((), (), ())
-    columns = [
-        pa.array(days, pa.int32()).cast(pa.date32()),
-        pa.array(parts, pa.int32()),
-        pa.array(rows, pa.int64()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=_WRITTEN)
+def write_rows(batches: Batches, table: Table, root: str, run: str) -> Iterator[pa.RecordBatch]:
+    """Rows of any table with a ``part``, sorted by its key; yields what ``WRITTEN_DDL`` says."""
+    written = []
+    for day, part, found in grouped(batches):
+        rows = found.select(table.arrow_schema.names).cast(table.arrow_schema)
+        rows = rows.sort_by([(name, "ascending") for name in table.key])
+        sink = pa.BufferOutputStream()
+        pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
+        customers = ints(rows["customer_id"]) if "customer_id" in rows.column_names else None
+        written.append(write_part(root, run, day, part, sink.getvalue(), customers, len(rows)))
+    yield written_batch(written)
+
+
+def write_part(
+    root: str,
+    run: str,
+    day: int,
+    part: int,
+    parquet: Bytes,
+    customers: Ints | None,
+    rows: int | None = None,
+) -> Written:
+    """Seal a Parquet file whose rows have these customers, and write it where it stays.
+
+    Without customers, say how many ``rows`` it has.
+    """
+    content = seal(parquet)
+    name = f"dt={_dt(day)}/part-{part:05d}-{file_hash(content)}-{run}.parquet"
+    write_file(f"{root}/{name}", content)
+    ids = np.empty(0, np.int64) if customers is None else customers
+    bounds = (int(ids.min()), int(ids.max())) if len(ids) else (None, None)
+    return Written(day, part, name, len(ids) if rows is None else rows, len(content), *bounds)
+
+
+def _dt(day: int) -> str:
+    return date.fromordinal(day + _EPOCH).isoformat()
+
+
+def written_batch(written: Sequence[Written]) -> pa.RecordBatch:
+    columns = zip(*written, strict=True) if written else [()] * len(_WRITTEN)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, _WRITTEN, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=_WRITTEN)
 
 
 def grouped(batches: Batches) -> Iterator[tuple[int, int, pa.Table]]:
@@ -91,37 +155,6 @@ def runs(order: Ints, *columns: Ints) -> Iterator[Ints]:
         yield order[low:high]
 
 
-def day_file(root: str, day: int, part: int) -> Path:
-    name = date.fromordinal(day + date(1970, 1, 1).toordinal()).isoformat()
-    return Path(root) / f"dt={name}" / f"part-{part:05d}.parquet"
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A name to write under; what is there at the end becomes ``path`` in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"_{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        yield unfinished
-        _begin_to_sync(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _begin_to_sync(path: Path) -> None:
-    """Let the system begin to put a file on the disk, for which a day that is published waits."""
-    try:
-        # sync_file_range(2), which Linux has.
-        call = ctypes.CDLL(None).sync_file_range
-    except (OSError, AttributeError):
-        return
-    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    with path.open("rb") as file:
-        # Where it fails the wait is longer, and tells why.
-        call(file.fileno(), 0, 0, _BEGIN_TO_WRITE)
-
-
 def ints(column: pa.ChunkedArray) -> Ints:
     """A column of integers, days or times as integers."""
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
@@ -133,8 +166,8 @@ def ints(column: pa.ChunkedArray) -> Ints:
     return values
 
 
-def write_action_file(path: Path, table: pa.Table) -> None:
-    """Actions of one day, or with a column ``dt`` of several, by customer and newest first."""
+def encoded_actions(table: pa.Table) -> pa.Buffer:
+    """A Parquet file of the actions of one day, by customer and newest first."""
     day = ints(table["dt"])
     actions = in_order(
         Actions(
@@ -145,11 +178,11 @@ def write_action_file(path: Path, table: pa.Table) -> None:
             day,
         )
     )
-    write_ordered_actions(path, actions, keeps_day=False)
+    return encoded_in_order(actions, keeps_day=False)
 
 
-def write_ordered_actions(path: Path, actions: Actions, *, keeps_day: bool) -> None:
-    """One file of actions as they stand; ``keeps_day`` adds a column ``dt``."""
+def encoded_in_order(actions: Actions, *, keeps_day: bool) -> pa.Buffer:
+    """A Parquet file of actions as they stand; ``keeps_day`` adds a column ``dt``."""
     fields = list(UNIFIED_ACTIONS.arrow_schema)
     columns = {
         "customer_id": pa.array(actions.customer),
@@ -161,28 +194,34 @@ def write_ordered_actions(path: Path, actions: Actions, *, keeps_day: bool) -> N
         fields.append(pa.field("dt", pa.date32()))
         columns["dt"] = pa.array(actions.day).view(pa.date32())
     schema = pa.schema(fields)
-    with whole_file(path) as unfinished:
-        pq.write_table(
-            pa.table([columns[name] for name in schema.names], schema=schema),
-            unfinished,
-            compression="zstd",
-            row_group_size=_group_size(len(actions)),
-            # Event times hardly repeat: their differences are short, a dictionary is not.
-            use_dictionary=[name for name in schema.names if name != "occurred_at"],
-            column_encoding={"occurred_at": "DELTA_BINARY_PACKED"},
-        )
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        pa.table([columns[name] for name in schema.names], schema=schema),
+        sink,
+        compression="zstd",
+        row_group_size=_group_size(len(actions)),
+        # Event times hardly repeat: their differences are short, a dictionary is not.
+        use_dictionary=[name for name in schema.names if name != "occurred_at"],
+        column_encoding={"occurred_at": "DELTA_BINARY_PACKED"},
+        write_page_checksum=True,
+    )
+    return sink.getvalue()
 
 
-def write_history_file(path: Path, parts: Sequence[HistoryColumns]) -> None:
-    """Histories of one day; the customers of each part come after those of the one before."""
+def encoded_histories(
+    parts: Sequence[HistoryColumns], list_format: ListFormat = "lists"
+) -> memoryview:
+    """A Parquet file of one day; the customers of each part come after those of the one before."""
     rows = sum(len(part.customers) for part in parts)
     size, schema = _group_size(rows), CUSTOMER_HISTORY.arrow_schema
-    with whole_file(path) as unfinished, ListParquetWriter(unfinished, schema) as writer:
+    sink = io.BytesIO()
+    with open_writer(sink, schema, list_format) as writer:
         for low in range(0, rows, size):
             group = list(_rows_of(parts, low, min(low + size, rows)))
             ids, *lists = zip(*group, strict=True)
             columns = (JaggedLists.concat(column) for column in lists)
             writer.write_group([pa.array(np.concatenate(ids)), *columns])
+    return sink.getbuffer()
 
 
 def _rows_of(parts: Sequence[HistoryColumns], low: int, high: int) -> Iterator[HistoryColumns]:
@@ -196,20 +235,13 @@ def _rows_of(parts: Sequence[HistoryColumns], low: int, high: int) -> Iterator[H
             yield HistoryColumns(part.customers[first:last], *lists)
 
 
-def as_list(column: pa.ChunkedArray) -> pa.ListArray:
-    """A column of lists as one array with 32-bit offsets."""
-    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    if pa.types.is_large_list(array.type):
-        array = array.cast(pa.list_(array.type.value_type))
-    return array
-
-
 def _group_size(rows: int) -> int:
     """Small enough that readers of some customers can skip most of a file."""
     return min(max(-(-rows // _GROUPS_PER_FILE), _MIN_GROUP), _MAX_GROUP)
 
 
-def empty_file(path: Path, schema: pa.Schema) -> None:
-    """For a day without rows, which is a day all the same."""
-    with whole_file(path) as unfinished:
-        pq.write_table(schema.empty_table(), unfinished, compression="zstd")
+def empty_file(root: str, run: str, day: int, schema: pa.Schema) -> Written:
+    """A file for a day without rows, which is a day all the same."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink, compression="zstd", write_page_checksum=True)
+    return write_part(root, run, day, 0, sink.getvalue(), np.empty(0, np.int64))

@@ -16,14 +16,13 @@ from training_assets.kernels.action_files import ActionFile, ActionReader
 from training_assets.kernels.day_files import (
     PART,
     HistoryColumns,
-    day_file,
+    encoded_histories,
+    encoded_in_order,
     ints,
     runs,
-    write_history_file,
-    write_ordered_actions,
+    write_part,
     written_batch,
 )
-from training_assets.kernels.lists import JaggedLists
 from training_assets.kernels.timelines import (
     Histories,
     Ints,
@@ -31,13 +30,13 @@ from training_assets.kernels.timelines import (
     in_order,
     newest_per_group,
 )
+from training_assets.list_format import JaggedLists, ListFormat
 
 TASK: Final = "task"
 REQUESTS_DDL: Final = "dt date, customer_id long, task int"
 CUTS_DDL: Final = "day int, customers array<long>"
 HISTORIES_DDL: Final = "dt date, part int, first long, rows int, entries int, packed binary"
 COMPACTIONS_DDL: Final = "task int, day int, part int, low long, high long"
-COMPACTED_DDL: Final = "day int, part int, rows long"
 
 _REQUESTS: Final = pa.schema([("dt", pa.date32()), ("customer_id", pa.int64()), (TASK, pa.int32())])
 _NONE: Final = pa.RecordBatch.from_pylist(
@@ -54,7 +53,6 @@ _HISTORIES: Final = pa.schema(
         ("packed", pa.binary()),
     ]
 )
-_COMPACTED: Final = pa.schema([("day", pa.int32()), (PART, pa.int32()), ("rows", pa.int64())])
 # Arrays of a pack stay small enough for memory that was used before to be used again.
 _REQUESTS_PER_PACK: Final = 2_048
 
@@ -215,8 +213,13 @@ def _views(packs: pa.BinaryArray) -> Iterator[memoryview]:
         yield view[low:high]
 
 
-def write_histories(batches: Batches, root: str) -> Iterator[pa.RecordBatch]:
-    """``customer_history`` of packed histories, in any order; yields what ``WRITTEN_DDL`` says."""
+def write_histories(
+    batches: Batches, root: str, run: str, list_format: ListFormat = "lists"
+) -> Iterator[pa.RecordBatch]:
+    """``customer_history`` of packed histories, in any order; yields what ``WRITTEN_DDL`` says.
+
+    ``root`` is the folder of the table, ``run`` 12 hexadecimal digits.
+    """
     table = pa.Table.from_batches(list(batches), schema=_HISTORIES)
     day, part, first, rows, entries = (ints(table[name]) for name in _HISTORIES.names[:-1])
     packed = [pack for chunk in table["packed"].chunks for pack in _views(chunk)]
@@ -225,22 +228,25 @@ def write_histories(batches: Batches, root: str) -> Iterator[pa.RecordBatch]:
     for packs in runs(np.lexsort((first, part, day)), day, part):
         columns = [_unpacked(packed[n], rows[n], entries[n]) for n in packs]
         place = int(day[packs[0]]), int(part[packs[0]])
-        write_history_file(day_file(root, *place), columns)
-        written.append((*place, int(rows[packs].sum())))
+        customers = np.concatenate([column.customers for column in columns])
+        parquet = encoded_histories(columns, list_format)
+        written.append(write_part(root, run, *place, parquet, customers))
     yield written_batch(written)
 
 
 def compact(
     batches: Batches,
     files: Mapping[int, Sequence[ActionFile]],
-    root: str,
+    roots: Mapping[int, str],
+    run: str,
     history_length: int,
 ) -> Iterator[pa.RecordBatch]:
     """Write the actions of many days as one file per task, as few as a history can need.
 
     A task is (first day of the block, part, customers from low to high). Of each customer the
     newest ``history_length`` of the block are kept: where the whole block counts for a history,
-    no other of its actions can be in it.
+    no other of its actions can be in it. ``files`` and ``roots`` (folders to write to) are by
+    block. Yields what ``WRITTEN_DDL`` says.
     """
     tasks = [task for batch in batches for task in batch.to_pylist()]
     written, readers = [], {}
@@ -252,9 +258,7 @@ def compact(
         actions = readers[task["day"]].read(task["low"], task["high"])
         kept = newest_per_group(in_order(actions), history_length, by_day=False)
         if len(kept):
-            path = day_file(root, task["day"], task[PART])
-            write_ordered_actions(path, kept, keeps_day=True)
-            written.append((task["day"], task[PART], len(kept)))
-    columns = zip(*written, strict=True) if written else ((), (), ())
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, _COMPACTED, strict=True)]
-    yield pa.RecordBatch.from_arrays(arrays, schema=_COMPACTED)
+            parquet = encoded_in_order(kept, keeps_day=True)
+            root, place = roots[task["day"]], (task["day"], task[PART])
+            written.append(write_part(root, run, *place, parquet, kept.customer))
+    yield written_batch(written)

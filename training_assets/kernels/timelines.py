@@ -6,12 +6,12 @@ request (customer, day 7, look-back 4)      └───────────
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
-Ints = np.ndarray[Any, Any]
+from training_assets.list_format.arrays import Ints, ranges
 
 _MAX_DAYS_AGO: Final = 2**15 - 1
 # From that size on a range is copied faster as a whole than value by value.
@@ -307,12 +307,3 @@ def _gather(column: Ints, starts: Ints, sizes: Ints) -> Ints:
     views = pa.LargeListViewArray.from_arrays(pa.array(starts), pa.array(sizes), pa.array(column))
     gathered: Ints = views.flatten().to_numpy()
     return gathered
-
-
-def ranges(starts: Ints, counts: Ints) -> Ints:
-    """Positions of all ranges, one after another."""
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    positions = np.repeat(starts - (ends - counts), counts)
-    positions += np.arange(total)
-    return positions

@@ -1,14 +1,14 @@
 """Writes training rows: each ranking's items beside the padded history of its customer.
 
 Histories are read as they were published, sorted by customer, and padded once each; see
-``list_parquet`` for why that is enough.
+``list_format`` for why that is enough.
 """
 
+import io
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -18,17 +18,20 @@ from training_assets.errors import SchemaError
 from training_assets.kernels.action_files import row_group_bounds
 from training_assets.kernels.day_files import (
     PART,
-    as_list,
-    day_file,
     grouped,
     ints,
-    whole_file,
+    write_part,
     written_batch,
 )
-from training_assets.kernels.list_parquet import ListParquetWriter
-from training_assets.kernels.list_reader import ListParquetReader
-from training_assets.kernels.lists import JaggedLists, SharedLists
 from training_assets.kernels.timelines import Ints
+from training_assets.list_format import (
+    JaggedLists,
+    ListFormat,
+    ListParquetReader,
+    SharedLists,
+    open_writer,
+)
+from training_assets.list_format.arrays import as_list
 from training_assets.schemas import IMPRESSIONS, TRAINING_INPUT
 
 _RANKING_COLUMNS: Final = ("customer_id", "ranking_id", "impressions")
@@ -36,6 +39,10 @@ _ROWS_PER_GROUP: Final = 32_768
 _VALUES_PER_GROUP: Final = 2**25
 _USES_PER_ENTRY: Final = 8
 _LISTS: Final = ("action_items", "action_types")
+# The newest items and types of each of some sorted customers, at most so many; items have a
+# dictionary.
+Newest: TypeAlias = Callable[[Ints, int], tuple[JaggedLists, JaggedLists]]
+Columns: TypeAlias = list[pa.Array | SharedLists]
 RANKINGS_DDL: Final = (
     "dt date, part int, customer_id long, ranking_id string, "
     "impressions array<struct<item_id:int,is_order:boolean>>"
@@ -73,21 +80,31 @@ def assign_parts(
 def write_training_rows(
     batches: Iterable[pa.RecordBatch],
     root: str,
+    run: str,
     histories: Mapping[int, Sequence[str]],
     history_length: int,
+    list_format: ListFormat = "lists",
 ) -> Iterator[pa.RecordBatch]:
     """``training_input`` of rankings (dt, part, customer_id, ranking_id, impressions).
 
-    ``histories`` has the files of customer_history by day; a customer without one gets zeros. Rows
-    are ordered by customer, ranking and place in the ranking. Yields what ``WRITTEN_DDL`` says.
+    ``root`` is the folder of the table, ``run`` 12 hexadecimal digits. ``histories`` has the files
+    (paths or URLs) of customer_history by day; a customer without one gets zeros. Rows are ordered
+    by customer, ranking and place in the ranking. Yields what ``WRITTEN_DDL`` says.
     """
     written = []
-    for day, part, rankings in grouped(batches):
-        reader = HistoryReader(histories.get(day, ()))
-        path = day_file(root, day, part)
-        rows = _write_file(path, _in_order(rankings), reader, history_length)
-        if rows:
-            written.append((day, part, rows))
+    for day, part, shown in grouped(batches):
+        reader, rankings = HistoryReader(histories.get(day, ())), in_order_of_rows(shown)
+        counts = np.diff(ints_of(as_list(rankings["impressions"]).offsets))
+        if not counts.sum():
+            continue
+        sink = io.BytesIO()
+        with open_writer(sink, TRAINING_INPUT.arrow_schema, list_format) as writer:
+            for columns in row_groups(
+                rankings, reader.newest, history_length, max_values=_VALUES_PER_GROUP
+            ):
+                writer.write_group(columns)
+        customers = np.repeat(ints(rankings["customer_id"]), counts)
+        written.append(write_part(root, run, day, part, sink.getbuffer(), customers))
     yield written_batch(written)
 
 
@@ -142,6 +159,7 @@ class HistoryReader:
         key = (number, group)
         if key not in self._known:
             file = self._files[number]
+            file.load(group, "customer_id", *_LISTS)
             items, kinds = (file.lists(group, name) for name in _LISTS)
             ids = ints(file.scalars(group, "customer_id"))
             self._known[key] = _Group(ids, items.encoded(), kinds.plain())
@@ -177,44 +195,40 @@ class _Group(NamedTuple):
     kinds: JaggedLists
 
 
-def _write_file(path: Path, rankings: pa.Table, histories: HistoryReader, length: int) -> int:
+def row_groups(
+    rankings: pa.Table, newest: Newest, length: int, *, max_values: int
+) -> Iterator[Columns]:
+    """The columns of ``training_input`` without ``dt``, for whole rankings of one day at a time.
+
+    ``rankings`` are in the order of the rows. A group has about ``max_values`` values of each
+    array, or one ranking.
+    """
     customers, items = ints(rankings["customer_id"]), as_list(rankings["impressions"])
     counts = np.diff(ints_of(items.offsets))
     ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    if not total:
-        return 0
-    size = max(1, min(_ROWS_PER_GROUP, _VALUES_PER_GROUP // length))
-    with (
-        whole_file(path) as unfinished,
-        ListParquetWriter(unfinished, TRAINING_INPUT.arrow_schema) as writer,
-    ):
-        cuts = np.flatnonzero(np.diff((ends - 1) // size, prepend=-1))
-        for low, high in zip(cuts, [*cuts[1:], len(ends)], strict=True):
-            known, of_ranking = np.unique(customers[low:high], return_inverse=True)
-            newest, kinds = histories.newest(known, length)
-            ranking = np.repeat(np.arange(low, high), counts[low:high])
-            index = np.repeat(of_ranking, counts[low:high])
-            if not len(ranking):
-                continue
-            start = int(ends[low] - counts[low])
-            shown = items.values.slice(
-                items.offsets[0].as_py() + start, int(ends[high - 1]) - start
-            )
-            writer.write_group(
-                [
-                    pa.array(customers.take(ranking)),
-                    rankings["ranking_id"].take(ranking).combine_chunks(),
-                    shown.field("item_id"),
-                    shown.field("is_order").cast(pa.int32()),
-                    _padded(newest, index, length),
-                    SharedLists(kinds, index, length),
-                ]
-            )
-    return total
+    size = max(1, min(_ROWS_PER_GROUP, max_values // length))
+    cuts = np.flatnonzero(np.diff((ends - 1) // size, prepend=-1))
+    for low, high in zip(cuts, [*cuts[1:], len(ends)], strict=True):
+        known, of_ranking = np.unique(customers[low:high], return_inverse=True)
+        own_items, own_kinds = newest(known, length)
+        ranking = np.repeat(np.arange(low, high), counts[low:high])
+        index = np.repeat(of_ranking, counts[low:high])
+        if not len(ranking):
+            continue
+        start = int(ends[low] - counts[low])
+        shown = items.values.slice(items.offsets[0].as_py() + start, int(ends[high - 1]) - start)
+        yield [
+            pa.array(customers.take(ranking)),
+            rankings["ranking_id"].take(ranking).combine_chunks(),
+            shown.field("item_id"),
+            shown.field("is_order").cast(pa.int32()),
+            _padded(own_items, index, length),
+            SharedLists(own_kinds, index, length),
+        ]
 
 
-def _in_order(rankings: pa.Table) -> pa.Table:
+def in_order_of_rows(rankings: pa.Table) -> pa.Table:
+    """Rankings of one day by customer, ranking and, where it is the same twice, items."""
     # Without a name first; as a key of its own, because how to say so differs by version.
     named = rankings.append_column("named", pc.is_valid(rankings["ranking_id"]))
     keys = [(name, "ascending") for name in ("customer_id", "named", "ranking_id")]

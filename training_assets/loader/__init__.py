@@ -1,6 +1,7 @@
 """What the model sees: published days as batches, at the speed of memory.
 
-No Spark, no Dagster; NumPy and pyarrow, and torch only where tensors are asked for.
+No Spark, no Dagster; NumPy and pyarrow, and torch only where tensors are asked for. May import
+schemas and errors. Begin with ``loader.py``.
 
 Ten items of a ranking share one history, and all rankings of a customer on a day do too. So a
 day is held as thin rows that point to histories, each history once, and padded rows are built

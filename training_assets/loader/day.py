@@ -93,8 +93,8 @@ def read_day(opened: OpenDay, reading: Reading) -> Day:
 def _read_thin(files: DayFiles, reading: Reading) -> pa.Table:
     parts = []
     for index in range(len(files.paths)):
-        with files.open(index, read_dictionary=["ranking_id"]) as file:
-            parts.append(file.read(columns=reading.thin_columns))
+        with files.open(index) as file:
+            parts.append(file.read(reading.thin_columns, read_dictionary=["ranking_id"]))
     if not parts:
         return files.empty(reading.thin_columns)
     return pa.concat_tables(parts)

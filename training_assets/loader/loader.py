@@ -10,9 +10,9 @@ from training_assets.errors import SettingsError
 from training_assets.loader.arrays import Array
 from training_assets.loader.batches import EXTRAS, LAYOUTS, Batch, Extra, Layout
 from training_assets.loader.memory import day_bound_bytes, reading_bytes
-from training_assets.loader.opening import Reading, Source, open_days
+from training_assets.loader.opening import OpenDay, Reading, Source, open_days
 from training_assets.loader.order import Order, Shuffle
-from training_assets.loader.published import Lake, Location
+from training_assets.loader.published import AsOf, Location, Published
 from training_assets.loader.stream import Stream
 from training_assets.loader.vocabulary import Vocabulary
 
@@ -33,8 +33,10 @@ class TrainingDays:
     constructor opens every day (manifests and Parquet footers, no rows), so what is wrong is
     said before the first batch: DayNotPublishedError, SchemaError, SettingsError.
 
-    lake            local path, URI, or (pyarrow filesystem, path)
+    lake            local path, or URL of a store
     days            dates or ISO strings; default all published days, oldest first
+    as_of           the days as they were at a time (UTC), or in that version of training_input;
+                    default the newest. What is published afterwards is not seen
     batch_size      examples per batch and rank
     length          newest actions kept of each history; default the history_length of the days
     layout          "expanded", "deduplicated" or "jagged", see ``Batch``
@@ -56,6 +58,7 @@ class TrainingDays:
         *,
         batch_size: int,
         days: Iterable[date | str] | None = None,
+        as_of: AsOf | None = None,
         length: int | None = None,
         layout: Layout = "expanded",
         extras: Collection[Extra] = (),
@@ -82,9 +85,10 @@ class TrainingDays:
             dense_limit_bytes=0 if layout == "jagged" else dense_limit_bytes,
             threads=self._threads,
         )
-        opened = open_days(Lake.at(lake), days, self._reading)
+        self._lake = lake
+        self._published = Published.at(lake, as_of)
         self._stream = Stream(
-            opened,
+            self._open(days),
             order,
             self._reading,
             layout=layout,
@@ -95,6 +99,17 @@ class TrainingDays:
     @property
     def days(self) -> tuple[date, ...]:
         return tuple(day.dt for day in self._stream.days)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """By table the version that is read; ``state_dict`` keeps it."""
+        return self._published.versions
+
+    def _open(self, days: Iterable[date | str] | None) -> tuple[OpenDay, ...]:
+        wanted = self._published.rows.days if days is None else list(days)
+        dates = [date.fromisoformat(str(day)) for day in wanted]
+        self._published = self._published.fitting(dates)
+        return open_days(self._published, dates if days is not None else None, self._reading)
 
     @property
     def num_examples(self) -> int:
@@ -190,20 +205,25 @@ class TrainingDays:
             "epoch": self.epoch,
             "day": self.days[day].isoformat(),
             "batch": batch,
+            "versions": self.versions,
             "of": self._fingerprint(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration continue where ``state`` was taken.
+        """Let the next iteration continue where ``state`` was taken, in the versions of then.
 
-        Raises SettingsError when the state is of other days, sizes or settings of the order,
-        since the very next batch would then not be the next one.
+        Raises DayNotPublishedError where a vacuum has removed those, and SettingsError when the
+        state is of other days, sizes or settings of the order, since the very next batch would
+        then not be the next one.
         """
         if state.get("version") != _STATE_VERSION:
             raise SettingsError(
                 f"loader: the state is of version {state.get('version')!r}; expected "
                 f"{_STATE_VERSION}. Start the epoch anew with set_epoch."
             )
+        if state.get("versions", self.versions) != self.versions:
+            self._published = Published.of_versions(self._lake, state["versions"])
+            self._stream.days = open_days(self._published, self.days, self._reading)
         own = self._fingerprint()
         for name, value in state["of"].items():
             if own.get(name) != value:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from training_assets.errors import DayNotPublishedError, SettingsError
 from training_assets.loader.histories import COLUMNS
-from training_assets.loader.published import DayFiles, Lake, open_day, published_days
+from training_assets.loader.published import DayFiles, Published, open_day
 from training_assets.loader.vocabulary import Vocabulary
 
 Source = Literal["customer_history", "training_input"]
@@ -62,14 +62,15 @@ class OpenDay:
 
 
 def open_days(
-    lake: Lake, days: Iterable[date | str] | None, reading: Reading
+    published: Published, days: Iterable[date | str] | None, reading: Reading
 ) -> tuple[OpenDay, ...]:
+    """The days of one version of the lake, which ``Published.fitting`` has made fit."""
     if days is None:
-        wanted = published_days(lake)
+        wanted = published.rows.days
         if not wanted:
             raise DayNotPublishedError(
-                f"training_input: {lake.root} holds no published day; expected at least one. "
-                "Materialise a day, or correct the path of the lake."
+                f"training_input: {published.rows.store.url} holds no published day; expected at "
+                "least one. Materialize a day, or correct the path of the lake."
             )
     else:
         wanted = [date.fromisoformat(str(day)) for day in days]
@@ -79,7 +80,7 @@ def open_days(
             "expected at least one, each once. Correct days."
         )
     with ThreadPoolExecutor(8) as pool:
-        opened = tuple(pool.map(lambda dt: open_for_reading(lake, dt, reading), wanted))
+        opened = tuple(pool.map(lambda dt: open_for_reading(published, dt, reading), wanted))
     _check_alike(opened, reading)
     return opened
 
@@ -101,7 +102,7 @@ def _check_alike(opened: tuple[OpenDay, ...], reading: Reading) -> None:
             )
 
 
-def open_for_reading(lake: Lake, dt: date, reading: Reading) -> OpenDay:
+def open_for_reading(published: Published, dt: date, reading: Reading) -> OpenDay:
     """Check all that can be checked without reading rows.
 
     Raises DayNotPublishedError, SchemaError (see ``open_day``), and SettingsError when the
@@ -119,12 +120,12 @@ def open_for_reading(lake: Lake, dt: date, reading: Reading) -> OpenDay:
         )
     columns = reading.thin_columns
     if reading.source == "training_input":
-        rows = open_day(lake, "training_input", dt, columns=columns + reading.array_columns)
+        rows = open_day(published.rows, dt, columns=columns + reading.array_columns)
         opened = OpenDay(rows, rows)
     else:
-        rows = open_day(lake, "training_input", dt, columns=columns)
+        rows = open_day(published.rows, dt, columns=columns)
         own_columns = ["customer_id", *reading.array_columns]
-        opened = OpenDay(rows, open_day(lake, "customer_history", dt, columns=own_columns))
+        opened = OpenDay(rows, open_day(published.histories, dt, columns=own_columns))
         _check_pair(opened)
     _check_lengths(opened, reading)
     return opened

@@ -1,37 +1,34 @@
-"""What a lake has published, found without reading a row: manifests, files and Parquet footers.
+"""What a lake has published, found without reading a row: a version of it, manifests and footers.
 
-Reads ``<lake>/<table>/dt=YYYY-MM-DD/_day.json`` and the footers of the ``*.parquet`` beside it.
-A day is published exactly when its folder holds ``_day.json``. Names that start with ``_`` or
-``.`` are never data.
+All days are read from one version of each table, whatever is published meanwhile: files of a
+version stay for days after they were replaced (``training-assets vacuum``).
 """
 
-import json
 import os
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any, Final, Literal
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from training_assets.errors import DayNotPublishedError, SchemaError
-from training_assets.schemas import SCHEMA_VERSION, TABLES
+from training_assets.errors import DayNotPublishedError, SchemaError, SettingsError
+from training_assets.lake import Lake, Snapshot, open_snapshot
+from training_assets.list_format import SealedParquet
+from training_assets.schemas import CUSTOMER_HISTORY, SCHEMA_VERSION, TRAINING_INPUT, Table
 
-Location = str | os.PathLike[str] | tuple[pafs.FileSystem, str]
+Location = str | os.PathLike[str]
+AsOf = int | datetime | str
+TableName = Literal["training_input", "customer_history"]
 
-Stamp = tuple[int | None, int | None]
-
-MANIFEST_NAME: Final = "_day.json"
-_MAX_LOOKS: Final = 5
-_DAY_FOLDER: Final = re.compile(r"dt=\d{4}-\d{2}-\d{2}")
+_TABLES: Final[Mapping[str, Table]] = {t.name: t for t in (TRAINING_INPUT, CUSTOMER_HISTORY)}
+_MAX_VERSIONS_BACK: Final = 100
 
 
 @dataclass(frozen=True)
 class DayManifest:
-    """What ``_day.json`` says of one day of one table.
+    """What the manifest says of one day of one table.
 
     ``content`` is a hash of the day's data; ``history_content`` how that of the histories began
     that a day of training_input was built from. Both are None where the writer did not say.
@@ -47,10 +44,9 @@ class DayManifest:
     history_content: str | None = None
 
     @classmethod
-    def from_json(cls, content: bytes, *, where: str) -> "DayManifest":
-        """Raises SchemaError naming the file and the key that is missing or of a wrong type."""
+    def of(cls, manifest: Mapping[str, Any], content: str, *, where: str) -> "DayManifest":
+        """Raises SchemaError naming the manifest and the key that is missing or of a wrong type."""
         try:
-            manifest = json.loads(content)
             settings = manifest["settings"]
             upstream = manifest.get("built_from", {}).get("upstream", {})
             lookback_days = settings["lookback_days"]
@@ -61,7 +57,7 @@ class DayManifest:
                 schema_version=int(manifest["schema_version"]),
                 history_length=int(settings["history_length"]),
                 lookback_days=None if lookback_days is None else int(lookback_days),
-                content=manifest.get("content"),
+                content=content,
                 history_content=upstream.get("customer_history", {}).get(manifest["dt"]),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -73,50 +69,14 @@ class DayManifest:
 
 
 @dataclass(frozen=True)
-class Lake:
-    """A folder on any pyarrow filesystem."""
-
-    filesystem: pafs.FileSystem
-    root: str
-
-    @classmethod
-    def at(cls, location: "Location | Lake") -> "Lake":
-        """From a local path, a URI such as ``s3://bucket/lake``, or ``(filesystem, path)``."""
-        if isinstance(location, Lake):
-            return location
-        if isinstance(location, tuple):
-            filesystem, root = location
-            return cls(filesystem, root.rstrip("/"))
-        path = os.fspath(location)
-        if "://" in path:
-            filesystem, root = pafs.FileSystem.from_uri(path)
-            return cls(filesystem, root.rstrip("/"))
-        return cls(pafs.LocalFileSystem(), os.path.abspath(path))
-
-    def day_folder(self, table: str, dt: date) -> str:
-        return f"{self.root}/{table}/dt={dt.isoformat()}"
-
-    def stamp(self, path: str) -> "Stamp":
-        """(bytes, modification time in ns), which another file of that name does not have."""
-        info = self.filesystem.get_file_info(path)
-        return info.size, info.mtime_ns
-
-    def read(self, path: str) -> bytes:
-        with self.filesystem.open_input_stream(path) as stream:
-            return bytes(stream.read())
-
-
-@dataclass(frozen=True)
 class DayFiles:
     """One published day of one table: its manifest, and its files in name order with footers.
 
-    ``stamps`` tell a file that was replaced since.
+    ``paths`` are what is opened: local paths, or URLs.
     """
 
-    lake: Lake
     manifest: DayManifest
     paths: tuple[str, ...]
-    stamps: tuple[Stamp, ...]
     footers: tuple[pq.FileMetaData, ...]
 
     @property
@@ -127,30 +87,16 @@ class DayFiles:
     def num_rows(self) -> int:
         return sum(footer.num_rows for footer in self.footers)
 
-    def open(self, index: int, **options: Any) -> pq.ParquetFile:
-        """The file at ``paths[index]``, its footer not read again.
+    def open(self, index: int) -> SealedParquet:
+        """The file at ``paths[index]``; what is read of it is compared with its checksums.
 
-        Raises DayNotPublishedError when it is no longer the file whose footer was read.
+        Raises DayNotPublishedError where it is gone.
         """
-        path = self.paths[index]
-        try:
-            file = pq.ParquetFile(
-                path, filesystem=self.lake.filesystem, metadata=self.footers[index], **options
-            )
-        except FileNotFoundError:
-            file = None
-        # Looked at when it is open already: what the path leads to now, it led to then.
-        if file is None or self.lake.stamp(path) != self.stamps[index]:
-            raise DayNotPublishedError(
-                f"{self.where}: {path} is {_in_words(self.lake.stamp(path))}; expected "
-                f"{_in_words(self.stamps[index])}, as when the day was opened. Was the day "
-                "published anew? Open it again."
-            )
-        return file
+        return _open(self.where, self.paths[index])
 
     def empty(self, columns: Sequence[str]) -> pa.Table:
         """No rows, of the types the table should have; for a day without files."""
-        schema = TABLES[self.manifest.table].arrow_schema
+        schema = _TABLES[self.manifest.table].arrow_schema
         return pa.schema([schema.field(column) for column in columns]).empty_table()
 
     def num_values(self, column: str) -> int:
@@ -177,73 +123,140 @@ class DayFiles:
         ]
 
 
-def published_days(location: Location | Lake, *, table: str = "training_input") -> list[date]:
+@dataclass(frozen=True)
+class Published:
+    """One version of both tables of a lake."""
+
+    rows: Snapshot
+    histories: Snapshot
+
+    @classmethod
+    def at(cls, location: Location, as_of: AsOf | None = None) -> "Published":
+        """The newest version, that of a time, or that number of training_input.
+
+        Rows are looked up first, so that the histories are at least as new. Raises
+        DayNotPublishedError for a version that is gone, SettingsError for what names none.
+        """
+        lake, wanted = Lake.at(location), _parsed(as_of)
+        rows = lake.snapshot(TRAINING_INPUT.name, wanted)
+        of_histories = wanted if isinstance(wanted, datetime) else None
+        return cls(rows, lake.snapshot(CUSTOMER_HISTORY.name, of_histories))
+
+    @classmethod
+    def of_versions(cls, location: Location, versions: Mapping[str, int]) -> "Published":
+        lake = Lake.at(location)
+        rows, histories = (
+            lake.snapshot(name, versions[name])
+            for name in (TRAINING_INPUT.name, CUSTOMER_HISTORY.name)
+        )
+        return cls(rows, histories)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """By table, for ``of_versions``."""
+        return {found.table: found.version for found in (self.rows, self.histories)}
+
+    def of(self, table: TableName) -> Snapshot:
+        return self.rows if table == TRAINING_INPUT.name else self.histories
+
+    def fitting(self, days: Sequence[date]) -> "Published":
+        """With the newest histories that the rows of all the days were built from.
+
+        A run commits histories first and rows afterwards, so the newest may already be newer.
+        Returns itself where no version fits; ``open_for_reading`` says so by day.
+        """
+        wanted = {day: c for day in days if (c := self._built_from(day))}
+        if self._fit(self.histories, wanted):
+            return self
+        store, newest = self.histories.store, self.histories.version
+        for version in range(newest - 1, max(-1, newest - _MAX_VERSIONS_BACK), -1):
+            try:
+                older = open_snapshot(store, CUSTOMER_HISTORY.name, version)
+            except DayNotPublishedError:
+                break
+            if self._fit(older, wanted):
+                return replace(self, histories=older)
+        return self
+
+    def _built_from(self, day: date) -> str | None:
+        if day not in self.rows.files:
+            return None
+        upstream = self.rows.manifest(day).get("built_from", {}).get("upstream", {})
+        found = upstream.get(CUSTOMER_HISTORY.name, {}).get(str(day))
+        return str(found) if found else None
+
+    @staticmethod
+    def _fit(histories: Snapshot, wanted: Mapping[date, str]) -> bool:
+        return all(
+            day in histories.files and histories.content(day).startswith(content)
+            for day, content in wanted.items()
+        )
+
+
+def _parsed(as_of: AsOf | None) -> int | datetime | None:
+    if not isinstance(as_of, str):
+        return as_of
+    try:
+        return datetime.fromisoformat(as_of)
+    except ValueError:
+        raise SettingsError(
+            f"loader: as_of is {as_of!r}; expected a version number, or a time as "
+            "YYYY-MM-DDTHH:MM:SS (UTC). Correct it."
+        ) from None
+
+
+def published_days(location: Location, *, table: TableName = "training_input") -> list[date]:
     """Days of ``table`` that the lake has published, oldest first."""
-    lake = Lake.at(location)
-    listing = lake.filesystem.get_file_info(
-        pafs.FileSelector(f"{lake.root}/{table}", allow_not_found=True, recursive=True)
-    )
-    folders = (info.path.split("/")[-2] for info in listing if info.base_name == MANIFEST_NAME)
-    return sorted(date.fromisoformat(name[3:]) for name in folders if _DAY_FOLDER.fullmatch(name))
+    return Lake.at(location).days(table)
 
 
-def open_day(lake: Lake, table: str, dt: date, *, columns: Sequence[str]) -> DayFiles:
-    """Manifest and footers of one day, checked against ``schemas.py`` before any row is read.
+def open_day(snapshot: Snapshot, dt: date, *, columns: Sequence[str]) -> DayFiles:
+    """Manifest and footers of one day, checked against ``schemas`` before any row is read.
 
-    Raises DayNotPublishedError when the day has no manifest or fewer or more rows than its
+    Raises DayNotPublishedError when the day is not published or has fewer or more rows than its
     manifest says, SchemaError when one of ``columns`` is missing or has another type, or when
     the day was written under another schema version.
     """
-    manifest_path = f"{lake.day_folder(table, dt)}/{MANIFEST_NAME}"
-    for _ in range(_MAX_LOOKS):
-        stamp = lake.stamp(manifest_path)
-        try:
-            found = _open_day(lake, table, dt, columns)
-        except (OSError, DayNotPublishedError, SchemaError):
-            if lake.stamp(manifest_path) == stamp:
-                raise
-            continue
-        # A day that was published anew meanwhile may be half the one and half the other.
-        if lake.stamp(manifest_path) == stamp:
-            return found
-    raise DayNotPublishedError(
-        f"{table} of {dt}: the day was published anew {_MAX_LOOKS} times while it was opened; "
-        "expected it to stand still. Wait for the runs that build it, then open it again."
-    )
-
-
-def _open_day(lake: Lake, table: str, dt: date, columns: Sequence[str]) -> DayFiles:
-    manifest = _read_manifest(lake, table, dt)
-    listing = lake.filesystem.get_file_info(pafs.FileSelector(lake.day_folder(table, dt)))
-    found = sorted((info for info in listing if _is_data(info)), key=lambda info: info.path)
-    paths = tuple(info.path for info in found)
-    stamps = tuple((info.size, info.mtime_ns) for info in found)
-    footers = tuple(pq.read_metadata(path, filesystem=lake.filesystem) for path in paths)
-    files = DayFiles(lake, manifest, paths, stamps, footers)
+    manifest = _read_manifest(snapshot, dt)
+    where = f"{snapshot.table} of {dt}"
+    paths = tuple(snapshot.uris(dt))
+    footers = tuple(_open(where, path).metadata for path in paths)
+    files = DayFiles(manifest, paths, footers)
     for path, footer in zip(paths, footers, strict=True):
-        _check_columns(f"{table} of {dt} ({path})", table, footer, columns)
+        _check_columns(f"{where} ({path})", _TABLES[snapshot.table], footer, columns)
     if files.num_rows != manifest.rows:
         raise DayNotPublishedError(
             f"{files.where}: {len(paths)} files hold {files.num_rows} rows; expected the "
-            f"{manifest.rows} rows of its manifest. Publish the day again, or copy it in full."
+            f"{manifest.rows} rows of its manifest. Publish the day again."
         )
     return files
 
 
-def _read_manifest(lake: Lake, table: str, dt: date) -> DayManifest:
-    path = f"{lake.day_folder(table, dt)}/{MANIFEST_NAME}"
-    if lake.filesystem.get_file_info(path).type != pafs.FileType.File:
-        days = published_days(lake, table=table)
+def _open(where: str, path: str) -> SealedParquet:
+    try:
+        return SealedParquet(path)
+    except FileNotFoundError:
+        raise DayNotPublishedError(
+            f"{where}: {path} is gone; expected the files of a published version to stay for days. "
+            "Did a vacuum remove them? Open the days again."
+        ) from None
+
+
+def _read_manifest(snapshot: Snapshot, dt: date) -> DayManifest:
+    table = snapshot.table
+    if dt not in snapshot.files:
+        days = snapshot.days
         held = f"{len(days)} days, {days[0]} to {days[-1]}" if days else "no day"
         raise DayNotPublishedError(
-            f"{table} of {dt}: the day is not published, {path} is absent; expected one of the "
-            f"published days ({held}). Materialise the day, or ask for others."
+            f"{table} of {dt}: the day is not published under {snapshot.store.url}; expected one "
+            f"of the published days ({held}). Materialize the day, or ask for others."
         )
-    manifest = DayManifest.from_json(lake.read(path), where=path)
+    where = f"{table} of {dt} ({snapshot.manifest_path(dt)})"
+    manifest = DayManifest.of(snapshot.manifest(dt), snapshot.content(dt), where=where)
     if (manifest.table, manifest.dt) != (table, dt):
         raise SchemaError(
-            f"{path}: the manifest is of {manifest.table} of {manifest.dt}; expected {table} of "
-            f"{dt}. Was the folder copied from elsewhere? Publish the day again."
+            f"{where}: the manifest is of {manifest.table} of {manifest.dt}; expected {table} of "
+            f"{dt}. Was it copied from elsewhere? Publish the day again."
         )
     if manifest.schema_version != SCHEMA_VERSION:
         raise SchemaError(
@@ -253,9 +266,11 @@ def _read_manifest(lake: Lake, table: str, dt: date) -> DayManifest:
     return manifest
 
 
-def _check_columns(where: str, table: str, footer: pq.FileMetaData, columns: Sequence[str]) -> None:
+def _check_columns(
+    where: str, table: Table, footer: pq.FileMetaData, columns: Sequence[str]
+) -> None:
     found = footer.schema.to_arrow_schema()
-    expected = TABLES[table].arrow_schema
+    expected = table.arrow_schema
     for column in columns:
         if column not in found.names:
             raise SchemaError(
@@ -277,19 +292,6 @@ def _is_same_type(found: pa.DataType, expected: pa.DataType) -> bool:
     if pa.types.is_string(expected):
         return pa.types.is_string(found) or pa.types.is_large_string(found)
     return bool(found == expected)
-
-
-def _in_words(stamp: Stamp) -> str:
-    size, mtime_ns = stamp
-    return "absent" if size is None else f"of {size} bytes and {mtime_ns} ns"
-
-
-def _is_data(info: pafs.FileInfo) -> bool:
-    return (
-        info.type == pafs.FileType.File
-        and info.base_name.endswith(".parquet")
-        and not info.base_name.startswith(("_", "."))
-    )
 
 
 def _column_chunks(group: pq.RowGroupMetaData, column: str) -> list[pq.ColumnChunkMetaData]:

@@ -1,6 +1,7 @@
 """Item ids as small embedding rows: 0 is padding, 1 is unknown, known items start at 2."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -13,8 +14,9 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from training_assets.errors import SchemaError, SettingsError
+from training_assets.list_format import locate
 from training_assets.loader.arrays import Array, Int32Array, Int64Array, viewed
-from training_assets.loader.published import DayFiles, Lake, Location, open_day
+from training_assets.loader.published import DayFiles, Location, Published, TableName, open_day
 from training_assets.schemas import PADDING
 
 UNKNOWN: Final = 1
@@ -57,11 +59,11 @@ class Vocabulary:
     @classmethod
     def build(
         cls,
-        location: Location | Lake,
+        location: Location,
         *,
         days: Iterable[date | str],
         min_count: int = 1,
-        source: str = "customer_history",
+        source: TableName = "customer_history",
     ) -> "Vocabulary":
         """From the items shown on these days and those in the histories that stood then.
 
@@ -70,12 +72,13 @@ class Vocabulary:
         as an impression item or in a row of ``source``; so ``training_input``, where a history
         stands in every row of its customer, counts it as often.
         """
-        lake = Lake.at(location)
+        published = Published.at(location)
         built_from = tuple(sorted({date.fromisoformat(str(day)) for day in days}))
         tally = _Tally()
         for dt in built_from:
-            for table, column in (("training_input", _SHOWN), (source, "action_items")):
-                files = open_day(lake, table, dt, columns=[column])
+            parts = ((published.rows, _SHOWN), (published.of(source), "action_items"))
+            for snapshot, column in parts:
+                files = open_day(snapshot, dt, columns=[column])
                 for ids, counts in _count_items(files, column):
                     tally.add(ids, counts)
         ids, counts = tally.total()
@@ -173,5 +176,5 @@ class _Tally:
 
 
 def _file_at(location: Location) -> tuple[pafs.FileSystem, str]:
-    lake = Lake.at(location)
-    return lake.filesystem, lake.root
+    filesystem, path = locate(os.fspath(location))
+    return filesystem or pafs.LocalFileSystem(), path

@@ -33,7 +33,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from training_assets.errors import RawDataError
-from training_assets.sample.laws import Ints, hash_uniform
+from training_assets.lake import Lake
+from training_assets.lake.store import Location
+from training_assets.sample.distributions import Ints, hash_uniform
 from training_assets.sample.raw_days import Progress, SampleSummary, write_raw_day
 from training_assets.schemas import (
     ADD_TO_CARTS,
@@ -59,7 +61,7 @@ _DRAWS: Final = 2 * MAX_RANKING_LENGTH
 
 
 def import_completejourney(
-    lake: Path, progress: Progress | None = None, *, source: Path | None = None
+    location: Location | Lake, progress: Progress | None = None, *, source: Path | None = None
 ) -> SampleSummary:
     """Write the year; days already there are replaced, others stay.
 
@@ -67,7 +69,7 @@ def import_completejourney(
     the installed package. ``progress`` gets about a dozen lines of text. Raises RawDataError if
     the package or a file is missing, or if an identifier does not fit.
     """
-    folder = source or _package_folder()
+    lake, folder = Lake.at(location), source or _package_folder()
     if progress:
         progress("reading transactions and promotions")
     lines = _read_lines(folder / "transactions.parquet")

@@ -17,22 +17,24 @@ Each day has its own random stream, so memory holds one day, plus ten or so numb
 and item. Same spec, same versions of numpy and pyarrow: the same bytes.
 """
 
-from pathlib import Path
-
 import numpy as np
 
+from training_assets.lake import Lake
+from training_assets.lake.store import Location
 from training_assets.sample.raw_days import Progress, SampleSummary, write_raw_day
 from training_assets.sample.shop import SampleSpec, open_shop, plan_days, simulate_day
 
 __all__ = ["SampleSpec", "SampleSummary", "generate"]
 
 
-def generate(lake: Path, spec: SampleSpec, progress: Progress | None = None) -> SampleSummary:
+def generate(
+    location: Location | Lake, spec: SampleSpec, progress: Progress | None = None
+) -> SampleSummary:
     """Write every day of the spec; a day already there is replaced, other days stay.
 
     ``progress`` gets about ten lines of text.
     """
-    shop = open_shop(spec)
+    lake, shop = Lake.at(location), open_shop(spec)
     summary = SampleSummary()
     plan = plan_days(spec)
     for index, day in enumerate(spec.dates):

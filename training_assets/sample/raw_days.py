@@ -1,15 +1,14 @@
 """Raw days on disk, as a delivery would leave them."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from training_assets.lake import Lake
 from training_assets.schemas import RAW_TABLES, Table
 
 Progress = Callable[[str], None]
@@ -26,7 +25,7 @@ class SampleSummary:
 
 
 def write_raw_day(
-    lake: Path, table: Table, day: date, columns: Mapping[str, Any], summary: SampleSummary
+    lake: Lake, table: Table, day: date, columns: Mapping[str, Any], summary: SampleSummary
 ) -> None:
     """Write one day of a raw table as one zstd file, whole or not at all; add it to ``summary``.
 
@@ -40,14 +39,10 @@ def write_raw_day(
         value if isinstance(value, pa.Array) else pa.array(value).cast(schema.field(name).type)
         for name, value in ((name, columns[name]) for name in schema.names)
     ]
-    folder = lake / "raw" / table.name / f"dt={day.isoformat()}"
-    folder.mkdir(parents=True, exist_ok=True)
-    staged = folder / "_part-0.parquet"
-    try:
-        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), staged, compression="zstd")
-        summary.bytes += staged.stat().st_size
-        os.replace(staged, folder / "part-0.parquet")
-    finally:
-        staged.unlink(missing_ok=True)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), sink, compression="zstd")
+    data = sink.getvalue().to_pybytes()
+    lake.raw.put(f"{table.name}/dt={day.isoformat()}/part-0.parquet", data)
+    summary.bytes += len(data)
     summary.rows[table.name] += rows
     summary.files += 1

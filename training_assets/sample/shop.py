@@ -13,7 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from training_assets.errors import SettingsError
-from training_assets.sample.laws import Floats, Ints, cumulated, draw, fit_zipf, hash_uniform
+from training_assets.sample.distributions import (
+    Floats,
+    Ints,
+    cumulated,
+    draw,
+    fit_zipf,
+    hash_uniform,
+)
 from training_assets.schemas import (
     ADD_TO_CARTS,
     CLICKS,

@@ -2,6 +2,7 @@
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from training_assets.schemas import (
     ADD_TO_CART,
@@ -14,7 +15,7 @@ from training_assets.schemas import (
     PREVIOUS_ORDERS,
     UNIFIED_ACTIONS,
 )
-from training_assets.transforms.columns import day_of, midnight, require_columns
+from training_assets.transforms.columns import day_of, midnight, require_columns, utc_time
 
 
 def build_unified_actions(
@@ -23,7 +24,7 @@ def build_unified_actions(
     """All valid actions, typed as ``unified_actions``; rows that break rule 9 are left out.
 
     The day of an action is its ``dt`` (``order_date`` of orders), never the date of its event
-    time; a null or absent event time becomes the day at 00:00:00 UTC.
+    time; a time without a zone is UTC, a null or absent one the day at 00:00:00 UTC.
 
     Raises ``SchemaError`` for a wrong or missing column.
     """
@@ -38,13 +39,13 @@ def build_unified_actions(
 
 
 def _actions(frame: DataFrame, day: str, item: str, action_type: int, event_time: str) -> DataFrame:
-    at = F.col(event_time).cast("timestamp") if event_time in frame.columns else F.lit(None)
+    at = utc_time(frame, event_time) if event_time in frame.columns else F.lit(None)
     return (
         frame.select(
-            day_of(day).alias("dt"),
+            day_of(frame, day).alias("dt"),
             F.col("customer_id").cast("long").alias("customer_id"),
             F.col(item).cast("long").alias("item_id"),
-            at.cast("timestamp").alias("occurred_at"),
+            at.cast(T.TimestampType()).alias("occurred_at"),
         )
         .where(is_valid_action())
         .select(

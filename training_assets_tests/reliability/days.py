@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training_assets.lake import Lake, quarantine_path
+from training_assets.lake import Lake, Staging, stage_days
+from training_assets.lake.lake import quarantine_path
 from training_assets.schemas import CLICKS, QUARANTINE, UNIFIED_ACTIONS
-from training_assets.staging import Staging, stage_days
 
 DAY = date(2024, 5, 10)
 TABLE = UNIFIED_ACTIONS.name

@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from training_assets import publishing
+from training_assets.lake import publishing
 from training_assets_tests.reliability.days import Content, content, leftovers, publish
 
 OTHER_DAY = date(2024, 7, 1)

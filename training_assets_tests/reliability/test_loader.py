@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training_assets import publishing
 from training_assets.errors import DayNotPublishedError
+from training_assets.lake import publishing
 from training_assets.loader import TrainingDays, published
-from training_assets_tests.loader.lakes import FIRST_DAY, PlainDay, random_days, write_lake
+from training_assets_tests.support.loader_lakes import FIRST_DAY, PlainDay, random_days, write_lake
 
 TABLES = ("customer_history", "training_input")
 

@@ -17,19 +17,17 @@ from typing import Any
 
 import pytest
 
-from training_assets import locks
 from training_assets.errors import DayLockedError, PublishError, SettingsError
-from training_assets.lake import Lake
+from training_assets.lake import Lake, Staging, locks, stage_days
 from training_assets.settings import Settings
-from training_assets.staging import Staging, stage_days
 from training_assets_tests.reliability.days import DAY, leftovers
 
 HOLDER = """
 import sys
 from datetime import date
 from pathlib import Path
-from training_assets.lake import Lake
-from training_assets.staging import stage_days
+from training_assets.lake.lake import Lake
+from training_assets.lake.staging import stage_days
 days = [date.fromisoformat(text) for text in sys.argv[2:]]
 with stage_days(Lake(Path(sys.argv[1])), days, wait_seconds=0, progress=print):
     print("held", flush=True)

@@ -14,10 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from training_assets import publishing
 from training_assets.errors import PublishError
-from training_assets.lake import Lake
-from training_assets.staging import stage_days
+from training_assets.lake import Lake, publishing, stage_days
 from training_assets_tests.reliability.days import (
     DAY,
     TABLE,

@@ -16,17 +16,15 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
-from training_assets import engine as engines
-from training_assets import pipeline
 from training_assets.engine import spark_session
 from training_assets.errors import DayLockedError, EngineError
-from training_assets.lake import Lake, day_range
-from training_assets.locks import Locks
+from training_assets.lake import Lake, Locks, day_range
 from training_assets.pipeline import DayReport, build_days
+from training_assets.pipeline.stages import STAGES
 from training_assets.schemas import CUSTOMER_HISTORY, TABLES, UNIFIED_ACTIONS
 from training_assets.settings import Settings
-from training_assets_tests.frames import DAY, at, before, click, order, ranking
-from training_assets_tests.lakes import write_raw_lake
+from training_assets_tests.support.frames import DAY, at, before, click, order, ranking
+from training_assets_tests.support.lakes import write_raw_lake
 
 pytestmark = pytest.mark.parametrize("engine", ["sail"], indirect=True)
 DAYS = day_range(before(2), DAY)
@@ -79,7 +77,7 @@ def test_a_run_that_is_overtaken_builds_from_what_is_published_now(
     put_raw(lake, item=9)
     put_raw(other, item=9)
     list(build(spark, other))
-    stage = pipeline.STAGES[CUSTOMER_HISTORY.name]
+    stage = STAGES[CUSTOMER_HISTORY.name]
     passes = 0
 
     def overtaken(running: Any, days: Any) -> None:
@@ -89,7 +87,7 @@ def test_a_run_that_is_overtaken_builds_from_what_is_published_now(
         if passes == 1:
             list(build(spark, lake, [UNIFIED_ACTIONS], DAYS[:2], lock_wait_seconds=0))
 
-    monkeypatch.setitem(pipeline.STAGES, CUSTOMER_HISTORY.name, overtaken)
+    monkeypatch.setitem(STAGES, CUSTOMER_HISTORY.name, overtaken)
     said: list[str] = []
     settings = Settings(lake=lake)
     reports = list(build_days(spark, Lake(lake), settings, ALL, [DAY], said.append))
@@ -105,13 +103,13 @@ def test_raw_files_that_change_while_they_are_read_stop_their_day_only(
     spark: SparkSession, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_raw(root)
-    stage = pipeline.STAGES[UNIFIED_ACTIONS.name]
+    stage = STAGES[UNIFIED_ACTIONS.name]
 
     def touched(running: Any, days: Any) -> None:
         stage(running, days)
         os.utime(root / "raw" / "clicks" / f"dt={DAY}" / "part-0.parquet")
 
-    monkeypatch.setitem(pipeline.STAGES, UNIFIED_ACTIONS.name, touched)
+    monkeypatch.setitem(STAGES, UNIFIED_ACTIONS.name, touched)
     reports = {r.day: r.problem for r in build(spark, root, [UNIFIED_ACTIONS])}
     assert [reports[day] for day in DAYS[:2]] == [None, None]
     assert f"raw files of {DAY} changed while it was built" in str(reports[DAY])
@@ -145,7 +143,7 @@ def test_an_engine_that_dies_ends_the_run_at_once_and_says_so(
     spark: SparkSession, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_raw(root)
-    monkeypatch.setattr(engines, "_MAX_RETRIES", 1)
+    monkeypatch.setattr("training_assets.engine.session._MAX_RETRIES", 1)
     with server() as (endpoint, kill), spark_session("remote", remote=endpoint) as remote:
         reports = build(remote, root)
         found = [next(reports) for _ in DAYS]
@@ -217,7 +215,7 @@ def test_runs_that_were_stopped_are_ended_and_block_nothing(
 def test_runs_of_other_lakes_and_living_processes_are_not_ended(
     spark: SparkSession, root: Path
 ) -> None:
-    from training_assets.runs import _TAG, own_run
+    from training_assets.cli.run_guard import _TAG, own_run
 
     @dg.job
     def nothing() -> None:

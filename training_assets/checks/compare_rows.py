@@ -1,0 +1,177 @@
+"""Training rows against the histories that they must carry, row group by row group."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training_assets.checks.files import Batches, File, Ints, batch_of, ints, open_declared
+from training_assets.checks.shape import BOUNDS, LISTS, is_action_padded, lists
+from training_assets.list_format import SealedParquet
+from training_assets.schemas import CUSTOMER_HISTORY, PADDING, TRAINING_INPUT
+
+RIGHT: Final = "right"
+LENGTH: Final = "length"
+HOLES: Final = "holes"
+WRONG: Final = "wrong"
+MISORDERED: Final = "misordered"
+
+GROUPS_DDL: Final = "number int, dt date, uri string, row_group int"
+JUDGED_DDL: Final = "dt date, kind string, rows long, examples array<long>"
+_JUDGED: Final = pa.schema(
+    [
+        ("dt", pa.date32()),
+        ("kind", pa.string()),
+        ("rows", pa.int64()),
+        ("examples", pa.list_(pa.int64())),
+    ]
+)
+NUM_EXAMPLES: Final = 3
+_COLUMNS: Final = ("customer_id", *LISTS[:2])
+_ROWS_AT_ONCE: Final = 2_048
+
+Values = list[int | None] | None
+
+
+def judge_rows(
+    groups: Batches, histories: Mapping[date, Sequence[str]], history_length: int
+) -> Iterator[pa.RecordBatch]:
+    """How many training rows of each row group are right, or wrong in which way.
+
+    ``groups`` are rows of ``GROUPS_DDL``; ``histories`` has the files of customer_history by day.
+    A row is charged with the first that is wrong of it: its length, its padding, its actions, their
+    order. Holds the histories of one row group, and a few thousand training rows.
+    """
+    for group in (row for batch in groups for row in batch.to_pylist()):
+        counts: dict[str, int] = defaultdict(int)
+        examples: dict[str, set[int]] = defaultdict(set)
+        with open_declared(TRAINING_INPUT, File(group["dt"], group["uri"])) as parquet:
+            for rows, known in _with_histories(parquet, group, histories, history_length):
+                is_right = known.are_carried_by(rows)
+                counts[RIGHT] += int(np.count_nonzero(is_right))
+                others = rows.filter(pa.array(~is_right)).to_pylist()
+                for row in others:
+                    kind, customer = known.kind_of(row), row["customer_id"]
+                    counts[kind] += 1
+                    if customer is not None:
+                        smallest = sorted({*examples[kind], customer})
+                        examples[kind] = set(smallest[:NUM_EXAMPLES])
+        found = [(group["dt"], kind, n, sorted(examples[kind])) for kind, n in counts.items()]
+        yield batch_of(found, _JUDGED)
+
+
+def _with_histories(
+    parquet: SealedParquet,
+    group: Mapping[str, Any],
+    histories: Mapping[date, Sequence[str]],
+    history_length: int,
+) -> "Iterator[tuple[pa.RecordBatch, _Histories]]":
+    number = group["row_group"]
+    customers = ints(parquet.read(["customer_id"], [number])["customer_id"].drop_null())
+    files = [File(group["dt"], uri) for uri in histories.get(group["dt"], ())]
+    known = _Histories(files, np.unique(customers), history_length)
+    batches = parquet.iter_batches(
+        _ROWS_AT_ONCE, row_groups=[number], columns=list(_COLUMNS), use_threads=False
+    )
+    for rows in batches:
+        yield rows, known
+
+
+class _Histories:
+    """The histories of some customers (sorted) on one day, as their training rows must be."""
+
+    def __init__(self, files: Sequence[File], customers: Ints, history_length: int) -> None:
+        empty = CUSTOMER_HISTORY.arrow_schema.empty_table().select(_COLUMNS)
+        found = [empty, *(rows for file in files for rows in _histories_of(file, customers))]
+        table = pa.concat_tables(found).sort_by("customer_id")
+        self._length = history_length
+        self._customers = ints(table["customer_id"])
+        self._lists = [lists(table[name]) for name in LISTS[:2]]
+
+    def are_carried_by(self, rows: pa.RecordBatch) -> Ints:
+        """Whether each training row carries exactly the history of its customer."""
+        ids = rows["customer_id"]
+        customers, history = np.unique(pc.fill_null(ids, 0).to_numpy(), return_inverse=True)
+        is_right, padded = self._padded(customers)
+        fits: Ints = is_right[history] & ids.is_valid().to_numpy(zero_copy_only=False)
+        for name in LISTS[:2]:
+            fits &= pc.fill_null(pc.list_value_length(rows[name]), -1).to_numpy() == self._length
+        some = rows if fits.all() else rows.filter(pa.array(fits))
+        is_same = np.ones(len(some), bool)
+        for name, values in zip(LISTS[:2], padded, strict=True):
+            flat = pc.fill_null(some[name].flatten(), -1).to_numpy()
+            carried = flat.reshape(len(some), self._length)
+            is_same &= (carried == values.take(history[fits], axis=0)).all(axis=1)
+        fits[fits] = is_same
+        return fits
+
+    def kind_of(self, row: Mapping[str, Any]) -> str:
+        """What is wrong with a row that does not carry the history of its customer."""
+        items, types = row["action_items"], row["action_types"]
+        if items is None or types is None or {len(items), len(types)} != {self._length}:
+            return LENGTH
+        if not is_action_padded(items, types):
+            return HOLES
+        size = items.index(PADDING) if PADDING in items else len(items)
+        carried = list(zip(items[:size], types[:size], strict=True))
+        true = self._history_of(row["customer_id"])
+        return MISORDERED if true is not None and sorted(carried) == sorted(true) else WRONG
+
+    def _history_of(self, customer: int | None) -> list[tuple[int, int]] | None:
+        if customer is None:
+            return None
+        place = int(np.searchsorted(self._customers, customer))
+        if place == len(self._customers) or self._customers[place] != customer:
+            return None
+        both = [
+            column.values[column.offsets[place] : column.offsets[place + 1]].tolist()
+            for column in self._lists
+        ]
+        return list(zip(*both, strict=True)) if len(both[0]) == len(both[1]) else None
+
+    def _padded(self, customers: Ints) -> tuple[Ints, list[Ints]]:
+        """Whether each customer has a history without a hole; its items, its types."""
+        place = np.searchsorted(self._customers, customers)
+        is_right = np.zeros(len(customers), bool)
+        within = np.flatnonzero(place < len(self._customers))
+        is_right[within] = self._customers[place[within]] == customers[within]
+        known = np.flatnonzero(is_right)
+        padded, all_sizes = [], []
+        for (offsets, values, _), (low, high) in zip(self._lists, BOUNDS, strict=True):
+            starts = offsets[place[known]]
+            sizes = np.minimum(offsets[place[known] + 1] - starts, self._length)
+            row = np.repeat(known, sizes)
+            position = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            found = values[np.repeat(starts, sizes) + position]
+            target = np.full((len(customers), self._length), PADDING, np.int32)
+            target[row, position] = found
+            is_right[row[(found < low) | (found > high)]] = False
+            padded.append(target)
+            all_sizes.append(sizes)
+        is_right[known[all_sizes[0] != all_sizes[1]]] = False
+        return is_right, padded
+
+
+def _histories_of(file: File, customers: Ints) -> Iterator[pa.Table]:
+    """Rows of those customers; without an array there is no history."""
+    wanted = pa.array(customers)
+    with open_declared(CUSTOMER_HISTORY, file) as parquet:
+        for group in range(parquet.num_row_groups if len(customers) else 0):
+            if not _may_hold(parquet, group, customers):
+                continue
+            rows = parquet.read(_COLUMNS, [group], use_threads=False).select(_COLUMNS)
+            is_wanted = pc.is_in(rows["customer_id"], wanted)
+            for name in LISTS[:2]:
+                is_wanted = pc.and_(is_wanted, pc.is_valid(rows[name]))
+            yield rows.filter(is_wanted)
+
+
+def _may_hold(parquet: SealedParquet, group: int, customers: Ints) -> bool:
+    found = parquet.metadata.row_group(group).column(0).statistics
+    if found is None or not found.has_min_max:
+        return True
+    return bool(found.min <= customers[-1] and found.max >= customers[0])

@@ -1,0 +1,58 @@
+"""What a failure of each check means, and what to do about it."""
+
+from typing import Final
+
+from training_assets.checks.context import Check, Evaluate, Severity
+from training_assets.schemas import TRAINING_INPUT, Table
+
+_REBUILD = "Materialize the day again; if it fails again, the code that builds it is at fault."
+
+_DESCRIPTIONS: Final = {
+    "schema": "The files are byte for byte what was written, and hold exactly the declared "
+    "columns, in order, with the declared types. A failure means that readers will break or "
+    f"misread. {_REBUILD}",
+    "sequence_length": "Both arrays of every row have the declared length. A failure means batches "
+    f"cannot be stacked. {_REBUILD}",
+    "padding": "Zeros stand only at the old end, in both arrays alike, and every action before "
+    "them has an item and a known type. A failure means a model would attend to padding or miss "
+    f"actions. {_REBUILD}",
+    "leakage": "Every history is exactly the newest eligible actions from days strictly before the "
+    "impression's, found independently from unified_actions. A failure means a model would train "
+    f"on the future, or on another customer; do not train on the day. {_REBUILD}",
+    "order_and_ties": "Actions stand newest first, ties by item id and then type. A failure means "
+    f"recency is wrong and truncation is not reproducible. {_REBUILD}",
+    "row_counts": "Nothing is lost or added: every row that came in is in the table, or in the "
+    "quarantine with its reason. A failure means examples are missing or counted twice, or that "
+    "raw files changed since the day was built. Materialize the day again.",
+    "valid_share": "At least 99 % of the rows of each source are valid. A warning means that the "
+    "quarantine is worth a look; below TRAINING_ASSETS_MIN_VALID_SHARE, and where rows came and "
+    "none is valid, the day is not published. Correct what delivers the rows, or lower that "
+    "share.",
+    "history_window": "All days of the look-back window are materialized in unified_actions. A "
+    "warning means histories lack the listed days; materialize those, then this day again.",
+    "volume": "Each source has at least 80 % of its median of the 7 days before. A warning means "
+    "a delivery may be incomplete; look at the raw files of the day.",
+    "up_to_date": "The day was built from the raw files, the upstream days, the settings and the "
+    "versions of now. A warning says what changed since. Run `training-assets rebuild`, or start "
+    "the sensor outdated_days.",
+}
+
+# Where a check means something else for one table than for the others.
+_OWN_DESCRIPTIONS: Final = {
+    (TRAINING_INPUT.name, "leakage"): "Every row carries exactly the history of its customer and "
+    "day from customer_history, which has a leakage check of its own against unified_actions. A "
+    f"failure means a model would train on other actions; do not train on the day. {_REBUILD}",
+}
+
+_WARNINGS: Final = ("history_window", "volume", "up_to_date")
+
+
+def for_table(table: Table, **evaluations: Evaluate) -> tuple[Check, ...]:
+    """The checks of a table, each under the name by which ``_DESCRIPTIONS`` describes it."""
+    return tuple(_check(name, table.name, evaluate) for name, evaluate in evaluations.items())
+
+
+def _check(name: str, table: str, evaluate: Evaluate) -> Check:
+    severity: Severity = "warn" if name in _WARNINGS else "error"
+    description = _OWN_DESCRIPTIONS.get((table, name), _DESCRIPTIONS[name])
+    return Check(name, table, severity, description, evaluate)

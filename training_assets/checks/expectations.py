@@ -1,0 +1,129 @@
+"""Whether a day is what one would expect: enough of it valid, about as much as lately, no gaps."""
+
+import statistics
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Final
+
+from training_assets.checks.context import CheckContext, CheckOutcome, Metric, Severity
+from training_assets.checks.counts import TYPE_OF, counts_by_type
+from training_assets.checks.structure import facts_of
+from training_assets.lake import day_range, days_in_words
+from training_assets.schemas import ACTION_SOURCES, ACTION_TYPES, UNIFIED_ACTIONS, Table
+from training_assets.sources import source_days
+
+USUAL_VALID_SHARE: Final = 0.99
+_BASELINE_DAYS: Final = 7
+_MIN_BASELINE_DAYS: Final = 3
+_MAX_DROP: Final = 0.2
+
+
+def check_valid_share(context: CheckContext) -> Mapping[date, CheckOutcome]:
+    """Valid rows of each source against those that were set aside."""
+    return {day: _valid_share(context, day) for day in context.days}
+
+
+def _valid_share(context: CheckContext, day: date) -> CheckOutcome:
+    metrics: dict[str, Metric] = {}
+    problems = []
+    severity: Severity = "warn"
+    for source in context.sources:
+        good, bad = _valid_rows(context, source, day), context.rejected_rows(source, day)
+        if not good + bad:
+            continue
+        share = good / (good + bad)
+        metrics[f"{source.name}_valid_share"] = round(share, 6)
+        if share < USUAL_VALID_SHARE or not good:
+            problems.append(f"{source.name} has {good} of {good + bad} ({_percent(good, bad)})")
+        if share < context.settings.min_valid_share or not good:
+            severity = "error"
+    text = (
+        f"Few valid rows on {day}: {'; '.join(problems)}; expected {USUAL_VALID_SHARE:.0%}, and at "
+        f"least {context.settings.min_valid_share:.0%}."
+    )
+    if not problems:
+        return CheckOutcome(True, metrics)
+    return CheckOutcome(False, metrics, text, severity)
+
+
+def _percent(good: int, bad: int) -> str:
+    """Rounded down: 98.996 % is not 99 %."""
+    return f"{good * 1000 // (good + bad) / 10:g} %"
+
+
+def _valid_rows(context: CheckContext, source: Table, day: date) -> int:
+    if context.table is UNIFIED_ACTIONS:
+        return counts_by_type(context)[day][TYPE_OF[source.name]]
+    return sum(file.rows for file in facts_of(context)[day])
+
+
+def check_volume(context: CheckContext) -> Mapping[date, CheckOutcome]:
+    """Rows of each source against the median of the 7 days before."""
+    found = counts_by_type(context)
+    outcomes = {}
+    for day in context.days:
+        before = [day - timedelta(days=n) for n in range(1, _BASELINE_DAYS + 1)]
+        baseline = [found.get(d) or _published_counts(context, d) for d in before]
+        known = [counts for counts in baseline if counts]
+        metrics: dict[str, Metric] = {"baseline_days": len(known)}
+        problems = []
+        for source in ACTION_SOURCES:
+            code = TYPE_OF[source.name]
+            metrics[f"{source.name}_rows"] = rows = found[day][code]
+            if len(known) < _MIN_BASELINE_DAYS:
+                continue
+            median = statistics.median(counts.get(code, 0) for counts in known)
+            metrics[f"{source.name}_median"] = median
+            if rows < (1 - _MAX_DROP) * median:
+                problems.append(f"{source.name} has {rows} rows, the median was {median:g}")
+        text = f"Fewer rows than usual on {day}: {'; '.join(problems)}." if problems else ""
+        outcomes[day] = CheckOutcome(not problems, metrics, text)
+    return outcomes
+
+
+def _published_counts(context: CheckContext, day: date) -> dict[int | None, int]:
+    """Actions of a day by type, as its manifest says; nothing of a day that is not published."""
+    known: dict[date, dict[int | None, int]] = context.memo.setdefault("published counts", {})
+    if day not in known:
+        snapshot = context.lake.snapshot(UNIFIED_ACTIONS.name)
+        figures = snapshot.manifest(day).get("figures", {}) if day in snapshot.files else None
+        known[day] = {
+            code: int(figures.get(f"num_{name}s", 0))
+            for code, name in ACTION_TYPES.items()
+            if figures is not None
+        }
+    return known[day]
+
+
+def check_history_window(context: CheckContext) -> Mapping[date, CheckOutcome]:
+    """Days of the look-back window that are not in ``unified_actions``.
+
+    The window is taken to begin no earlier than the first day that the lake has any actions of.
+    """
+    published = set(context.lake.days(UNIFIED_ACTIONS.name))
+    begins = [first for s in ACTION_SOURCES if (first := source_days(context.lake, s).first)]
+    begin = min([*begins, *published], default=None)
+    outcomes = {}
+    for day in context.days:
+        window = _window(day, begin, context.settings.lookback_days)
+        missing = [d for d in window if d not in published]
+        metrics: dict[str, Metric] = {
+            "window_start": str(min(window, default=day)),
+            "window_days": len(window),
+            "missing_days": len(missing),
+        }
+        text = (
+            f"{len(missing)} of {len(window)} days of the look-back window of {day} are not in "
+            f"unified_actions: {days_in_words(missing)}."
+        )
+        outcomes[day] = CheckOutcome(not missing, metrics, text if missing else "")
+    return outcomes
+
+
+def _window(day: date, begin: date | None, lookback_days: int | None) -> list[date]:
+    """Days before ``day``, of the look-back, from ``begin`` on."""
+    if begin is None or begin >= day:
+        return []
+    known = (day - begin).days
+    num_days = known if lookback_days is None else min(known, lookback_days)
+    return day_range(day - timedelta(days=num_days), day - timedelta(days=1))

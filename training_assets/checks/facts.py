@@ -1,0 +1,202 @@
+"""What one file holds, by reading it once: is it whole, as declared, and what is in it.
+
+Every check of a file by itself, and all metrics, are sums of these facts.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training_assets.checks.files import (
+    Batches,
+    File,
+    Ints,
+    batch_of,
+    differences,
+    files_in,
+    ints,
+    local_copy,
+)
+from training_assets.checks.shape import LISTS, lists, shape_of
+from training_assets.list_format import SealedParquet, file_hash
+from training_assets.schemas import (
+    ACTION_TYPES,
+    CUSTOMER_HISTORY,
+    TRAINING_INPUT,
+    UNIFIED_ACTIONS,
+    Table,
+)
+
+_SCHEMA: Final = pa.schema(
+    [
+        ("dt", pa.date32()),
+        ("uri", pa.string()),
+        ("problems", pa.list_(pa.string())),
+        ("rows", pa.int64()),
+        ("row_groups", pa.int64()),
+        ("customers", pa.int64()),
+        ("low", pa.int64()),
+        ("high", pa.int64()),
+        ("by_type", pa.list_(pa.int64())),
+        ("lengths", pa.list_(pa.int64())),
+        ("wrong_lengths", pa.int64()),
+        ("holes", pa.int64()),
+        ("newest_days", pa.int64()),
+        ("rankings", pa.int64()),
+        ("positives", pa.int64()),
+    ]
+)
+FACTS_DDL: Final = (
+    "dt date, uri string, problems array<string>, rows long, row_groups long, customers long, "
+    "low long, high long, by_type array<long>, lengths array<long>, wrong_lengths long, "
+    "holes long, newest_days long, rankings long, positives long"
+)
+# The hash of a file's bytes, in the names of all files since version 2 of the lake.
+_NAME: Final = re.compile(r"part-\d+-(?P<hash>[0-9a-f]{16})-[0-9a-f]{12}\.parquet")
+_CODES: Final = sorted(ACTION_TYPES)
+
+
+class Facts(NamedTuple):
+    """``problems`` says why nothing else is known of a file.
+
+    ``customers`` and ``rankings`` are distinct ones, ``low`` and ``high`` the smallest and largest
+    customer id; ``by_type`` counts actions of each known type, ascending, and at the end others;
+    ``lengths`` histories by number of actions, 0..history_length; ``newest_days`` is the smallest
+    number of days ago.
+    """
+
+    dt: date
+    uri: str
+    problems: list[str]
+    rows: int = 0
+    row_groups: int = 0
+    customers: int = 0
+    low: int | None = None
+    high: int | None = None
+    by_type: tuple[int, ...] = ()
+    lengths: tuple[int, ...] = ()
+    wrong_lengths: int = 0
+    holes: int = 0
+    newest_days: int | None = None
+    rankings: int = 0
+    positives: int = 0
+
+
+def examine(batches: Batches, table: Table, history_length: int) -> Iterator[pa.RecordBatch]:
+    """Facts of each file of rows of ``FILES_DDL``; whatever is wrong with one is said of it."""
+    for file in files_in(batches):
+        yield batch_of([_examine(file, table, history_length)], _SCHEMA)
+
+
+def _examine(file: File, table: Table, history_length: int) -> Facts:
+    try:
+        with local_copy(file.uri) as path:
+            if problem := _damage(file, path):
+                return Facts(file.day, file.uri, [problem])
+            with SealedParquet(path) as parquet:
+                if found := differences(table, parquet.schema_arrow):
+                    problems = [f"{file.name}: {difference}" for difference in found]
+                    return Facts(file.day, file.uri, problems)
+                facts = Facts(
+                    file.day, file.uri, [], parquet.metadata.num_rows, parquet.num_row_groups
+                )
+                return _READ.get(table.name, _nothing)(facts, parquet, history_length)
+    except FileNotFoundError:
+        problem = f"{file.name} is missing"
+    except (OSError, ValueError, pa.ArrowException) as error:
+        problem = f"{file.name} cannot be read ({(str(error).splitlines() or [''])[0][:300]})"
+    return Facts(file.day, file.uri, [problem])
+
+
+def _damage(file: File, path: str) -> str | None:
+    named = _NAME.fullmatch(file.name)
+    if not named:
+        return None
+    with pa.OSFile(path) as handle:
+        found = file_hash(handle.read_buffer())
+    if found == named["hash"]:
+        return None
+    return f"{file.name} is damaged (its bytes have the hash {found}; expected the one in its name)"
+
+
+def _of_actions(facts: Facts, parquet: SealedParquet, history_length: int) -> Facts:
+    by_type = np.zeros(len(_CODES) + 1, np.int64)
+    customers = []
+    for group in range(parquet.num_row_groups):
+        rows = parquet.read(["customer_id", "action_type"], [group], use_threads=False)
+        by_type += _by_type(ints(rows["action_type"]))
+        customers.append(_distinct(rows["customer_id"]))
+    return _with_customers(facts, customers)._replace(by_type=tuple(by_type.tolist()))
+
+
+def _of_histories(facts: Facts, parquet: SealedParquet, history_length: int) -> Facts:
+    by_type = np.zeros(len(_CODES) + 1, np.int64)
+    lengths = np.zeros(history_length + 1, np.int64)
+    customers, newest, wrong_lengths, holes = [], [], 0, 0
+    for group in range(parquet.num_row_groups):
+        rows = parquet.read(["customer_id", *LISTS], [group], use_threads=False)
+        items, types, days_ago = (lists(rows[name]) for name in LISTS)
+        shape = shape_of((items, types, days_ago), history_length)
+        wrong_lengths += int(np.count_nonzero(shape.has_wrong_length))
+        holes += int(np.count_nonzero(shape.has_holes))
+        sizes = items.sizes[~shape.has_wrong_length]
+        lengths += np.bincount(sizes, minlength=len(lengths))
+        by_type += _by_type(types.values)
+        customers.append(_distinct(rows["customer_id"]))
+        if len(days_ago.values):
+            newest.append(int(days_ago.values.min()))
+    return _with_customers(facts, customers)._replace(
+        by_type=tuple(by_type.tolist()),
+        lengths=tuple(lengths.tolist()),
+        wrong_lengths=wrong_lengths,
+        holes=holes,
+        newest_days=min(newest, default=None),
+    )
+
+
+def _of_inputs(facts: Facts, parquet: SealedParquet, history_length: int) -> Facts:
+    keys = ["customer_id", "ranking_id"]
+    rows = parquet.read([*keys, "is_order"], use_threads=False)
+    rankings = rows.select(keys).drop_null().group_by(keys, use_threads=False).aggregate([])
+    return _with_customers(facts, [_distinct(rows["customer_id"])])._replace(
+        rankings=len(rankings), positives=pc.sum(rows["is_order"]).as_py() or 0
+    )
+
+
+def _nothing(facts: Facts, parquet: SealedParquet, history_length: int) -> Facts:
+    return facts
+
+
+_READ: Final[dict[str, Callable[[Facts, SealedParquet, int], Facts]]] = {
+    UNIFIED_ACTIONS.name: _of_actions,
+    CUSTOMER_HISTORY.name: _of_histories,
+    TRAINING_INPUT.name: _of_inputs,
+}
+
+
+def _by_type(types: Ints) -> Any:
+    # As bytes, so that no type is out of range.
+    counts = np.bincount(types.view(np.uint8), minlength=256)
+    known = counts[_CODES]
+    return np.append(known, len(types) - known.sum())
+
+
+def _distinct(column: pa.ChunkedArray) -> Ints:
+    """Sorted customers, each once."""
+    customers = ints(column.drop_null())
+    is_new = np.ones(len(customers), bool)
+    is_new[1:] = customers[1:] != customers[:-1]
+    return np.unique(customers[is_new])
+
+
+def _with_customers(facts: Facts, found: list[Ints]) -> Facts:
+    customers = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+    if not len(customers):
+        return facts
+    low, high = int(customers[0]), int(customers[-1])
+    return facts._replace(customers=len(customers), low=low, high=high)

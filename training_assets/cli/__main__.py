@@ -1,0 +1,5 @@
+"""``python -m training_assets.cli``."""
+
+from training_assets.cli import main
+
+main()

@@ -1,0 +1,81 @@
+"""The Dagster instance of the command line, and runs in it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+
+from training_assets.cli.console import console, open_lake
+from training_assets.cli.run_guard import own_run
+from training_assets.tables import SPECS, TableSpec
+
+_INSTANCE_YAML: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+
+
+@contextmanager
+def instance_home() -> Iterator[Path]:
+    """DAGSTER_HOME, by default beside the lake, with telemetry off."""
+    home = Path(os.environ.get("DAGSTER_HOME", "").strip() or _default_home()).absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists():
+        config.write_text(_INSTANCE_YAML)
+    os.environ["DAGSTER_HOME"] = str(home)
+    # Runs that the UI starts must find the same lake, wherever they are started from.
+    os.environ["TRAINING_ASSETS_LAKE"] = open_lake().store.url
+    yield home
+
+
+def _default_home() -> Path:
+    """Beside a lake of this machine; the instance of one in a store stays here."""
+    store = open_lake().store
+    return Path(store.url).parent / "dagster" if store.is_local else Path("data/dagster")
+
+
+def dagster_run(days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
+    """One Dagster run over the range that spans ``days``; whether it succeeded."""
+    with (
+        instance_home() as home,
+        dg.DagsterInstance.get() as instance,
+        own_run(instance, home) as tags,
+    ):
+        from training_assets.definitions import BACKFILL_JOB, RUN_CONFIG, defs
+
+        names = ", ".join(spec.name for spec in specs)
+        console.print(f"{days[0]} to {days[-1]}: {names}")
+        result = defs.resolve_job_def(BACKFILL_JOB).execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(spec.name) for spec in specs],
+            tags={
+                **tags,
+                "dagster/asset_partition_range_start": str(days[0]),
+                "dagster/asset_partition_range_end": str(days[-1]),
+            },
+            run_config=dict(RUN_CONFIG),
+            raise_on_error=False,
+        )
+        return result.success
+
+
+def build_seconds() -> dict[str, float]:
+    """By day: the seconds of its latest materializations, over all tables."""
+    totals: dict[str, float] = {}
+    with instance_home(), dg.DagsterInstance.get() as instance:
+        for name in SPECS:
+            latest: dict[str, float] = {}
+            for record in instance.fetch_materializations(dg.AssetKey(name), limit=400).records:
+                event = record.asset_materialization
+                if event is None or event.partition in latest or event.partition is None:
+                    continue
+                latest[event.partition] = sum(
+                    float(str(value.value))
+                    for key, value in event.metadata.items()
+                    if key.startswith("seconds_")
+                )
+            for day, value in latest.items():
+                totals[day] = totals.get(day, 0.0) + value
+    return totals

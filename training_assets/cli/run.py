@@ -1,0 +1,157 @@
+"""Commands that build days and check them."""
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import date, datetime
+
+import click
+from rich.table import Table as Grid
+
+from training_assets.cli.console import DAY, console, open_lake
+from training_assets.cli.instance import build_seconds, dagster_run
+from training_assets.cli.sample import generate
+from training_assets.errors import RawDataError
+from training_assets.lake import Lake, contiguous, days_in_words
+from training_assets.pipeline import (
+    absent_sources,
+    left_out_days,
+    plan_run,
+    requested_days,
+    span,
+)
+from training_assets.provenance import Provenance
+from training_assets.schemas import CUSTOMER_HISTORY, IMPRESSIONS, RAW_TABLES, TRAINING_INPUT
+from training_assets.settings import Settings
+from training_assets.sources import printable
+from training_assets.tables import BUILT_FROM, SPECS
+
+# A Dagster run is of consecutive days, and costs seconds of its own.
+_MAX_RUNS = 4
+
+
+@click.command()
+@click.option("--start-date", type=DAY, help="First day; 13 days before the last by default.")
+@click.option("--end-date", type=DAY, help="Last day; the last raw impressions by default.")
+@click.option("--force", is_flag=True, help="Build days again that are up to date.")
+def run(start_date: datetime | None, end_date: datetime | None, force: bool) -> None:
+    """Build all tables for a range of days, and what of their look-back is missing.
+
+    Days that are published and up to date are left alone. An empty lake gets sample data first.
+    """
+    lake, settings = open_lake(), Settings.from_env()
+    started = time.monotonic()
+    provenance = Provenance(lake, settings)
+    if not any(provenance.source_days(table).days for table in RAW_TABLES.values()):
+        _require_no_files(lake)
+        console.print(f"{lake.raw.url} is empty: generating sample data")
+        click.get_current_context().invoke(generate)
+        provenance = provenance.again()
+    _say_what_is_left_out(provenance)
+    first, last = (day.date() if day else None for day in (start_date, end_date))
+    days = requested_days(provenance, IMPRESSIONS, first, last)
+    plan = plan_run(provenance, days, force=force)
+    is_ok = True
+    for spec, before in plan.before:
+        groups = contiguous(before)
+        for group in groups if len(groups) <= _MAX_RUNS else [before]:
+            is_ok &= dagster_run(group, (spec,))
+    if plan.days:
+        is_ok &= dagster_run(plan.days, tuple(SPECS.values()))
+    elif not plan.before:
+        console.print(f"{days[0]} to {days[-1]}: all days are published and up to date")
+    _print_days(Lake(lake.store), days)
+    place = lake.table_store(TRAINING_INPUT.name).url
+    console.print(f"{place} ({time.monotonic() - started:.1f} s)", soft_wrap=True)
+    if not is_ok or not _are_current(provenance.again(), days):
+        sys.exit(1)
+
+
+def _say_what_is_left_out(provenance: Provenance) -> None:
+    if absent := absent_sources(provenance):
+        console.print(f"{', '.join(f'raw/{name}' for name in absent)}: no days; taken as absent")
+    for sentence in left_out_days(provenance):
+        console.print(printable(sentence), markup=False, soft_wrap=True)
+
+
+def _are_current(provenance: Provenance, days: Sequence[date]) -> bool:
+    """Whether every day is up to date now; says which are not."""
+    is_current = True
+    for built in BUILT_FROM:
+        if left := provenance.outdated(built, days):
+            is_current = False
+            text = f"{built.table.name}: not up to date: {days_in_words(left)}"
+            console.print(text, markup=False, soft_wrap=True)
+    return is_current
+
+
+@click.command()
+@click.option("--start-date", type=DAY, required=True)
+@click.option("--end-date", type=DAY, required=True)
+@click.option("--asset", type=click.Choice(list(SPECS)), help="One table; all by default.")
+def check(start_date: datetime, end_date: datetime, asset: str | None) -> None:
+    """Run the checks over what is published; exit 1 if one of error level fails."""
+    from training_assets.checks import CheckResult
+    from training_assets.engine.resource import SparkResource
+    from training_assets.pipeline import check_days
+
+    days = span(start_date.date(), end_date.date())
+    specs = [SPECS[asset]] if asset else list(SPECS.values())
+    spark = SparkResource.from_env()
+    found: dict[tuple[str, str, str], list[CheckResult]] = {}
+    started = time.monotonic()
+    with spark.session() as session:
+        for result in check_days(session, open_lake(), Settings.from_env(), specs, days):
+            key = (result.check.table, result.check.name, result.check.severity)
+            found.setdefault(key, []).append(result)
+    grid = Grid("table", "check", "level", "passed", "failed")
+    problems = []
+    for (table, name, severity), results in found.items():
+        failed = [result for result in results if not result.passed]
+        grid.add_row(table, name, severity, str(len(results) - len(failed)), str(len(failed)))
+        problems += [(r.severity, f"{table}.{name} {r.day}: {r.message}") for r in failed]
+    console.print(grid)
+    for severity, message in problems:
+        console.print(f"{severity}: {message}", markup=False, soft_wrap=True)
+    console.print(f"{len(days)} days in {time.monotonic() - started:.1f} s")
+    if any(severity == "error" for severity, _ in problems):
+        sys.exit(1)
+
+
+def _require_no_files(lake: Lake) -> None:
+    """Raise where sample data would be mixed with data that lies in no folder of a day."""
+    names = [entry.path for entry in lake.raw.list()]
+    found = next(
+        (n for n in names if not any(p.startswith((".", "_")) for p in n.split("/"))), None
+    )
+    if found is not None:
+        raise RawDataError(
+            f"{lake.raw.url}: there is no day, but there is {printable(found)}; expected folders "
+            "<table>/dt=YYYY-MM-DD. Put the files into such folders, or move them away."
+        )
+
+
+def _print_days(lake: Lake, days: Sequence[date]) -> None:
+    """One row per day: what is published, and the seconds that building it took."""
+    grid = Grid("day", "training rows", "customers", "positives", "median history", "seconds")
+    for column in grid.columns[1:]:
+        column.justify = "right"
+    published = {
+        name: set(lake.days(name)) for name in (CUSTOMER_HISTORY.name, TRAINING_INPUT.name)
+    }
+    seconds = build_seconds()
+    for day in days:
+        if not all(day in found for found in published.values()):
+            grid.add_row(str(day), "not published", "", "", "", "")
+            continue
+        rows = lake.manifest(TRAINING_INPUT.name, day)["figures"]
+        history = lake.manifest(CUSTOMER_HISTORY.name, day)["figures"]
+        grid.add_row(
+            str(day),
+            f"{rows['rows']:,}",
+            f"{rows['customers']:,}",
+            f"{rows['positives']:,}",
+            f"{history['median_length']:g}",
+            f"{seconds[str(day)]:.2f}" if str(day) in seconds else "",
+        )
+    console.print(grid)

@@ -1,0 +1,61 @@
+"""Published days as a DataFrame, read by the workers: an engine needs no store of its own."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from typing import Final
+
+import pyarrow as pa
+from pyspark import cloudpickle
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from training_assets import list_format
+from training_assets.lake.snapshot import Snapshot
+from training_assets.list_format import SealedParquet
+from training_assets.schemas import Table
+
+# Workers of a cluster have pyarrow but need not have this package.
+cloudpickle.register_pickle_by_value(list_format)
+
+_FILES_DDL: Final = "number int, dt string, uri string"
+_MAX_TASKS: Final = 64
+_ROWS_PER_BATCH: Final = 16_384
+
+
+def read_days(
+    spark: SparkSession,
+    snapshot: Snapshot,
+    table: Table,
+    days: Iterable[date],
+    columns: Sequence[str] | None = None,
+) -> DataFrame:
+    """Columns (all) of those of the days that are published, as ``schemas`` declares them.
+
+    The files are those of the snapshot, whatever is published meanwhile.
+    """
+    names = list(columns or table.column_names)
+    declared = {column.name: column for column in table.columns}
+    ddl = ", ".join(f"`{name}` {declared[name].type}" for name in names)
+    wanted = sorted(set(days) & snapshot.files.keys())
+    files = [(str(day), uri) for day in wanted for uri in snapshot.uris(day)]
+    if not files:
+        return spark.createDataFrame([], schema=ddl)
+    stored = [name for name in names if name != "dt"]
+    schema = pa.schema([(name, declared[name].arrow) for name in names])
+
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for file in (row for batch in batches for row in batch.to_pylist()):
+            parquet = SealedParquet(file["uri"])
+            # Also where no column of the file is asked for, its rows are.
+            for batch in parquet.iter_batches(_ROWS_PER_BATCH, columns=stored or None):
+                found = {name: batch[name] for name in stored}
+                found["dt"] = pa.repeat(pa.scalar(file["dt"]), len(batch))
+                yield pa.RecordBatch.from_arrays(
+                    [found[field.name].cast(field.type) for field in schema], schema=schema
+                )
+
+    rows = [(number, *file) for number, file in enumerate(files)]
+    frame = spark.createDataFrame(rows, _FILES_DDL).repartition(
+        min(len(rows), _MAX_TASKS), F.col("number")
+    )
+    return frame.mapInArrow(read, ddl)

@@ -1,0 +1,115 @@
+"""Which days a command is about, and which of them are to be built."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from training_assets.errors import SettingsError
+from training_assets.lake import day_range, days_in_words
+from training_assets.provenance import Provenance, window_days
+from training_assets.schemas import RAW_TABLES, Table
+from training_assets.tables import SPECS, TableSpec
+
+_DEFAULT_DAYS: Final = 14
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run has to build: days of single tables first, then days of all tables.
+
+    ``before`` are days of the look-back of ``days``, by the table that is read.
+    """
+
+    before: tuple[tuple[TableSpec, tuple[date, ...]], ...]
+    days: tuple[date, ...]
+
+
+def span(first: date, last: date) -> list[date]:
+    """All days of a range as it was asked for; raises ``SettingsError`` for one that is none."""
+    if last < first:
+        raise SettingsError(
+            f"--start-date: {first} is after --end-date {last}; expected it not to be. Swap them."
+        )
+    return day_range(first, last)
+
+
+def last_partition() -> date:
+    """The last day that is over everywhere a day is counted in UTC: yesterday."""
+    return datetime.now(UTC).date() - timedelta(days=1)
+
+
+def requested_days(
+    provenance: Provenance, asked_by: Table, start: date | None, end: date | None
+) -> list[date]:
+    """From ``start`` to ``end``; by default the last 14 days up to the last raw day of a table."""
+    over = last_partition()
+    if end and end > over:
+        raise SettingsError(
+            f"--end-date: {end} is not over yet; expected {over} (UTC) at the latest. "
+            "Name an earlier day, or none."
+        )
+    shown = [day for day in provenance.source_days(asked_by).near if day <= over]
+    if not shown and not (start and end):
+        raise SettingsError(
+            f"run: {provenance.lake.raw.uri(asked_by.name)} has no days up to {over}; expected one "
+            f"folder dt=… a day. Deliver {asked_by.name}, or name --start-date and --end-date."
+        )
+    last = end or shown[-1]
+    default = last - timedelta(days=_DEFAULT_DAYS - 1)
+    first = start or max(default, min(shown[0], last) if shown else default)
+    return span(first, last)
+
+
+def left_out_days(provenance: Provenance) -> list[str]:
+    """A sentence for each raw table with days that no run without dates looks at."""
+    over, sentences = last_partition(), []
+    for source in RAW_TABLES.values():
+        found = provenance.source_days(source)
+        if early := [day for day in found.near if day > over]:
+            sentences.append(
+                f"raw/{source.name}: {days_in_words(early)} is not over yet; left for later"
+            )
+        if found.far:
+            sentences.append(
+                f"raw/{source.name}: {days_in_words(found.far)} is far from all other days; "
+                "left out, and nothing begins there"
+            )
+    return sentences
+
+
+def absent_sources(provenance: Provenance) -> list[str]:
+    """Raw tables without any day, which count as absent."""
+    return [s.name for s in RAW_TABLES.values() if not provenance.source_days(s).days]
+
+
+def plan_run(provenance: Provenance, days: Sequence[date], *, force: bool) -> Plan:
+    """What must be built so that all tables are up to date on the days."""
+    before = [
+        (spec, tuple(stale))
+        for spec, looked_back in _look_backs(provenance, days)
+        if (stale := provenance.outdated(spec.built_from, looked_back))
+    ]
+    if force or before:
+        return Plan(tuple(before), tuple(days))
+    of_table = {name: provenance.outdated(s.built_from, days) for name, s in SPECS.items()}
+    wanted = {day for found in of_table.values() for day in found}
+    for spec, _ in _look_backs(provenance, days):
+        if outdated := of_table[spec.name]:
+            # Later days read these; whether they differ is known only after the build.
+            wanted |= {day for day in days if day > outdated[0]}
+    return Plan((), tuple(sorted(wanted)))
+
+
+def _look_backs(provenance: Provenance, days: Sequence[date]) -> list[tuple[TableSpec, list[date]]]:
+    """Tables that others look back to, and their days before ``days`` that these look back to."""
+    found = []
+    for name in {
+        upstream.name
+        for spec in SPECS.values()
+        for upstream in spec.built_from.upstream
+        if upstream.window == "look-back"
+    }:
+        expected = provenance.expected_days(SPECS[name].built_from, days[0])
+        found.append((SPECS[name], window_days(provenance.settings, expected, days[0])))
+    return found

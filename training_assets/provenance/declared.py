@@ -1,0 +1,28 @@
+"""What a table is built from, as its specification declares it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from training_assets.schemas import Table
+
+
+@dataclass(frozen=True)
+class BuiltFrom:
+    """Raw tables of the same day, days of other tables, and settings by their names."""
+
+    table: Table
+    sources: tuple[Table, ...] = ()
+    upstream: tuple["Upstream", ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Another table: the same day of it, or all days of the look-back before the day."""
+
+    of: BuiltFrom
+    window: Literal["same day", "look-back"]
+
+    @property
+    def name(self) -> str:
+        return self.of.table.name

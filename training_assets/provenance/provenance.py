@@ -1,0 +1,352 @@
+"""What each published day was built from, and so which days are out of date.
+
+A day is built from raw files, from days of other tables, and with settings. Its manifest keeps all
+of that twice: ``inputs`` is one hash over it, by which a day is judged, and ``built_from`` is the
+detail, by which ``outdated.py`` says in words what changed.
+
+    "inputs":     hash of everything below, contents in full, and of the schema and code version
+    "content":    hash of the day's own data files
+    "built_from": {"code_version": 1,
+                   "settings": {"history_length": 1000, "lookback_days": 365},
+                   "raw":      {"clicks": {"raw/clicks/dt=…/part-0.parquet": [bytes, mtime_ns]},
+                                "previous_orders": {"raw/previous_orders/all.csv": [rows, hash]}},
+                   "upstream": {"unified_actions": {"2024-05-01": "1f2e3d4c5b6a7988"}}}
+
+A flat file enters a day with that day's rows only (``sources/flat.py``), any other raw file with
+its size and modification time or, on an object store, its etag. Contents of consecutive days stand
+in one string, eight hexadecimal digits a day: a year of them is 3 kB.
+
+A raw file that was merely touched leads to one rebuild whose content is the same, so nothing
+further down is out of date.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, Final
+
+from training_assets.errors import DayNotPublishedError, TrainingAssetsError
+from training_assets.lake import Lake, day_range, days_in_words
+from training_assets.provenance.declared import BuiltFrom, Upstream
+from training_assets.schemas import SCHEMA_VERSION, Table
+from training_assets.settings import Settings
+from training_assets.sources import (
+    FlatDays,
+    RawDays,
+    RawFile,
+    SourceDays,
+    by_day,
+    files_of_days,
+    find_raw_days,
+    fingerprint,
+    flat_days,
+    source_days,
+    whole_file,
+)
+
+# Raised whenever the same inputs would give other rows.
+CODE_VERSION: Final = 1
+_DIGITS: Final = 8
+
+
+def hash_of(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a day is built from: settings, raw files by table, contents of other tables by day."""
+
+    settings: Mapping[str, int | None]
+    raw: Mapping[str, Mapping[str, list[Any]]]
+    upstream: Mapping[str, Mapping[date, str]] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        upstream = {name: sorted(days.items()) for name, days in self.upstream.items()}
+        return hash_of([SCHEMA_VERSION, CODE_VERSION, self.settings, self.raw, upstream])
+
+    def manifest(self) -> dict[str, Any]:
+        """The entries ``inputs`` and ``built_from`` of the day's manifest."""
+        detail = {
+            "code_version": CODE_VERSION,
+            "settings": dict(self.settings),
+            "raw": {name: dict(files) for name, files in self.raw.items()},
+            "upstream": {name: pack(days) for name, days in self.upstream.items()},
+        }
+        return {"inputs": self.hash, "built_from": detail}
+
+
+@dataclass
+class Provenance:
+    """Compares manifests with what they would say if the day were built now.
+
+    What was looked at once stays as it was, the lake's tables too; a new one looks again.
+    """
+
+    lake: Lake
+    settings: Settings
+    _raw: dict[tuple[str, date], RawDays] = field(default_factory=dict)
+    _files: dict[tuple[str, date], list[RawFile]] = field(default_factory=dict)
+    _flat: dict[tuple[str, int, Any], FlatDays] = field(default_factory=dict)
+    _content: dict[tuple[str, date], str] = field(default_factory=dict)
+    _manifests: dict[tuple[str, date], dict[str, Any]] = field(default_factory=dict)
+    _days: dict[str, SourceDays] = field(default_factory=dict)
+
+    def again(self) -> "Provenance":
+        """One that looks at everything anew."""
+        return Provenance(Lake(self.lake.store), self.settings)
+
+    def look_again_at_tables(self) -> None:
+        """Forget what is published, but not which raw files there are."""
+        self.lake.refresh()
+        self._content.clear()
+        self._manifests.clear()
+
+    # --- what a day is built from -----------------------------------------------------------------
+
+    def inputs(self, built: BuiltFrom, day: date) -> Inputs:
+        """What the day would be built from now; raises where something of it is missing."""
+        return Inputs(
+            {name: getattr(self.settings, name) for name in built.settings},
+            {source.name: self.fingerprint(source, day) for source in built.sources},
+            {
+                upstream.name: {
+                    of: self.content(upstream.of.table, of)
+                    for of in self.upstream_days(upstream, day)
+                }
+                for upstream in built.upstream
+            },
+        )
+
+    def upstream_days(self, upstream: Upstream, day: date) -> list[date]:
+        """Days of the other table that the day reads: of a look-back, the published ones."""
+        if upstream.window == "same day":
+            return [day]
+        return window_days(self.settings, self.lake.days(upstream.name), day)
+
+    def missing_days(self, upstream: Upstream, day: date) -> list[date]:
+        """Days that the day should read and that are not published, oldest first."""
+        published = self.lake.snapshot(upstream.name).files
+        if upstream.window == "same day":
+            return [] if day in published else [day]
+        expected = window_days(self.settings, self.expected_days(upstream.of, day), day)
+        return [of for of in expected if of not in published]
+
+    def expected_days(self, built: BuiltFrom, before: date) -> list[date]:
+        """Days before ``before`` that have, or should have, rows of the table's sources.
+
+        Every day from the first one of any source on; where absent raw days are empty ones, those
+        that were delivered.
+        """
+        found = [self.source_days(source) for source in built.sources]
+        firsts = [source.first for source in found if source.first is not None]
+        if not firsts or min(firsts) >= before:
+            return []
+        if self.settings.missing_raw == "empty":
+            days = {day for source in found for day in source.days if day >= min(firsts)}
+            return sorted(day for day in days if day < before)
+        return day_range(min(firsts), before - timedelta(days=1))
+
+    def source_days(self, source: Table) -> SourceDays:
+        """The days that a raw table has."""
+        if source.name not in self._days:
+            self._days[source.name] = source_days(self.lake, source)
+        return self._days[source.name]
+
+    # --- whether a day is up to date --------------------------------------------------------------
+
+    def is_current(self, built: BuiltFrom, day: date) -> bool:
+        """Whether the day is published and was built from what is there now."""
+        try:
+            recorded = self.manifest(built.table, day)["inputs"]
+            return bool(recorded == self.inputs(built, day).hash)
+        except (TrainingAssetsError, KeyError, OSError):
+            return False
+
+    def outdated(self, built: BuiltFrom, days: Sequence[date]) -> list[date]:
+        """Those of ``days`` that are not published or out of date."""
+        self.look_ahead(built, days)
+        return [day for day in days if not self.is_current(built, day)]
+
+    def look_ahead(self, built: BuiltFrom, days: Sequence[date]) -> None:
+        """Look at once at what will be asked for of each day, which is much faster."""
+        self.look_ahead_at_raw(built, days)
+        snapshot = self.lake.snapshot(built.table.name)
+        published = [day for day in days if day in snapshot.files]
+        unread = [day for day in published if (snapshot.table, day) not in self._manifests]
+        with suppress(TrainingAssetsError):
+            found = snapshot.manifests(unread)
+            self._manifests |= {(snapshot.table, day): found[day] for day in unread}
+
+    def look_ahead_at_raw(self, built: BuiltFrom, days: Sequence[date]) -> None:
+        """List the raw files of all the days at once."""
+        for source in built.sources:
+            missing = [day for day in days if (source.name, day) not in self._files]
+            # Where something is wrong with one of the days, each is listed when it is asked for.
+            with suppress(TrainingAssetsError):
+                files = by_day(self._list(source, missing), missing)
+                self._files |= {(source.name, day): files[day] for day in missing}
+
+    def manifest(self, table: Table, day: date) -> dict[str, Any]:
+        """The manifest of a published day; raises ``ValidationError`` where it is damaged."""
+        key = (table.name, day)
+        if key not in self._manifests:
+            self._manifests[key] = self.lake.manifest(table.name, day)
+        return self._manifests[key]
+
+    def content(self, table: Table, day: date) -> str:
+        key = (table.name, day)
+        if key not in self._content:
+            self._content[key] = self.lake.snapshot(table.name).content(day)
+        return self._content[key]
+
+    # --- what must be there before a day can be built ---------------------------------------------
+
+    def require_raw(self, built: BuiltFrom, day: date) -> None:
+        """Raise where raw files of the day are missing or lack columns; that opens each of them."""
+        for source in built.sources:
+            self.raw(source, [day])
+
+    def require_upstream(self, built: BuiltFrom, day: date) -> list[date]:
+        """Raise where what the day reads is not published, or was built with other settings.
+
+        Returns the days of its look-back that are missing and that the settings let through.
+        """
+        let_through: list[date] = []
+        for upstream in built.upstream:
+            missing = self.missing_days(upstream, day)
+            if upstream.window == "look-back":
+                if missing and self.settings.incomplete_window == "error":
+                    raise _incomplete(built.table, upstream, day, missing)
+                let_through += missing
+                continue
+            if missing:
+                raise DayNotPublishedError(
+                    f"{built.table.name}: {upstream.name} has no day {day}. Materialize it first."
+                )
+            self._require_settings(built, upstream, day)
+        return let_through
+
+    def _require_settings(self, built: BuiltFrom, upstream: Upstream, day: date) -> None:
+        """Rows of a day that was cut at another length look right and are not."""
+        recorded = self.manifest(upstream.of.table, day).get("settings")
+        wanted = {name: getattr(self.settings, name) for name in upstream.of.settings}
+        if recorded != wanted:
+            raise DayNotPublishedError(
+                f"{built.table.name}: {upstream.name} of {day} was built with "
+                f"{_in_words(recorded)}; expected {_in_words(wanted)}. Materialize {upstream.name} "
+                f"of the day first, or together with {built.table.name}."
+            )
+
+    # --- raw files --------------------------------------------------------------------------------
+
+    def raw(self, table: Table, days: Sequence[date]) -> RawDays:
+        """The raw files of the days, each day listed and its columns looked at once."""
+        missing = [day for day in days if (table.name, day) not in self._raw]
+        if len(missing) > 1:
+            # Where something is wrong with one of many days, each is looked at alone.
+            with suppress(TrainingAssetsError):
+                found = self._look_at(table, missing).by_day()
+                self._raw |= {(table.name, day): found[day] for day in missing}
+        for day in days:
+            if (table.name, day) not in self._raw:
+                self._raw[table.name, day] = self._look_at(table, [day])
+        return RawDays.of([self._raw[table.name, day] for day in days])
+
+    def _look_at(self, table: Table, days: Sequence[date]) -> RawDays:
+        return find_raw_days(
+            self.lake, table, days, self.source_days(table), allow_missing=self._allows_missing
+        )
+
+    def _list(self, table: Table, days: Sequence[date]) -> list[RawFile]:
+        return files_of_days(
+            self.lake, table, days, self.source_days(table), allow_missing=self._allows_missing
+        )
+
+    @property
+    def _allows_missing(self) -> bool:
+        return self.settings.missing_raw == "empty"
+
+    def _files_of(self, table: Table, day: date) -> list[RawFile]:
+        key = (table.name, day)
+        if key in self._raw:
+            # What is recorded must be what is read.
+            return self._raw[key].files()
+        if key not in self._files:
+            self._files[key] = self._list(table, [day])
+        return self._files[key]
+
+    def fingerprint(self, table: Table, day: date) -> dict[str, list[Any]]:
+        """By name: [bytes, mtime_ns or etag] of a file of the day, [rows, hash] of a flat one.
+
+        A flat file without rows of the day is left out.
+        """
+        files = self._files_of(table, day)
+        flat = {file.name: file for file in files if file.day is None}
+        entries: dict[str, list[Any]] = {}
+        for name, size, stamp in fingerprint(table, day, files):
+            if name not in flat:
+                entries[name] = [size, stamp]
+                continue
+            key = (name, size, stamp)
+            if key not in self._flat:
+                self._flat[key] = flat_days(self.lake, table, whole_file(flat[name]), size, stamp)
+            if str(day) in self._flat[key]:
+                entries[name] = self._flat[key][str(day)]
+        return entries
+
+
+def window_days(settings: Settings, days: Sequence[date], day: date) -> list[date]:
+    """Those of the days whose actions count for an impression on ``day``."""
+    start = settings.window_start(day)
+    return [d for d in days if d < day and (start is None or d >= start)]
+
+
+def pack(contents: Mapping[date, str]) -> dict[str, str]:
+    """Contents by day as one string for each run of consecutive days, under its first day.
+
+    Only the first eight digits of each are kept: {05-01: "aaaaaaaa…", 05-02: "bbbbbbbb…"} becomes
+    {"2024-05-01": "aaaaaaaabbbbbbbb"}.
+    """
+    packed: dict[str, str] = {}
+    first = last = None
+    for day in sorted(contents):
+        if first is None or last is None or day - last != timedelta(days=1):
+            first = day
+        last = day
+        packed[str(first)] = packed.get(str(first), "") + short(contents[day])
+    return packed
+
+
+def unpack(packed: Mapping[str, str]) -> dict[date, str]:
+    """What ``pack`` kept: the first digits of each day's content."""
+    found = {}
+    for first, text in packed.items():
+        for n in range(0, len(text), _DIGITS):
+            day = date.fromisoformat(first) + timedelta(days=n // _DIGITS)
+            found[day] = text[n : n + _DIGITS]
+    return found
+
+
+def short(content: str) -> str:
+    return content[:_DIGITS].ljust(_DIGITS, "-")
+
+
+def _incomplete(
+    table: Table, upstream: Upstream, day: date, missing: Sequence[date]
+) -> DayNotPublishedError:
+    return DayNotPublishedError(
+        f"{table.name}: {len(missing)} days of the look-back of {day} are not published in "
+        f"{upstream.name}: {days_in_words(missing)}; expected all of them, since histories would "
+        f"lack their actions. Build {upstream.name} of these days, or set "
+        "TRAINING_ASSETS_INCOMPLETE_WINDOW=warn to leave them out."
+    )
+
+
+def _in_words(settings: Mapping[str, Any] | None) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted((settings or {}).items()))

@@ -1,0 +1,129 @@
+"""Which days a raw table has, where it begins, and the files of its days."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+
+from training_assets.errors import RawDataError
+from training_assets.lake import Lake
+from training_assets.lake.store import LocalStore, Store
+from training_assets.schemas import Table
+from training_assets.sources.columns import printable
+from training_assets.sources.flat import flat_days
+from training_assets.sources.listing import Listing, RawFile, fingerprint, whole_file
+from training_assets.sources.local import LocalListing
+from training_assets.sources.remote import RemoteListing
+
+_MAX_GAP_DAYS: Final = 366
+_MIN_SHARE: Final = 10
+_MAX_SHOWN: Final = 3
+
+
+@dataclass(frozen=True)
+class SourceDays:
+    """The days that a raw table has: those with a folder, and those with rows in a flat file.
+
+    ``first`` is the day on which the source begins, None where it has no day at all: such a source
+    is absent, begins nowhere and blocks nothing. ``far`` are days far from all others, as
+    1970-01-01 and 9999-12-31 are; they begin nothing.
+    """
+
+    days: tuple[date, ...]
+    first: date | None
+    far: tuple[date, ...]
+    listing: Listing | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def near(self) -> list[date]:
+        """Days without the far ones, oldest first."""
+        far = set(self.far)
+        return [day for day in self.days if day not in far]
+
+    @classmethod
+    def of(cls, days: Iterable[date], listing: Listing | None = None) -> "SourceDays":
+        ordered = sorted(set(days))
+        far = _far_days(ordered)
+        near = [day for day in ordered if day not in far]
+        return cls(tuple(ordered), near[0] if near else None, tuple(sorted(far)), listing)
+
+
+def _far_days(days: Sequence[date]) -> set[date]:
+    """Of groups with more than a year between them, those that are small beside the largest."""
+    groups: list[list[date]] = []
+    for day in days:
+        if groups and (day - groups[-1][-1]).days <= _MAX_GAP_DAYS:
+            groups[-1].append(day)
+        else:
+            groups.append([day])
+    largest = max(map(len, groups), default=0)
+    small = [g for g in groups if len(g) * _MIN_SHARE < largest or len(g) == 1 < largest]
+    return {day for group in small for day in group}
+
+
+def source_days(lake: Lake, table: Table) -> SourceDays:
+    """Look at which days the table has.
+
+    On an object store that lists the table, once for all that is asked of these days later on.
+    Raises ``RawDataError`` where a folder cannot be listed or a flat file cannot be read.
+    """
+    listing = _open_listing(lake.raw, table)
+    days = listing.days()
+    flat = {file.name: file for file in listing.flat()}
+    for name, size, stamp in fingerprint(table, None, flat.values()):
+        found = flat_days(lake, table, whole_file(flat[name]), size, stamp)
+        days |= {date.fromisoformat(day) for day in found}
+    return SourceDays.of(days, listing)
+
+
+def _open_listing(raw: Store, table: Table) -> Listing:
+    return LocalListing(raw, table) if isinstance(raw, LocalStore) else RemoteListing(raw, table)
+
+
+def files_of_days(
+    lake: Lake,
+    table: Table,
+    days: Collection[date],
+    known: SourceDays | None = None,
+    *,
+    allow_missing: bool = False,
+) -> list[RawFile]:
+    """The files of ``days``, and the flat ones.
+
+    A day before the first of the source has none. Raises ``RawDataError`` for a later one without
+    a folder, unless ``allow_missing`` or a flat file may speak of it; for one that is unfinished,
+    and for files that lie where no day is read from.
+    """
+    known = known or source_days(lake, table)
+    listing = known.listing or _open_listing(lake.raw, table)
+    listing.refuse_misplaced(days)
+    flat = listing.flat()
+    files: list[RawFile] = []
+    for day in days:
+        found = listing.day(day)
+        if found is None:
+            is_expected = known.first is not None and day >= known.first
+            if is_expected and not allow_missing and not flat:
+                raise _missing(listing, day)
+            continue
+        if found.leftovers and not found.files:
+            raise _unfinished(listing, day, found.leftovers)
+        files += found.files
+    return files + flat
+
+
+def _missing(listing: Listing, day: date) -> RawDataError:
+    return RawDataError(
+        f"{listing.table.name}: raw day {day} is missing; expected the folder "
+        f"{listing.folder_of(day)} (it may be empty). Deliver the day, or set "
+        "TRAINING_ASSETS_MISSING_RAW=empty to take absent days as days without rows."
+    )
+
+
+def _unfinished(listing: Listing, day: date, leftovers: Sequence[str]) -> RawDataError:
+    more = f" and {len(leftovers) - _MAX_SHOWN} more" if len(leftovers) > _MAX_SHOWN else ""
+    return RawDataError(
+        f"{listing.table.name}: raw day {day} holds only what an unfinished writer left "
+        f"({printable(', '.join(leftovers[:_MAX_SHOWN]))}{more}); expected data, or an empty "
+        f"folder for a day without rows. Deliver the day again, or empty {listing.folder_of(day)}."
+    )

@@ -1,0 +1,184 @@
+"""What lies under a raw table, on any store; ``local.py`` and ``remote.py`` look.
+
+What looks like a day or like data, but is read for no day, is an error: rows there would be missing
+without a word. So is a day that holds only what an unfinished writer left. A day that is meant to
+be empty is an empty folder; on an object store, which has no folders, it is an object ``dt=D/`` or
+``dt=D/_SUCCESS`` or ``dt=D/.keep``.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple, TypeVar
+
+from training_assets.errors import RawDataError
+from training_assets.lake.lake import RAW
+from training_assets.lake.store import Store
+from training_assets.schemas import Table
+from training_assets.sources.columns import Task, printable
+from training_assets.sources.layout import (
+    FORMATS,
+    day_of,
+    format_of,
+    looks_like_data,
+    looks_like_days,
+    prefixes,
+    some_day,
+)
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One raw file. ``day`` is that of its folder, or None for a flat file.
+
+    ``uri`` is an absolute local path or a URL, ``name`` relative to the lake. ``size`` and
+    ``stamp``, an etag or a modification time in ns, are what a store's listing said; None of a
+    local file, which is asked when they are needed.
+    """
+
+    uri: str
+    name: str
+    format: str
+    day: date | None
+    size: int | None = None
+    stamp: int | str | None = None
+
+    def part(self, start: int, stop: int) -> Task:
+        return Task(0, self.uri, self.name, self.format, self.day, start, stop)
+
+
+class Item(NamedTuple):
+    """What lies directly in a table's folder and is not hidden."""
+
+    name: str
+    is_folder: bool
+
+
+class DayFiles(NamedTuple):
+    """Of a day that has a folder; ``leftovers`` are hidden names that tell of unfinished work."""
+
+    files: tuple[RawFile, ...]
+    leftovers: tuple[str, ...]
+
+
+class Listing(ABC):
+    """What lies under one raw table."""
+
+    def __init__(self, raw: Store, table: Table) -> None:
+        """``raw`` is the store of the lake's raw folder."""
+        self.raw = raw
+        self.table = table
+        self.prefixes = prefixes(table)
+
+    @abstractmethod
+    def items(self) -> Sequence[Item]:
+        """By name; nothing where there is no such table."""
+
+    @abstractmethod
+    def has_files(self, folder: str) -> bool:
+        """Whether there is any file in a folder of the table, however deep."""
+
+    @abstractmethod
+    def day(self, day: date) -> DayFiles | None:
+        """None where the day has no folder."""
+
+    @abstractmethod
+    def flat(self) -> list[RawFile]:
+        """Files beside the folders of days, where the table may have such."""
+
+    def days(self) -> set[date]:
+        """Days that have a folder."""
+        found = (day_of(self.prefixes, item.name) for item in self.items() if item.is_folder)
+        return {day for day in found if day is not None}
+
+    def folder_of(self, day: date) -> str:
+        """Where a day is looked for first."""
+        return self.raw.uri(f"{self.table.name}/{self.prefixes[0]}{day}")
+
+    def refuse_misplaced(self, days: Collection[date]) -> None:
+        """Raise for what is read for no day and may belong to one of ``days``."""
+        for item in self.items():
+            if not self._is_misplaced(item):
+                continue
+            meant = some_day(item.name)
+            if meant is None or meant in days:
+                kind = "folder" if item.is_folder else "file"
+                expected = " or ".join(f"{prefix}YYYY-MM-DD" for prefix in self.prefixes)
+                raise RawDataError(
+                    f"{printable(self._name(item.name))}: the {kind} is read for no day; expected "
+                    f"only folders {expected} in {self.raw.uri(self.table.name)}. Rename it, or "
+                    "move it away."
+                )
+
+    def _is_misplaced(self, item: Item) -> bool:
+        if not item.is_folder:
+            return looks_like_data(self.table, item.name)
+        if day_of(self.prefixes, item.name):
+            return False
+        return looks_like_days(item.name) and self.has_files(item.name)
+
+    def _name(self, path: str) -> str:
+        """The name, relative to the lake, of what lies at a path in the table's folder."""
+        return f"{RAW}/{self.table.name}/{path}"
+
+    def _file(
+        self, path: str, day: date | None, size: int | None = None, stamp: int | str | None = None
+    ) -> RawFile:
+        """The file at a path in the table's folder; raises where its name cannot be one."""
+        name = self._name(path)
+        if name != printable(name):
+            raise RawDataError(
+                f"{printable(name)}: the file name is not UTF-8 or has control characters. "
+                "Rename the file."
+            )
+        kind = format_of(name)
+        if kind is None:
+            raise RawDataError(
+                f"{name}: the format is not known by its ending; expected one of "
+                f"{', '.join(FORMATS)}, text also with .gz. Rename or remove the file."
+            )
+        uri = self.raw.uri(f"{self.table.name}/{path}")
+        return RawFile(uri, name, kind, day, size, stamp)
+
+
+_Dated = TypeVar("_Dated", RawFile, Task)
+
+
+def by_day(found: Iterable[_Dated], days: Collection[date]) -> dict[date, list[_Dated]]:
+    """Of each day its own files, or parts of files, and then the flat ones."""
+    own: dict[date | None, list[_Dated]] = defaultdict(list)
+    for one in found:
+        own[one.day].append(one)
+    return {day: own[day] + own[None] for day in days}
+
+
+def whole_file(file: RawFile) -> Task:
+    return file.part(0, -1)
+
+
+def fingerprint(
+    table: Table, day: date | None, files: Iterable[RawFile]
+) -> list[tuple[str, int, int | str]]:
+    """(name, bytes, modification time in ns or etag) of files of a day, by name.
+
+    Raises ``RawDataError`` for one that is gone.
+    """
+    unique = {file.name: file for file in files}
+    try:
+        return [_entry(unique[name]) for name in sorted(unique)]
+    except OSError as error:
+        of = f"a raw file of {day}" if day else "a flat raw file"
+        raise RawDataError(
+            f"{table.name}: {of} vanished while it was read ({error}). "
+            "Deliver it again, or run the day again without it."
+        ) from error
+
+
+def _entry(file: RawFile) -> tuple[str, int, int | str]:
+    if file.size is not None and file.stamp is not None:
+        return file.name, file.size, file.stamp
+    found = os.stat(file.uri)
+    return file.name, found.st_size, found.st_mtime_ns

@@ -1,0 +1,113 @@
+"""Raw files in a local folder.
+
+Whoever runs the platform may make ``raw`` or a table's folder a link. Below them, where deliveries
+arrive, a link to a folder is followed for a day only, and none may lead out of ``raw``.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from training_assets.errors import RawDataError
+from training_assets.lake.store import LocalStore
+from training_assets.schemas import Table
+from training_assets.sources.columns import printable
+from training_assets.sources.layout import has_flat_files, is_hidden, is_leftover
+from training_assets.sources.listing import DayFiles, Item, Listing, RawFile
+
+
+class LocalListing(Listing):
+    """Looks each time that it is asked."""
+
+    def __init__(self, raw: LocalStore, table: Table) -> None:
+        super().__init__(raw, table)
+        self._raw = raw.root
+        self._base = raw.root / table.name
+
+    def items(self) -> list[Item]:
+        return [Item(entry.name, _is_folder(entry)) for entry in self._visible(self._base)]
+
+    def has_files(self, folder: str) -> bool:
+        return any(files for _, _, files in os.walk(self._base / folder))
+
+    def day(self, day: date) -> DayFiles | None:
+        folders = [self._base / f"{prefix}{day.isoformat()}" for prefix in self.prefixes]
+        present = [folder for folder in folders if folder.is_dir()]
+        if not present:
+            return None
+        files: list[RawFile] = []
+        leftovers: list[str] = []
+        for folder in present:
+            if folder.is_symlink():
+                self._require_inside(folder)
+            files += [self._file(path, day) for path in self._walk(folder, leftovers)]
+        return DayFiles(tuple(files), tuple(leftovers))
+
+    def flat(self) -> list[RawFile]:
+        if not has_flat_files(self.table):
+            return []
+        entries = [entry for entry in self._visible(self._base) if not _is_folder(entry)]
+        return [self._file(self._path_of(entry), None) for entry in entries]
+
+    def _walk(self, folder: Path, leftovers: list[str]) -> Iterator[str]:
+        """All files below a folder, in the order of their paths; adds to the leftovers."""
+        for entry in self._entries(folder):
+            if is_hidden(entry.name):
+                if is_leftover(entry.name):
+                    leftovers.append(self._in_table(Path(entry.path)))
+            elif entry.is_dir(follow_symlinks=False):
+                yield from self._walk(Path(entry.path), leftovers)
+            else:
+                yield self._path_of(entry)
+
+    def _visible(self, folder: Path) -> list[os.DirEntry[str]]:
+        return [entry for entry in self._entries(folder) if not is_hidden(entry.name)]
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        """What is in a folder, by name; nothing where there is no folder."""
+        try:
+            with os.scandir(folder) as found:
+                return sorted(found, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RawDataError(
+                f"{self._shown(folder)}: the folder cannot be listed ({error.strerror}); expected "
+                "to be allowed to read it. Correct its permissions."
+            ) from error
+
+    def _path_of(self, entry: os.DirEntry[str]) -> str:
+        path = Path(entry.path)
+        if entry.is_symlink():
+            self._require_inside(path)
+        if not path.is_file():
+            raise RawDataError(
+                f"{self._shown(path)}: it is neither a file nor a folder but a link to a folder or "
+                "to nothing, a pipe or a device; expected files. Remove it, or deliver what it "
+                "stands for."
+            )
+        return self._in_table(path)
+
+    def _require_inside(self, link: Path) -> None:
+        real = Path(os.path.realpath(link))
+        if not any(real.is_relative_to(os.path.realpath(b)) for b in (self._raw, self._base)):
+            raise RawDataError(
+                f"{self._shown(link)}: the link leads out of the lake's raw folder, to "
+                f"{printable(str(real))}; expected data below {self._raw}. Deliver the data itself."
+            )
+
+    def _in_table(self, path: Path) -> str:
+        return path.relative_to(self._base).as_posix()
+
+    def _shown(self, path: Path) -> str:
+        """``raw/clicks/…``, or ``raw/clicks`` of the table's own folder."""
+        return printable(self._name(self._in_table(path)).removesuffix("/."))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link to itself.
+        return False

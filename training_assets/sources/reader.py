@@ -1,0 +1,140 @@
+"""Raw tables, from Parquet, JSON lines or CSV, with every row accounted for.
+
+Files are listed (``days.py``) and their columns checked (``header.py``) before a job starts; they
+are parsed on the workers by one reader (``rows.py``) that is the same on every engine. A row that
+breaks a rule is never in ``read_valid`` and always in ``read_rejects``.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from typing import Final, TypeVar
+
+import pyarrow as pa
+from pyspark import cloudpickle
+from pyspark.sql import DataFrame, SparkSession
+
+from training_assets import errors, list_format, schemas
+from training_assets.lake import Lake
+from training_assets.schemas import QUARANTINE, Table
+from training_assets.sources import columns, opening, parquet, rejects, rows, text
+from training_assets.sources.columns import Task
+from training_assets.sources.days import SourceDays, files_of_days
+from training_assets.sources.header import parts_of
+from training_assets.sources.listing import RawFile, by_day, whole_file
+
+# Workers of a cluster have pyarrow but need not have this package.
+for _module in (rows, rejects, text, parquet, columns, opening, schemas, list_format, errors):
+    cloudpickle.register_pickle_by_value(_module)
+
+_TASK_DDL: Final = "task int, uri string, name string, format string, day date, start int, stop int"
+_BYTES_PER_PARTITION: Final = 8 * 2**20
+_MIN_PARTITIONS: Final = 4
+_MAX_PARTITIONS: Final = 1000
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True)
+class RawDays:
+    """The raw files of some days of one table, listed and with their columns checked."""
+
+    table: Table
+    days: tuple[date, ...]
+    listed: tuple[RawFile, ...]
+    tasks: tuple[Task, ...]
+
+    @classmethod
+    def of(cls, parts: Sequence["RawDays"]) -> "RawDays":
+        """Several days as one; a flat file that serves several of them is read once."""
+        tasks = dict.fromkeys(t._replace(task=0) for part in parts for t in part.tasks)
+        numbered = tuple(task._replace(task=n) for n, task in enumerate(tasks))
+        listed = dict.fromkeys(file for part in parts for file in part.listed)
+        days = tuple(day for part in parts for day in part.days)
+        return cls(parts[0].table, days, tuple(listed), numbered)
+
+    def read_valid(self, spark: SparkSession) -> DataFrame:
+        """Valid rows with the table's own columns; of impressions, only the valid items."""
+        return self._read(spark, self.table.ddl, wants_rejects=False)
+
+    def read_rejects(self, spark: SparkSession) -> DataFrame:
+        """What ``read_valid`` leaves out, as rows of the quarantine table."""
+        return self._read(spark, QUARANTINE.ddl, wants_rejects=True)
+
+    def count_rows(self) -> dict[date, int]:
+        """Rows in the files by day, good or bad; of impressions, rankings."""
+        counts = dict.fromkeys(self.days, 0)
+        parts = _map(lambda task: rows.count_rows(task, self.table.name, self.days), self.tasks)
+        for part in parts:
+            for day, count in part.items():
+                counts[day] += count
+        return counts
+
+    def by_day(self) -> dict[date, "RawDays"]:
+        """The same, each of the days alone."""
+        files, tasks = by_day(self.listed, self.days), by_day(self.tasks, self.days)
+        return {
+            day: RawDays(self.table, (day,), tuple(files[day]), tuple(tasks[day]))
+            for day in self.days
+        }
+
+    def files(self) -> list[RawFile]:
+        """Each file once, in the order in which they are read."""
+        return list(self.listed)
+
+    def _num_partitions(self) -> int:
+        """Few for small files: each is a task of its own, with a Python worker, on Spark."""
+        size = sum(_size(file) for file in self.listed)
+        return min(_MIN_PARTITIONS + size // _BYTES_PER_PARTITION, _MAX_PARTITIONS)
+
+    def _read(self, spark: SparkSession, ddl: str, *, wants_rejects: bool) -> DataFrame:
+        if not self.tasks:
+            return spark.createDataFrame([], schema=ddl)
+        table, days = self.table.name, self.days
+        tasks = spark.createDataFrame([tuple(task) for task in self.tasks], schema=_TASK_DDL)
+
+        def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            return rows.parse(batches, table, days, wants_rejects=wants_rejects)
+
+        # By key: without one, all tasks are a single batch and so a single partition on Sail.
+        spread = tasks.repartition(min(len(self.tasks), self._num_partitions()), "task")
+        return spread.mapInArrow(parse, ddl)
+
+
+def find_raw_days(
+    lake: Lake,
+    table: Table,
+    days: Sequence[date],
+    known: SourceDays | None = None,
+    *,
+    allow_missing: bool = False,
+) -> RawDays:
+    """The files of ``days``, or of all that a flat ``previous_orders`` holds of them.
+
+    Raises ``RawDataError`` as ``files_of_days`` does, and for a file that cannot be read;
+    ``SchemaError`` for a wrong or missing column.
+    """
+    files = files_of_days(lake, table, days, known, allow_missing=allow_missing)
+    tasks = [
+        task
+        for group in _map(lambda file: parts_of(whole_file(file), table), files)
+        for task in group
+    ]
+    numbered = tuple(task._replace(task=number) for number, task in enumerate(tasks))
+    return RawDays(table, tuple(days), tuple(files), numbered)
+
+
+def _size(file: RawFile) -> int:
+    if file.size is not None:
+        return file.size
+    return os.path.getsize(file.uri) if os.path.exists(file.uri) else 0
+
+
+def _map(function: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
+    """In threads, because file systems are slow to answer; a single file is not worth one."""
+    if len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(function, items))

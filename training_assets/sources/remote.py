@@ -1,0 +1,100 @@
+"""Raw objects of a bucket, listed once.
+
+There are no folders, only names with ``/`` in them. Some tools put empty objects where a folder
+would be: ``dt=2024-05-10/``, or ``dt=2024-05-10_$folder$``. They stand for a folder here too.
+"""
+
+from collections import defaultdict
+from datetime import date
+from functools import cached_property
+from typing import Final, NamedTuple
+
+from training_assets.lake.store import Entry, Store
+from training_assets.schemas import Table
+from training_assets.sources.layout import has_flat_files, is_hidden, is_leftover
+from training_assets.sources.listing import DayFiles, Item, Listing, RawFile
+
+_FOLDER: Final = "_$folder$"
+
+
+class _Object(NamedTuple):
+    """An object by its path in the table's folder, or an empty one that stands for a folder."""
+
+    path: str
+    entry: Entry
+    is_folder: bool
+
+
+class RemoteListing(Listing):
+    """Looks once; what was there then stays."""
+
+    def __init__(self, raw: Store, table: Table) -> None:
+        super().__init__(raw, table)
+        self._tops: dict[str, list[_Object]] = defaultdict(list)
+        for entry in raw.list(table.name):
+            if one := _object(entry, table):
+                self._tops[one.path.partition("/")[0]].append(one)
+
+    @cached_property
+    def _items(self) -> list[Item]:
+        found = {
+            Item(name, one.is_folder or "/" in one.path)
+            for name, objects in self._tops.items()
+            for one in objects
+            if not is_hidden(name)
+        }
+        return sorted(found)
+
+    def items(self) -> list[Item]:
+        return self._items
+
+    def has_files(self, folder: str) -> bool:
+        return any(not one.is_folder for one in self._tops.get(folder, ()))
+
+    def day(self, day: date) -> DayFiles | None:
+        names = [f"{prefix}{day.isoformat()}" for prefix in self.prefixes]
+        found = [one for name in names for one in self._tops.get(name, ())]
+        present = [one for one in found if one.is_folder or "/" in one.path]
+        if not present:
+            return None
+        files: list[RawFile] = []
+        leftovers: list[str] = []
+        for one in present:
+            hidden = [part for part in one.path.split("/") if is_hidden(part)]
+            if hidden:
+                leftovers += [one.path] if is_leftover(hidden[0]) else []
+            elif not one.is_folder:
+                files.append(self._of(one, day))
+        return DayFiles(tuple(files), tuple(leftovers))
+
+    def flat(self) -> list[RawFile]:
+        if not has_flat_files(self.table):
+            return []
+        return [
+            self._of(one, None)
+            for item in self._items
+            if not item.is_folder
+            for one in self._tops[item.name]
+            if one.path == item.name and not one.is_folder
+        ]
+
+    def _of(self, found: _Object, day: date | None) -> RawFile:
+        entry = found.entry
+        stamp: int | str = entry.modified_ns
+        if entry.etag:
+            # Some stores have no quotes around it; with them it is told from a hash.
+            stamp = entry.etag if entry.etag.startswith('"') else f'"{entry.etag}"'
+        return self._file(found.path, day, entry.size, stamp)
+
+
+def _object(entry: Entry, table: Table) -> _Object | None:
+    path = entry.path[len(table.name) + 1 :].rstrip("/")
+    name = path.rpartition("/")[2]
+    if entry.size or not path:
+        return _Object(path, entry, False) if path else None
+    if name.endswith(_FOLDER):
+        # Those of hidden folders stay when the work there is finished.
+        bare = path.removesuffix(_FOLDER)
+        return None if is_hidden(name) else _Object(bare, entry, True)
+    # Libraries of stores take the last slash away.
+    return _Object(path, entry, "." not in name and (is_leftover(name) or not is_hidden(name)))

@@ -1,0 +1,283 @@
+"""Parse raw files into valid rows and faults, on the workers, the same on every engine.
+
+Each row of a file ends in exactly one of two places: among the valid rows, typed as ``schemas``
+says, or among the faults, with the first rule that it broke and its content. A ranking is judged as
+a row and then item by item: every item that breaks a rule is a fault, the others are the ranking,
+and a ranking of which no item is left gives no row.
+
+Needs pyarrow and NumPy only, as ``opening``, ``columns``, ``parquet`` and ``text`` do.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training_assets.errors import RawDataError
+from training_assets.schemas import MAX_ITEM_ID, MIN_ITEM_ID, QUARANTINE, RAW_TABLES, Table
+from training_assets.sources.columns import (
+    IGNORED_COLUMNS,
+    ITEMS,
+    OUTSIDE,
+    READ_ERRORS,
+    WIDE,
+    Chunk,
+    Task,
+    first_fault,
+    lists_of,
+    no_faults,
+    printable,
+)
+from training_assets.sources.opening import open_parquet
+from training_assets.sources.parquet import parquet_chunks, row_groups
+from training_assets.sources.text import read_lines, text_chunks
+
+_ITEM_COLUMNS: Final = ("item_id", "config_id")
+_Reject = tuple[date, str, str]  # day, reason, content
+
+
+class _Judged(NamedTuple):
+    """A chunk, the day of each row, and the first fault of each, null where it is valid."""
+
+    chunk: Chunk
+    days: pa.Array
+    faults: pa.Array
+
+
+def parse(
+    batches: Iterator[pa.RecordBatch], table_name: str, days: Sequence[date], *, wants_rejects: bool
+) -> Iterator[pa.RecordBatch]:
+    """The tasks' valid rows, or their faults as rows of the quarantine table.
+
+    Of flat files only rows of ``days`` are given; rows without a day are faults of the first day
+    in their file.
+    """
+    table = RAW_TABLES[table_name]
+    give = _reject_rows if wants_rejects else _valid_rows
+    for batch in batches:
+        for row in batch.to_pylist():
+            task = Task(**row)
+            for judged in _judge_all(task, table, table.column_names):
+                rows = give(judged, table, task, days)
+                if len(rows):
+                    yield rows
+
+
+def count_rows(task: Task, table_name: str, days: Sequence[date]) -> dict[date, int]:
+    """Rows of the task by day, good or bad, counted without looking at their content.
+
+    Only flat files must be parsed for it, because their days stand in their rows.
+    """
+    table = RAW_TABLES[table_name]
+    if task.day is None:
+        counts = dict.fromkeys(days, 0)
+        for judged in _judge_all(task, table, [table.day_column]):
+            for entry in pc.value_counts(judged.days).to_pylist():
+                if entry["values"] in counts:
+                    counts[entry["values"]] += entry["counts"]
+        return counts
+    try:
+        if task.format == "parquet":
+            with open_parquet(task.uri) as file:
+                groups = row_groups(file, task)
+                return {task.day: sum(file.metadata.row_group(n).num_rows for n in groups)}
+        lines = sum(1 for _ in read_lines(task.uri))
+    except READ_ERRORS as error:
+        raise unreadable(task.name, task.format, error) from error
+    return {task.day: max(lines - 1, 0) if task.format == "csv" else lines}
+
+
+def unreadable(name: str, format_: str, error: BaseException) -> RawDataError:
+    reason = printable((str(error).splitlines() or [""])[0][:300]) or type(error).__name__
+    return RawDataError(
+        f"{name}: the file cannot be read as {format_} ({reason}). Deliver it again, whole."
+    )
+
+
+def _chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chunk]:
+    read = parquet_chunks if task.format == "parquet" else text_chunks
+    try:
+        yield from read(task, table, names)
+    except READ_ERRORS as error:
+        raise unreadable(task.name, task.format, error) from error
+
+
+# --- the rules of the contract --------------------------------------------------------------------
+
+
+def _judge_all(task: Task, table: Table, names: Sequence[str]) -> Iterator[_Judged]:
+    first = None
+    needed = [c.name for c in table.columns if c.name in names and not c.is_optional]
+    for chunk in _chunks(task, table, names):
+        lost = [n for n in needed if n not in chunk.columns and n != table.day_column]
+        if lost:
+            raise RawDataError(
+                f"{task.name}: the column {lost[0]} was there when the file was listed, and is "
+                "gone; expected files that do not change. Run the day again."
+            )
+        days, faults = _place(chunk, task, table)
+        if days.null_count:
+            first = first or _first_day(task, table)
+            days = pc.fill_null(days, pa.scalar(first, pa.date32()))
+        yield _Judged(chunk, days, _judge(chunk, faults))
+
+
+def _place(chunk: Chunk, task: Task, table: Table) -> tuple[pa.Array, pa.Array]:
+    """The day of each row, null where a flat file does not say; faults with those of the day."""
+    name, faults = table.day_column, chunk.faults
+    stated = chunk.columns.get(name)
+    if stated is not None:
+        faults = first_fault(faults, pc.is_null(stated), f"{name} is null")
+    if task.day is None:
+        return pa.nulls(len(faults), pa.date32()) if stated is None else stated, faults
+    folder = pa.repeat(pa.scalar(task.day, pa.date32()), len(faults))
+    if stated is not None:
+        faults = first_fault(faults, pc.not_equal(stated, folder), f"{name} contradicts the folder")
+    return folder, faults
+
+
+def _first_day(task: Task, table: Table) -> date:
+    """Where rows without a day are counted: the first day of their flat file."""
+    found = [
+        pc.min(chunk.columns[table.day_column]).as_py()
+        for chunk in _chunks(task._replace(start=0, stop=-1), table, [table.day_column])
+        if table.day_column in chunk.columns
+    ]
+    days = [day for day in found if day is not None]
+    if not days:
+        raise RawDataError(
+            f"{task.name}: no row has a day in {table.day_column}; expected YYYY-MM-DD. "
+            "Correct the column, or deliver the file in the folder of its day."
+        )
+    return min(days)
+
+
+def _judge(chunk: Chunk, faults: pa.Array) -> pa.Array:
+    for name, values in chunk.columns.items():
+        if name == "customer_id" or name in _ITEM_COLUMNS:
+            faults = first_fault(faults, pc.is_null(values), f"{name} is null")
+        if name in _ITEM_COLUMNS:
+            outside = pc.invert(_is_item_id(values))
+            faults = first_fault(faults, outside, f"{name} {OUTSIDE['int']}")
+    return faults
+
+
+def _is_item_id(ids: pa.Array) -> pa.Array:
+    return pc.and_(pc.greater_equal(ids, MIN_ITEM_ID), pc.less_equal(ids, MAX_ITEM_ID))
+
+
+def _judge_items(items: pa.Array) -> pa.Array:
+    ids, labels = pc.struct_field(items, "item_id"), pc.struct_field(items, "is_order")
+    faults = first_fault(no_faults(len(items)), pc.is_null(items), "item is null")
+    faults = pc.coalesce(faults, pc.struct_field(items, "fault"))
+    faults = first_fault(faults, pc.is_null(ids), "item_id is null")
+    faults = first_fault(faults, pc.is_null(labels), "is_order is null")
+    return first_fault(faults, pc.invert(_is_item_id(ids)), f"item_id {OUTSIDE['int']}")
+
+
+# --- what is given --------------------------------------------------------------------------------
+
+
+def _valid_rows(judged: _Judged, table: Table, task: Task, days: Sequence[date]) -> pa.RecordBatch:
+    is_valid = pc.and_(pc.is_null(judged.faults), _is_wanted(judged, days))
+    wide = {**judged.chunk.columns, table.day_column: judged.days}
+    for column in table.columns:
+        if column.name not in wide:
+            wide[column.name] = pa.nulls(len(is_valid), WIDE[column.type])
+    good = pa.record_batch(wide).filter(is_valid)
+    narrow = {}
+    has_items = None
+    for column in table.columns:
+        values = good.column(column.name)
+        if column.type == ITEMS:
+            values, has_items = _valid_items(values, column.arrow)
+        elif column.name in IGNORED_COLUMNS:
+            narrowed = values.cast(column.arrow, safe=False)
+            fits = pc.equal(values, narrowed.cast(values.type))
+            values = pc.if_else(fits, values, pa.scalar(None, values.type))
+        narrow[column.name] = values.cast(column.arrow)
+    rows = pa.record_batch(narrow)
+    return rows if has_items is None else rows.filter(has_items)
+
+
+def _is_wanted(judged: _Judged, days: Sequence[date]) -> pa.Array:
+    return pc.is_in(judged.days, pa.array(days, pa.date32()))
+
+
+def _valid_items(lists: pa.Array, type_: pa.DataType) -> tuple[pa.Array, pa.Array]:
+    """The rankings with their valid items only, and which of them have any."""
+    items = lists.flatten()
+    is_valid = pc.is_null(_judge_items(items))
+    owners = np.asarray(pc.list_parent_indices(lists))[np.asarray(is_valid)]
+    lengths = np.bincount(owners.astype(np.int64), minlength=len(lists))
+    kept = items.filter(is_valid)
+    names = [field.name for field in type_.value_type]
+    bare = pa.StructArray.from_arrays([pc.struct_field(kept, n) for n in names], names=names)
+    return lists_of(lengths, bare).cast(type_), pa.array(lengths > 0)
+
+
+def _reject_rows(judged: _Judged, table: Table, task: Task, days: Sequence[date]) -> pa.RecordBatch:
+    is_wanted = _is_wanted(judged, days)
+    found = _row_rejects(judged, is_wanted)
+    for column in table.columns:
+        if column.type == ITEMS and column.name in judged.chunk.columns:
+            found += _item_rejects(judged, is_wanted, column.name)
+    rows = [
+        {"dt": day, "reason": reason, "source_file": task.name, "content": content}
+        for day, reason, content in found
+    ]
+    schema = pa.schema([(c.name, c.arrow) for c in QUARANTINE.columns])
+    return pa.RecordBatch.from_pylist(rows, schema)
+
+
+def _row_rejects(judged: _Judged, is_wanted: pa.Array) -> list[_Reject]:
+    chunk = judged.chunk
+    places = _true(pc.and_(pc.is_valid(judged.faults), is_wanted))
+    if not len(places):
+        return []
+    days, reasons = judged.days.take(places).to_pylist(), judged.faults.take(places).to_pylist()
+    if chunk.lines is not None:
+        contents = [chunk.lines[n] for n in places]
+    else:
+        contents = [_as_json(row) for row in chunk.originals(places.tolist())]
+    return list(zip(days, reasons, contents, strict=True))
+
+
+def _item_rejects(judged: _Judged, is_wanted: pa.Array, name: str) -> list[_Reject]:
+    """A fault for each invalid item of a valid ranking: the ranking with that item only."""
+    chunk = judged.chunk
+    rankings = _true(pc.and_(pc.is_null(judged.faults), is_wanted))
+    lists = chunk.columns[name].take(pa.array(rankings))
+    reasons = _judge_items(lists.flatten())
+    places = _true(pc.is_valid(reasons))
+    if not len(places):
+        return []
+    ends = np.cumsum(np.asarray(pc.list_value_length(lists)))
+    rows, which = np.unique(np.searchsorted(ends, places, side="right"), return_inverse=True)
+    originals = chunk.originals(rankings[rows].tolist())
+    starts = np.concatenate([[0], ends])[rows]
+    found = []
+    for place, n in zip(places.tolist(), which.tolist(), strict=True):
+        original, row, position = originals[n], int(rankings[rows[n]]), place - int(starts[n])
+        shown = {**original, name: [original[name][position]], "position": position}
+        try:
+            content = _as_json(shown)
+        except RecursionError:
+            # What could just be read may be nested too deeply to be written.
+            content = chunk.lines[row] if chunk.lines is not None else str(position)
+        found.append((judged.days[row].as_py(), reasons[place].as_py(), content))
+    return found
+
+
+def _true(mask: pa.Array) -> np.ndarray:
+    return np.flatnonzero(np.asarray(mask))
+
+
+def _as_json(row: dict[str, Any]) -> str:
+    text = json.dumps(row, ensure_ascii=False, default=str)
+    # Half a surrogate pair, which JSON can name and UTF-8 cannot, is named again.
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,21 @@
+"""The tables that the platform makes: one file each, and the registry that all others go over.
+
+May import checks, provenance, kernels, transforms and what is below them. Begin with ``spec.py``,
+then with one table.
+"""
+
+from typing import Final
+
+from training_assets.tables import customer_history, training_input, unified_actions
+from training_assets.tables.build import Build, NewFiles
+from training_assets.tables.spec import TableSpec
+
+# In the order of dependency. A new table is its schema, a file here, and a line in this list.
+SPECS: Final[dict[str, TableSpec]] = {
+    spec.name: spec for spec in (unified_actions.SPEC, customer_history.SPEC, training_input.SPEC)
+}
+
+# The same as declarations, for what asks only what a table is built from.
+BUILT_FROM: Final = tuple(spec.built_from for spec in SPECS.values())
+
+__all__ = ["BUILT_FROM", "SPECS", "Build", "NewFiles", "TableSpec"]

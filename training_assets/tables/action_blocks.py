@@ -1,0 +1,194 @@
+"""Action blocks: 32 days of actions as few sorted files, so that a year is quick to read.
+
+    <lake>/_blocks/<hash of what it was made from>/dt=<first day>/part-00000-<hash>-<run>.parquet
+                                                  /block.json      put last: the block is whole
+
+A block holds the actions of its days by customer, of each customer the newest ``history_length``.
+It is a cache: made when a history first needs it, found only by the very content of the days that
+it was made from, so it cannot disagree with them, and may be deleted at any time.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+from training_assets.kernels import (
+    COMPACTIONS_DDL,
+    WRITTEN_DDL,
+    ActionFile,
+    compact,
+    customer_bounds,
+)
+from training_assets.lake import Lake, Store
+from training_assets.provenance import Provenance, hash_of
+from training_assets.schemas import UNIFIED_ACTIONS
+from training_assets.tables.build import Build, number_of
+
+BLOCKS: Final = "_blocks"
+_SEAL: Final = "block.json"
+_BLOCK_DAYS: Final = 32
+_VERSION: Final = 2
+_ACTIONS_PER_FILE: Final = 4_000_000
+
+
+@dataclass(frozen=True)
+class Block:
+    """Published days that are read as one."""
+
+    first: date
+    contents: Mapping[date, str]
+    history_length: int
+
+    @property
+    def hash(self) -> str:
+        """Of what it is made from; the name of its folder."""
+        days = [[day, content] for day, content in self.contents.items()]
+        return hash_of([_VERSION, self.history_length, days])
+
+
+def action_files(
+    build: Build, *, days: Sequence[date], common: tuple[date, date]
+) -> list[ActionFile]:
+    """The files that hold the actions of ``days``, which are published; old days in blocks.
+
+    Only blocks that lie within ``common`` (first day, day after the last) are used: those that
+    count as a whole for every history to be made. Blocks that are missing are made.
+    """
+    blocks = _blocks(build.provenance, days, common)
+    store = build.lake.store.child(BLOCKS)
+    names = {block.hash: _names(store, block) for block in blocks}
+    if missing := [block for block in blocks if names[block.hash] is None]:
+        names |= _compact(build, store, missing)
+    covered = {day for block in blocks for day in block.contents}
+    files = [
+        ActionFile(store.uri(f"{block.hash}/{name}"), None)
+        for block in blocks
+        for name in names[block.hash] or ()
+    ]
+    return files + _day_files(build.lake, sorted(set(days) - covered))
+
+
+def _day_files(lake: Lake, days: Iterable[date]) -> list[ActionFile]:
+    published = lake.snapshot(UNIFIED_ACTIONS.name)
+    return [ActionFile(uri, number_of(day)) for day in days for uri in published.uris(day)]
+
+
+def _blocks(provenance: Provenance, days: Iterable[date], common: tuple[date, date]) -> list[Block]:
+    groups: dict[date, list[date]] = {}
+    for day in sorted(days):
+        first = date.fromordinal(day.toordinal() // _BLOCK_DAYS * _BLOCK_DAYS)
+        if first >= common[0] and first + timedelta(days=_BLOCK_DAYS) <= common[1]:
+            groups.setdefault(first, []).append(day)
+    length = provenance.settings.history_length
+    return [
+        Block(first, {day: provenance.content(UNIFIED_ACTIONS, day) for day in group}, length)
+        for first, group in groups.items()
+    ]
+
+
+def _names(store: Store, block: Block) -> list[str] | None:
+    """The files of a block that is whole; None where it is not there."""
+    try:
+        seal = json.loads(store.read(f"{block.hash}/{_SEAL}"))
+        return [str(name) for name in seal["files"]]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _compact(build: Build, store: Store, blocks: Sequence[Block]) -> dict[str, list[str] | None]:
+    files = {number_of(block.first): _day_files(build.lake, block.contents) for block in blocks}
+    rows = [
+        (day, part, low, high)
+        for day, of_block in files.items()
+        for part, (low, high) in enumerate(customer_ranges(of_block, _ACTIONS_PER_FILE))
+    ]
+    tasks = build.spark.createDataFrame(
+        [(number, *row) for number, row in enumerate(rows)], COMPACTIONS_DDL
+    )
+    roots = {number_of(block.first): store.uri(block.hash) for block in blocks}
+    run, length = build.run, blocks[0].history_length
+
+    def make(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return compact(batches, files, roots, run, length)
+
+    spread = build.partitioning.spread(tasks, F.col("task"), of=len(rows))
+    written: dict[int, list[str]] = {day: [] for day in files}
+    for row in spread.mapInArrow(make, WRITTEN_DDL).collect():
+        written[row["day"]].append(row["name"])
+    found = {block.hash: sorted(written[number_of(block.first)]) for block in blocks}
+    store.sync(f"{name}/{file}" for name, names in found.items() for file in names)
+    store.put_all({f"{b.hash}/{_SEAL}": _seal(b, found[b.hash]) for b in blocks})
+    return dict(found)
+
+
+def _seal(block: Block, names: Sequence[str]) -> bytes:
+    seal = {
+        "first": str(block.first),
+        "contents": {str(day): content for day, content in block.contents.items()},
+        "history_length": block.history_length,
+        "files": list(names),
+    }
+    return json.dumps(seal, indent=1).encode()
+
+
+def vacuum_blocks(lake: Lake, *, keep: timedelta, dry_run: bool) -> tuple[int, int]:
+    """Remove blocks of days that are not published like that any more; (files, bytes).
+
+    One that was written within ``keep`` stays: a run may be reading it.
+    """
+    store = lake.store.child(BLOCKS)
+    cutoff_ns = int((datetime.now(UTC) - keep).timestamp() * 1_000_000_000)
+    folders: dict[str, list[Any]] = {}
+    for entry in store.list():
+        folders.setdefault(entry.path.partition("/")[0], []).append(entry)
+    gone = [
+        entry
+        for name, entries in folders.items()
+        if all(entry.modified_ns < cutoff_ns for entry in entries) and not _is_current(lake, name)
+        for entry in entries
+    ]
+    if not dry_run:
+        store.delete(entry.path for entry in gone)
+    return len(gone), sum(entry.size for entry in gone)
+
+
+def _is_current(lake: Lake, name: str) -> bool:
+    published = lake.snapshot(UNIFIED_ACTIONS.name)
+    try:
+        seal = json.loads(lake.store.child(BLOCKS).read(f"{name}/{_SEAL}"))
+        contents = {date.fromisoformat(day): found for day, found in seal["contents"].items()}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+    return all(
+        day in published.files and published.content(day) == content
+        for day, content in contents.items()
+    )
+
+
+def customer_ranges(files: Sequence[ActionFile], rows_per_range: int) -> list[tuple[int, int]]:
+    """Ranges (first, last) of customer ids that cover all, with about equally many actions."""
+    cuts = range_boundaries(files, rows_per_range)
+    lows = [-(2**63), *cuts]
+    return list(zip(lows, [*(cut - 1 for cut in cuts), 2**63 - 1], strict=True))
+
+
+def range_boundaries(files: Sequence[ActionFile], rows_per_range: int) -> list[int]:
+    """Where the ranges after the first begin; from the statistics in the files alone."""
+    bounds = [pair for file in files for pair in customer_bounds(file.path)]
+    if not bounds:
+        return []
+    starts, rows = (np.array(column) for column in zip(*bounds, strict=True))
+    order = np.argsort(starts, kind="stable")
+    total = np.cumsum(rows[order])
+    count = -(-int(total[-1]) // rows_per_range)
+    # A row group begins at its smallest customer, so its rows come after that boundary.
+    before = total - rows[order]
+    wanted = np.arange(1, count) * (total[-1] / count)
+    found = starts[order][np.minimum(np.searchsorted(before, wanted), len(starts) - 1)]
+    return [int(cut) for cut in np.unique(found) if cut > starts.min()]

@@ -1,0 +1,143 @@
+"""What the builds of all tables share: one pass over a range, files written by workers.
+
+raw ──read──> rows ──by day and part──> kernels ──> <lake>/<table>/dt=…/part-….parquet
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import reduce
+from typing import NamedTuple
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from training_assets.engine import Partitioning, engine_name
+from training_assets.kernels import WRITTEN_DDL, Written, empty_file
+from training_assets.lake import DataFile, Lake, new_run
+from training_assets.provenance import Provenance
+from training_assets.schemas import Table
+from training_assets.settings import Settings
+from training_assets.sources import REJECTS_DDL, RawDays, write_rejects
+
+_EPOCH = date(1970, 1, 1).toordinal()
+
+Batches = Iterator[pa.RecordBatch]
+
+
+class NewFiles(NamedTuple):
+    """The files of a day that a run has written; ``bounds`` are of customers, None without rows."""
+
+    files: tuple[DataFile, ...]
+    bounds: tuple[tuple[int, int] | None, ...]
+
+    @classmethod
+    def of(cls, written: Sequence[Written]) -> "NewFiles":
+        ordered = sorted(written, key=lambda file: file.name)
+        return cls(
+            tuple(DataFile(file.name, file.bytes, file.rows) for file in ordered),
+            tuple(
+                None if file.low is None or file.high is None else (file.low, file.high)
+                for file in ordered
+            ),
+        )
+
+
+@dataclass
+class Build:
+    """One run over a range of days; ``run`` names it in all that it writes."""
+
+    spark: SparkSession
+    settings: Settings
+    provenance: Provenance
+    progress: Callable[[str], None]
+    run: str = field(default_factory=new_run)
+    engine: str = field(init=False)
+    partitioning: Partitioning = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.engine = engine_name(self.spark)
+        self.partitioning = Partitioning.of(self.spark, self.engine)
+
+    @property
+    def lake(self) -> Lake:
+        return self.provenance.lake
+
+    def raw(self, table: Table, days: Sequence[date]) -> RawDays:
+        return self.provenance.raw(table, days)
+
+    def root(self, table: str) -> str:
+        """The folder of a table, as workers know it."""
+        return self.lake.table_store(table).uri()
+
+
+def write_days(
+    build: Build,
+    frame: DataFrame,
+    table: Table,
+    days: Sequence[date],
+    files_per_day: int,
+    write: Callable[[Batches], Batches],
+) -> dict[date, NewFiles]:
+    """Write the rows of a frame with columns ``dt`` and ``part``; every day gets a file."""
+    spread = spread_days(build, frame, days, files_per_day, F.col("part"))
+    written: dict[date, list[Written]] = {day: [] for day in days}
+    for row in spread.mapInArrow(write, WRITTEN_DDL).collect():
+        written[day_of(row["day"])].append(Written(*row))
+    for day, files in written.items():
+        if not files:
+            root = build.root(table.name)
+            files.append(empty_file(root, build.run, number_of(day), table.arrow_schema))
+    return {day: NewFiles.of(files) for day, files in written.items()}
+
+
+def spread_days(
+    build: Build, frame: DataFrame, days: Sequence[date], files_per_day: int, part: Column
+) -> DataFrame:
+    """Rows of one ``dt`` and part in one task."""
+    first, last = min(days), max(days)
+    number = F.datediff("dt", F.lit(first)) * F.lit(files_per_day) + part
+    of = ((last - first).days + 1) * files_per_day
+    return build.partitioning.spread(frame, number, of=of)
+
+
+def write_rejected(build: Build, table: Table, sources: Sequence[RawDays]) -> None:
+    """Write what the sources cannot give to the table, beside the days that are being built."""
+    parts = [
+        source.read_rejects(build.spark).withColumn("source", F.lit(source.table.name))
+        for source in sources
+    ]
+    rejects = reduce(DataFrame.unionByName, parts)
+    root, run = build.root(table.name), build.run
+
+    def write(batches: Batches) -> Batches:
+        return write_rejects(batches, root, run)
+
+    days = sorted({day for source in sources for day in source.days})
+    spread_days(build, rejects, days, 1, F.lit(0)).mapInArrow(write, REJECTS_DDL).collect()
+
+
+def files_by_day(
+    sources: Sequence[RawDays], days: Sequence[date], rows_per_file: int
+) -> dict[date, int]:
+    """Files of about that many rows; of the day's own rows alone, so that any run has the same."""
+    counts = [source.count_rows() for source in sources]
+    return {day: max(1, round(sum(count[day] for count in counts) / rows_per_file)) for day in days}
+
+
+def by_day(values: Mapping[date, int]) -> Column:
+    """The value of the row's ``dt``."""
+    first = min(values)
+    span = range((max(values) - first).days + 1)
+    column = F.array(*(F.lit(values.get(first + timedelta(days=n), 1)) for n in span))
+    return F.element_at(column, F.datediff("dt", F.lit(first)) + F.lit(1))
+
+
+def number_of(day: date) -> int:
+    """Days since 1970-01-01."""
+    return day.toordinal() - _EPOCH
+
+
+def day_of(number: int) -> date:
+    return date.fromordinal(number + _EPOCH)

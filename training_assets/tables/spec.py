@@ -1,0 +1,45 @@
+"""What the platform knows of a table, in one object."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from training_assets.checks import Check, CheckContext
+from training_assets.provenance import BuiltFrom
+from training_assets.schemas import Table
+from training_assets.settings import Settings
+from training_assets.tables.build import Build, NewFiles
+
+Metrics = Mapping[date, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table: what it is built from, how, what must hold of it, and what is counted.
+
+    ``build`` writes the files of days, all in one pass, and returns them by day. ``rejects`` says
+    that rows of the sources which cannot be used are kept with the day. ``describe`` is the text
+    that a person reads in the UI, without the grain.
+    """
+
+    built_from: BuiltFrom
+    describe: Callable[[Settings], str]
+    build: Callable[[Build, Sequence[date]], Mapping[date, NewFiles]]
+    checks: tuple[Check, ...]
+    metrics: Callable[[CheckContext], Metrics]
+    rejects: bool = False
+    group: str = "training"
+
+    @property
+    def table(self) -> Table:
+        return self.built_from.table
+
+    @property
+    def name(self) -> str:
+        return self.table.name
+
+    @property
+    def rejected_sources(self) -> tuple[Table, ...]:
+        """Raw tables whose rejected rows are kept with the days of this table."""
+        return self.built_from.sources if self.rejects else ()

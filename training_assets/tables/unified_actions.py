@@ -1,0 +1,70 @@
+"""unified_actions: what customers did on a day, one row per valid action."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Final
+
+from pyspark.sql import functions as F
+
+from training_assets import checks
+from training_assets.kernels import write_actions
+from training_assets.provenance import BuiltFrom
+from training_assets.schemas import ACTION_SOURCES, UNIFIED_ACTIONS
+from training_assets.settings import Settings
+from training_assets.tables.build import (
+    Batches,
+    Build,
+    NewFiles,
+    by_day,
+    files_by_day,
+    write_days,
+    write_rejected,
+)
+from training_assets.tables.spec import TableSpec
+from training_assets.transforms.unified_actions import build_unified_actions
+
+_ACTIONS_PER_FILE: Final = 4_000_000
+
+
+def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
+    """All valid actions of the days; the others go to the quarantine."""
+    sources = [build.raw(table, days) for table in ACTION_SOURCES]
+    actions = build_unified_actions(*(source.read_valid(build.spark) for source in sources))
+    files = files_by_day(sources, days, _ACTIONS_PER_FILE)
+    root, run = build.root(UNIFIED_ACTIONS.name), build.run
+
+    def write(batches: Batches) -> Batches:
+        return write_actions(batches, root, run)
+
+    part = F.pmod(F.xxhash64("customer_id"), by_day(files)).cast("int")
+    parted = actions.withColumn("part", part)
+    written = write_days(build, parted, UNIFIED_ACTIONS, days, max(files.values()), write)
+    write_rejected(build, UNIFIED_ACTIONS, sources)
+    return written
+
+
+def _describe(settings: Settings) -> str:
+    return (
+        "What customers did on the day: clicks, add-to-carts and orders in one table with one row "
+        "per action. Rows that cannot be used are in the quarantine, with the reason, and counted "
+        "here."
+    )
+
+
+BUILT_FROM: Final = BuiltFrom(UNIFIED_ACTIONS, ACTION_SOURCES)
+
+SPEC: Final = TableSpec(
+    built_from=BUILT_FROM,
+    describe=_describe,
+    build=_build,
+    checks=checks.for_table(
+        UNIFIED_ACTIONS,
+        schema=checks.check_schema,
+        row_counts=checks.check_action_counts,
+        valid_share=checks.check_valid_share,
+        volume=checks.check_volume,
+        up_to_date=checks.up_to_date(BUILT_FROM),
+    ),
+    metrics=checks.action_metrics,
+    rejects=True,
+)

@@ -1,0 +1,757 @@
+"""Late and corrected data on real lakes: what is reported, what is rebuilt, and that it is right.
+
+The lake is ``support/lakes.py``'s: 30 days of actions, five of impressions, look-back 20 days. Each
+change is made to the raw files of a copy; after the rebuild the copy must hold, row for row, what
+plain loops make of the changed raw files.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from pyspark.sql import SparkSession
+
+from training_assets.assets.outdated import SENSOR
+from training_assets.cli import main
+from training_assets.cli.console import console
+from training_assets.lake import MANIFEST, Lake
+from training_assets.pipeline import build_days, check_days
+from training_assets.provenance import (
+    Provenance,
+    contiguous,
+    days_in_words,
+    find_outdated,
+)
+from training_assets.provenance.provenance import pack, unpack
+from training_assets.schemas import (
+    ACTION_SOURCES,
+    CUSTOMER_HISTORY,
+    PREVIOUS_ORDERS,
+    TABLES,
+    TRAINING_INPUT,
+    UNIFIED_ACTIONS,
+    Table,
+)
+from training_assets.settings import Settings
+from training_assets.sources import files_of_days
+from training_assets_tests.support.frames import DAY, at, before, order, ranking
+from training_assets_tests.support.lakes import (
+    ACTION_DAYS,
+    FIRST_TIME,
+    IMPRESSION_DAYS,
+    LAPSED,
+    SETTINGS,
+    SHORT,
+    SILENT,
+    write_tiny_lake,
+)
+from training_assets_tests.support.late_lakes import (
+    CH,
+    TI,
+    UA,
+    Days,
+    build,
+    everything,
+    grow_orders,
+    late_click,
+    outdated,
+    put,
+    raw_file,
+    rebuild,
+    rows_of,
+    truth,
+    unordered,
+)
+from training_assets_tests.unit.assets.test_daily import SharedSpark, definitions
+
+on_sail_only = pytest.mark.parametrize("engine", ["sail"], indirect=True)
+
+
+def build_all(spark: SparkSession, lake: Lake, settings: Settings, action_days: Days) -> Lake:
+    assert build(spark, lake, settings, [UNIFIED_ACTIONS], action_days) == []
+    assert build(spark, lake, settings, [CUSTOMER_HISTORY, TRAINING_INPUT], IMPRESSION_DAYS) == []
+    return lake
+
+
+@pytest.fixture(scope="module")
+def built(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with all days published; not to be changed."""
+    root = write_tiny_lake(tmp_path_factory.mktemp("late"))
+    return build_all(spark, Lake(root), SETTINGS, ACTION_DAYS).root
+
+
+@pytest.fixture
+def lake(built: Path, tmp_path: Path) -> Lake:
+    return Lake(Path(shutil.copytree(built, tmp_path / "lake")))
+
+
+def reasons(lake: Lake, settings: Settings = SETTINGS) -> str:
+    return "\n".join(
+        f"{late.table} {late.day}: {'; '.join(late.reasons)}"
+        for late in find_outdated(Provenance(lake, settings)).days
+    )
+
+
+@on_sail_only
+def test_raw_folders_are_looked_through_once_for_all_days(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Days] = []
+
+    def look(root: Path, table: Table, days: Days, **knobs: Any) -> Any:
+        looks.append(days)
+        return files_of_days(root, table, days, **knobs)
+
+    monkeypatch.setattr("training_assets.provenance.provenance.files_of_days", look)
+    assert Provenance(lake, SETTINGS).outdated(UNIFIED_ACTIONS, ACTION_DAYS) == []
+    assert looks == [ACTION_DAYS] * len(ACTION_SOURCES)
+    # A day that cannot be looked at says nothing of the others.
+    shutil.rmtree(raw_file(lake.root, "clicks", before(5)).parent)
+    assert Provenance(lake, SETTINGS).outdated(UNIFIED_ACTIONS, ACTION_DAYS) == [before(5)]
+
+
+# --- the scenarios --------------------------------------------------------------------------------
+
+
+def correct_clicks(root: Path) -> None:
+    file = raw_file(root, "clicks", before(5))
+    rows = pq.ParquetFile(file).read().to_pylist()
+    for row in rows:
+        if row["item_id"] == 205:
+            row["item_id"] = 299
+    put(file, "clicks", rows)
+
+
+def correct_labels(root: Path) -> None:
+    file = raw_file(root, "impressions", before(1))
+    rows = pq.ParquetFile(file).read().to_pylist()
+    rows[0]["impressions"][0]["is_order"] = True
+    put(file, "impressions", rows)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of raw files, and by table the days that it must lead to.
+
+    ``touched`` and ``rebuilt`` are days of histories and of training input; the actions that are
+    rebuilt are those that are reported. ``changed`` are the days with other bytes than before.
+    """
+
+    name: str
+    make: Callable[[Path], object]
+    outdated: dict[str, Days]
+    touched: tuple[Days, Days]
+    rebuilt: tuple[Days, Days]
+    changed: tuple[Days, Days, Days]
+    says: str
+    settings: Settings = field(default=SETTINGS)
+
+
+LAST = IMPRESSION_DAYS
+EMPTY_IS_FINE = replace(SETTINGS, missing_raw="empty")
+CHANGES = [
+    Change("nothing", lambda root: None, {}, ([], []), ([], []), ([], [], []), ""),
+    Change(
+        "late file at the old end of the look-back",
+        late_click(SHORT, 222, before(22)),
+        {UA: [before(22)]},
+        (LAST[:3], LAST[:3]),
+        (LAST[:3], LAST[:3]),
+        ([before(22)], LAST[:3], LAST[:3]),
+        f"raw files added: raw/clicks/dt={before(22)}/late.parquet",
+    ),
+    Change(
+        "late file of a customer who is shown nothing",
+        late_click(SILENT, 5, before(2)),
+        {UA: [before(2)]},
+        (LAST[3:], LAST[3:]),
+        (LAST[3:], []),
+        ([before(2)], [], []),
+        f"raw files added: raw/clicks/dt={before(2)}/late.parquet",
+    ),
+    Change(
+        "corrected file",
+        correct_clicks,
+        {UA: [before(5)]},
+        (LAST, LAST),
+        (LAST, LAST),
+        ([before(5)], LAST, LAST),
+        f"raw/clicks/dt={before(5)}/part-0.parquet",
+    ),
+    Change(
+        "removed file",
+        lambda root: raw_file(root, "add_to_carts", before(9)).unlink(),
+        {UA: [before(9)]},
+        (LAST, LAST),
+        (LAST, LAST),
+        ([before(9)], LAST, LAST),
+        f"raw files removed: raw/add_to_carts/dt={before(9)}/part-0.parquet",
+    ),
+    Change(
+        "touched file",
+        lambda root: os.utime(raw_file(root, "clicks", before(5))),
+        {UA: [before(5)]},
+        (LAST, LAST),
+        ([], []),
+        ([], [], []),
+        "raw files touched or replaced by one of the same size: "
+        f"raw/clicks/dt={before(5)}/part-0.parquet",
+    ),
+    Change(
+        "empty file",
+        lambda root: put(raw_file(root, "clicks", before(5), "empty.parquet"), "clicks", []),
+        {UA: [before(5)]},
+        (LAST, LAST),
+        ([], []),
+        ([], [], []),
+        f"raw files added: raw/clicks/dt={before(5)}/empty.parquet",
+    ),
+    Change(
+        "flat orders with one order more",
+        lambda root: grow_orders(root, order(FIRST_TIME, 503, before(3), at(before(3)))),
+        {UA: [before(3)]},
+        (LAST[2:], LAST[2:]),
+        (LAST[2:], LAST[2:]),
+        ([before(3)], LAST[2:], LAST[2:]),
+        "raw files changed: raw/previous_orders/orders.parquet (2 to 3 rows of the day)",
+    ),
+    Change(
+        "corrected impressions",
+        correct_labels,
+        {CH: [before(1)], TI: [before(1)]},
+        ([], []),
+        ([before(1)], [before(1)]),
+        ([], [], [before(1)]),
+        f"raw/impressions/dt={before(1)}/part-0.parquet",
+    ),
+    Change(
+        "impressions of one more customer",
+        lambda root: put(
+            raw_file(root, "impressions", before(1), "late.parquet"),
+            "impressions",
+            [ranking(SILENT, [7], before(1))],
+        ),
+        {CH: [before(1)], TI: [before(1)]},
+        ([], []),
+        ([before(1)], [before(1)]),
+        ([], [before(1)], [before(1)]),
+        f"raw files added: raw/impressions/dt={before(1)}/late.parquet",
+    ),
+    Change(
+        "deleted raw day that may be empty",
+        lambda root: shutil.rmtree(raw_file(root, "clicks", before(9)).parent),
+        {UA: [before(9)]},
+        (LAST, LAST),
+        (LAST, LAST),
+        ([before(9)], LAST, LAST),
+        f"raw files removed: raw/clicks/dt={before(9)}/part-0.parquet",
+        EMPTY_IS_FINE,
+    ),
+    Change(
+        "shorter histories",
+        lambda root: None,
+        {CH: LAST, TI: LAST},
+        ([], []),
+        (LAST, LAST),
+        ([], LAST, LAST),
+        "setting history_length changed from 6 to 4",
+        replace(SETTINGS, history_length=4),
+    ),
+    Change(
+        "shorter look-back",
+        lambda root: None,
+        {CH: LAST, TI: LAST},
+        ([], []),
+        (LAST, LAST),
+        ([], LAST, LAST),
+        "setting lookback_days changed from 20 to 5",
+        replace(SETTINGS, lookback_days=5),
+    ),
+]
+
+
+@on_sail_only
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
+def test_change_is_reported_and_rebuilt(
+    spark: SparkSession, built: Path, lake: Lake, tmp_path: Path, change: Change
+) -> None:
+    time.sleep(0.01)  # for another modification time
+    change.make(lake.root)
+    late, touched = outdated(lake, change.settings)
+    assert late == change.outdated
+    expected = dict(zip((CH, TI), change.touched, strict=True))
+    assert touched == {table: days for table, days in expected.items() if days}
+    assert change.says in reasons(lake, change.settings)
+    stamps = {file: file.stat().st_mtime_ns for file in lake.root.glob(f"*/dt=*/{MANIFEST}")}
+
+    done = rebuild(spark, lake, change.settings)
+
+    assert [result.days for result in done] == [change.outdated.get(UA, []), *change.rebuilt]
+    assert [result.changed for result in done] == list(change.changed)
+    assert [result.failed for result in done] == [{}, {}, {}]
+    for result in done:
+        sizes = [lake.manifest(result.table, day)["bytes"] for day in result.changed]
+        assert result.changed_bytes == sum(sizes)
+    # Nothing else was written.
+    ours = {lake.day_path(result.table, day) / MANIFEST for result in done for day in result.days}
+    assert {file for file, stamp in stamps.items() if file.stat().st_mtime_ns != stamp} <= ours
+    assert outdated(lake, change.settings) == ({}, {})
+    assert unordered(everything(lake)) == truth(lake, change.settings)
+
+
+@on_sail_only
+def test_day_that_was_missing_in_the_look_back_is_built_when_it_arrives(
+    spark: SparkSession, built: Path, tmp_path: Path
+) -> None:
+    late = before(9)
+    lake = Lake(write_tiny_lake(tmp_path / "lake"))
+    folder = raw_file(lake.root, "clicks", late).parent
+    folder.rename(tmp_path / "not yet")
+    build_all(spark, lake, SETTINGS, [day for day in ACTION_DAYS if day != late])
+    assert outdated(lake) == ({}, {})
+    (tmp_path / "not yet").rename(folder)
+    assert outdated(lake) == ({UA: [late]}, {CH: LAST, TI: LAST})
+    assert "not published, though its raw data is there and 5 histories look back" in reasons(lake)
+    done = rebuild(spark, lake, SETTINGS)
+    assert [result.days for result in done] == [[late], LAST, LAST]
+    assert outdated(lake) == ({}, {})
+    assert everything(lake) == everything(Lake(built))
+
+
+@on_sail_only
+def test_day_whose_raw_data_is_gone_is_reported_and_stays_as_it_is(
+    spark: SparkSession, lake: Lake
+) -> None:
+    before_it = everything(lake)
+    shutil.rmtree(raw_file(lake.root, "clicks", before(8)).parent)
+    raw_file(lake.root, "impressions", before(1)).write_bytes(b"PAR1")
+    late, touched = outdated(lake)
+    assert (late, touched) == ({UA: [before(8)], CH: [before(1)], TI: [before(1)]}, {})
+    assert f"it cannot be built any more: clicks: raw day {before(8)} is missing" in reasons(lake)
+    assert "the file cannot be read as parquet" in reasons(lake)
+    done = rebuild(spark, lake, SETTINGS)
+    assert [result.days for result in done] == [[], [], []]
+    assert [list(result.failed) for result in done] == [[before(8)], [before(1)], [before(1)]]
+    assert everything(lake) == before_it
+
+
+@on_sail_only
+def test_day_that_fails_stays_and_the_others_are_rebuilt(spark: SparkSession, lake: Lake) -> None:
+    for day in (before(8), before(9)):
+        late_click(SHORT, 5, day)(lake.root)
+    broken = raw_file(lake.root, "clicks", before(8))
+    content = broken.read_bytes()
+    # The footer, which is all that is looked at before a job starts, stays whole.
+    broken.write_bytes(content[:4] + b"\xff" * 40 + content[44:])
+    done = rebuild(spark, lake, SETTINGS)
+    assert (done[0].days, list(done[0].failed)) == ([before(9)], [before(8)])
+    assert [result.days for result in done[1:]] == [LAST, LAST]
+    assert outdated(lake) == ({UA: [before(8)]}, {CH: LAST, TI: LAST})
+
+
+# --- what is recorded -----------------------------------------------------------------------------
+
+
+@on_sail_only
+def test_manifest_names_what_a_day_was_built_from(built: Path) -> None:
+    lake = Lake(built)
+    file = raw_file(built, "impressions", DAY)
+    found = lake.manifest(CH, DAY)["built_from"]
+    window = [day for day in ACTION_DAYS if before(20) <= day < DAY]
+    assert found == {
+        "code_version": 1,
+        "settings": {"history_length": 6, "lookback_days": 20},
+        "raw": {
+            "impressions": {
+                f"raw/impressions/dt={DAY}/part-0.parquet": [
+                    file.stat().st_size,
+                    file.stat().st_mtime_ns,
+                ]
+            }
+        },
+        "upstream": {
+            UA: {str(window[0]): "".join(lake.manifest(UA, d)["content"][:8] for d in window)}
+        },
+    }
+    assert list(lake.manifest(TI, DAY)["built_from"]["upstream"][CH]) == [str(DAY)]
+    ((name, (rows, found_hash)),) = lake.manifest(UA, before(14))["built_from"]["raw"][
+        "previous_orders"
+    ].items()
+    assert (name, rows, len(found_hash)) == ("raw/previous_orders/orders.parquet", 1, 32)
+    assert lake.manifest(UA, before(15))["built_from"]["raw"]["previous_orders"] == {}
+
+
+def test_contents_of_a_year_are_recorded_in_three_kilobytes() -> None:
+    days = [date.fromordinal(DAY.toordinal() + n) for n in range(365)]
+    contents = {day: f"{n:08x}".ljust(32, "f") for n, day in enumerate(days) if n != 100}
+    packed = pack(contents)
+    assert sum(map(len, packed.values())) == 364 * 8
+    assert list(packed) == [str(days[0]), str(days[101])]
+    assert unpack(packed) == {day: content[:8] for day, content in contents.items()}
+    assert unpack(pack({DAY: "None"})) == {DAY: "None----"}
+
+
+def test_days_are_grouped_and_said_in_order() -> None:
+    days = [before(1), before(4), before(3), before(9)]
+    assert contiguous(days) == [[before(9)], [before(4), before(3)], [before(1)]]
+    assert days_in_words(days) == "2024-05-01, 2024-05-06..2024-05-07, 2024-05-09"
+    assert contiguous([]) == []
+
+
+@on_sail_only
+def test_versions_that_changed_are_named(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training_assets.provenance.provenance.CODE_VERSION", 2)
+    monkeypatch.setattr("training_assets.provenance.outdated.CODE_VERSION", 2)
+    late, touched = outdated(Lake(built))
+    assert (late, touched) == ({UA: ACTION_DAYS, CH: LAST, TI: LAST}, {})
+    assert reasons(Lake(built)).count("code version changed from 1 to 2") == 40
+
+
+@on_sail_only
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"inputs": "0"}', "it was built by a version that did not record"),
+        ("{broken", f"the manifest of {DAY} is damaged"),
+        ("[]", "expected a JSON object"),
+        (None, f"day {DAY} is not published"),
+    ],
+)
+def test_manifest_that_says_nothing_leads_to_a_rebuild(
+    spark: SparkSession, lake: Lake, text: str | None, says: str
+) -> None:
+    manifest = lake.day_path(TI, DAY) / MANIFEST
+    manifest.unlink()
+    if text is not None:
+        manifest.write_text(text)
+    assert outdated(lake) == ({TI: [DAY]}, {})
+    assert says in reasons(lake)
+    assert [result.days for result in rebuild(spark, lake, SETTINGS)] == [[], [], [DAY]]
+    assert outdated(lake) == ({}, {})
+
+
+# --- flat files -----------------------------------------------------------------------------------
+
+
+def fingerprints(root: Path, days: Iterable[date]) -> dict[date, Any]:
+    provenance = Provenance(Lake(root), SETTINGS)
+    return {day: provenance.fingerprint(PREVIOUS_ORDERS, day) for day in days}
+
+
+def test_flat_file_enters_a_day_with_the_rows_of_that_day(tmp_path: Path) -> None:
+    folder = tmp_path / "raw/previous_orders"
+    folder.mkdir(parents=True)
+    first = [order(1, 5, before(2), at(DAY)), order(2, 6, before(2)), order(1, 5, before(1))]
+    put(folder / "o.parquet", "previous_orders", first)
+    days = [before(3), before(2), before(1)]
+    found = fingerprints(tmp_path, days)
+    assert found[before(3)] == {}
+    assert [found[day]["raw/previous_orders/o.parquet"][0] for day in days[1:]] == [2, 1]
+    # Neither the order of rows, nor rows of other days, nor what is ignored make a difference.
+    same = [order(1, 5, DAY), *({**row, "simple_id": 77} for row in first[::-1])]
+    put(folder / "o.parquet", "previous_orders", same)
+    assert fingerprints(tmp_path, days) == found
+    for row in first[:2]:
+        for name, value in (("customer_id", 3), ("config_id", 4), ("occurred_at", at(before(1)))):
+            put(folder / "o.parquet", "previous_orders", [{**row, name: value}, *first[1:]])
+            other = fingerprints(tmp_path, days)
+            assert other[before(2)] != found[before(2)]
+            assert other[before(1)] == found[before(1)]
+
+
+def test_fault_in_a_flat_file_changes_the_day_that_it_is_kept_with(tmp_path: Path) -> None:
+    folder = tmp_path / "raw/previous_orders"
+    folder.mkdir(parents=True)
+    days = [before(2), before(1)]
+    header = "order_date,customer_id,config_id\n"
+    rows = [f"{before(2)},1,5\n", f"{before(1)},1,x\n", ",1,5\n"]
+    (folder / "o.csv").write_text(header + "".join(rows))
+    found = fingerprints(tmp_path, days)
+    # A row without a day is kept with the first one in the file.
+    assert [found[day]["raw/previous_orders/o.csv"][0] for day in days] == [2, 1]
+    (folder / "o.csv").write_text(header + "".join(rows).replace("1,x", "1,y"))
+    other = fingerprints(tmp_path, days)
+    assert other[before(2)] == found[before(2)]
+    assert other[before(1)] != found[before(1)]
+
+
+def test_flat_file_is_read_once_for_its_size_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "raw/previous_orders"
+    folder.mkdir(parents=True)
+    put(folder / "o.parquet", "previous_orders", [order(1, 5, DAY)])
+    found = fingerprints(tmp_path, [DAY])
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training_assets.sources.flat._judge_all", refuse)
+        assert fingerprints(tmp_path, [DAY]) == found
+        (cache,) = (tmp_path / "_cache").iterdir()
+        cache.write_text("{broken")
+        with pytest.raises(AssertionError, match="read again"):
+            fingerprints(tmp_path, [DAY])
+    assert fingerprints(tmp_path, [DAY]) == found
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+@on_sail_only
+@pytest.mark.parametrize("knobs", [{"history_length": 8}, {"lookback_days": 10}])
+def test_training_input_is_not_made_of_histories_of_other_settings(
+    spark: SparkSession, lake: Lake, knobs: dict[str, int]
+) -> None:
+    settings = replace(SETTINGS, **knobs)
+    before_it = everything(lake)
+    (problem,) = build(spark, lake, settings, [TRAINING_INPUT], [DAY])
+    assert f"customer_history of {DAY} was built with history_length 6, lookback_days 20" in problem
+    assert everything(lake) == before_it
+    assert build(spark, lake, settings, [CUSTOMER_HISTORY, TRAINING_INPUT], [DAY]) == []
+
+
+# --- the check ------------------------------------------------------------------------------------
+
+
+def outcomes(spark: SparkSession, lake: Lake, settings: Settings = SETTINGS) -> dict[str, Days]:
+    failed: dict[str, Days] = {}
+    for result in check_days(spark, lake, settings, list(TABLES.values()), LAST):
+        if result.check.name == "up_to_date" and not result.passed:
+            assert result.check.severity == "warn"
+            assert str(result.day) in result.message
+            failed.setdefault(result.check.table, []).append(result.day)
+    return failed
+
+
+@on_sail_only
+def test_planted_changes_fail_the_up_to_date_check_of_each_table(
+    spark: SparkSession, lake: Lake
+) -> None:
+    assert outcomes(spark, lake) == {}
+    late_click(SHORT, 5, before(1))(lake.root)
+    assert outcomes(spark, lake) == {UA: [before(1)]}
+    assert build(spark, lake, SETTINGS, [UNIFIED_ACTIONS], [before(1)]) == []
+    assert outcomes(spark, lake) == {CH: [DAY]}
+    assert build(spark, lake, SETTINGS, [CUSTOMER_HISTORY], [DAY]) == []
+    assert outcomes(spark, lake) == {TI: [DAY]}
+
+
+@on_sail_only
+def test_days_that_are_being_built_are_up_to_date(spark: SparkSession, lake: Lake) -> None:
+    late_click(SHORT, 5, before(1))(lake.root)
+    correct_labels(lake.root)
+    for report in build_days(spark, lake, SETTINGS, list(TABLES.values()), LAST[3:]):
+        (found,) = [r for r in report.checks if r.check.name == "up_to_date"]
+        assert found.passed, found.message
+
+
+# --- Dagster --------------------------------------------------------------------------------------
+
+
+def tick(defs: dg.Definitions, instance: dg.DagsterInstance) -> Any:
+    context = dg.build_sensor_context(instance=instance, definitions=defs, sensor_name=SENSOR)
+    return defs.resolve_sensor_def(SENSOR).evaluate_tick(context)
+
+
+def execute(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
+    """As the daemon does: with the request's tags, and those that it adds."""
+    tags = {"dagster/run_key": request.run_key, "dagster/sensor_name": SENSOR}
+    job = defs.resolve_job_def("backfill_training_input")
+    return job.execute_in_process(
+        instance=instance,
+        asset_selection=list(request.asset_selection or ()),
+        tags={**request.tags, **tags},
+        run_config=request.run_config,
+        raise_on_error=False,
+    ).success
+
+
+def requested(data: Any) -> list[tuple[str, str, str]]:
+    return [
+        (
+            request.asset_selection[0].to_user_string(),
+            request.tags["dagster/asset_partition_range_start"],
+            request.tags["dagster/asset_partition_range_end"],
+        )
+        for request in data.run_requests or []
+    ]
+
+
+@on_sail_only
+def test_sensor_requests_exactly_the_out_of_date_days_until_none_is_left(
+    spark: SparkSession, lake: Lake
+) -> None:
+    knobs = {"history_length": 6, "lookback_days": 20}
+    defs = definitions(spark, lake.root, **knobs)
+    assert SharedSpark.shared is spark
+    with dg.DagsterInstance.ephemeral() as instance:
+        data = tick(defs, instance)
+        assert (data.run_requests, data.skip_message) == (
+            [],
+            "Every published day is up to date.",
+        )
+        late_click(SHORT, 5, before(22))(lake.root)
+        late_click(SHORT, 5, before(20))(lake.root)
+        seen = []
+        while requests := tick(defs, instance).run_requests:
+            # The same state is asked for with the same keys.
+            again = tick(defs, instance).run_requests
+            assert [r.run_key for r in again] == [r.run_key for r in requests]
+            for request in requests:
+                seen += requested(type("", (), {"run_requests": [request]}))
+                assert execute(defs, instance, request)
+        assert seen == [
+            (UA, str(before(22)), str(before(22))),
+            (UA, str(before(20)), str(before(20))),
+            (CH, str(LAST[0]), str(LAST[4])),
+            (TI, str(LAST[0]), str(LAST[4])),
+        ]
+        assert outdated(lake) == ({}, {})
+        assert instance.get_materialized_partitions(dg.AssetKey(UA)) == {
+            str(before(22)),
+            str(before(20)),
+        }
+
+
+@on_sail_only
+def test_sensor_waits_for_its_run_and_leaves_alone_what_failed(
+    spark: SparkSession, lake: Lake
+) -> None:
+    defs = definitions(spark, lake.root, history_length=6, lookback_days=20)
+    file = raw_file(lake.root, "clicks", before(8))
+    content = file.read_bytes()
+    file.write_bytes(content[:4] + b"\xff" * 40 + content[44:])
+    shutil.rmtree(raw_file(lake.root, "clicks", before(9)).parent)
+    with dg.DagsterInstance.ephemeral() as instance:
+        (request,) = tick(defs, instance).run_requests
+        assert not execute(defs, instance, request)
+        data = tick(defs, instance)
+        assert data.run_requests == []
+        assert "2 out of date, of which none can be built now" in data.skip_message
+        # Other inputs are another state.
+        file.write_bytes(content)
+        (request,) = tick(defs, instance).run_requests
+        run = instance.create_run_for_job(
+            defs.resolve_job_def("backfill_training_input"),
+            tags={"dagster/sensor_name": SENSOR},
+            status=dg.DagsterRunStatus.STARTED,
+        )
+        assert (
+            tick(defs, instance).skip_message == f"2 out of date; run {run.run_id} is not done yet."
+        )
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def invoke(
+    spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str]]:
+    """Commands in this process and on its engine; returns exit code and output."""
+    monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(lake.root))
+    monkeypatch.setenv("TRAINING_ASSETS_HISTORY_LENGTH", "6")
+    monkeypatch.setenv("TRAINING_ASSETS_LOOKBACK_DAYS", "20")
+    for module in ("run", "staleness"):
+        monkeypatch.setattr(
+            f"training_assets.cli.{module}.dagster_run",
+            lambda days, tables: not build(spark, lake, SETTINGS, tables, days),
+        )
+    SharedSpark.shared = spark
+    monkeypatch.setattr("training_assets.engine.resource.SparkResource", SharedSpark)
+    monkeypatch.setattr(console, "width", 200)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(main, list(arguments))
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+        return result.exit_code, result.output
+
+    return run
+
+
+@on_sail_only
+def test_commands_report_plan_and_rebuild(
+    invoke: Callable[..., tuple[int, str]], lake: Lake
+) -> None:
+    current = "Every published day is up to date.\n"
+    assert [invoke("outdated"), invoke("rebuild")] == [(0, current)] * 2
+    late_click(LAPSED, 5, before(22))(lake.root)
+    code, text = invoke("outdated")
+    assert (code, text.splitlines()) == (
+        1,
+        [
+            f"unified_actions {before(22)}: raw files added: "
+            f"raw/clicks/dt={before(22)}/late.parquet",
+            f"customer_history: 3 days may change with them: {LAST[0]}..{LAST[2]}",
+            f"training_input: 3 days may change with them: {LAST[0]}..{LAST[2]}",
+            "Days out of date: unified_actions 1, customer_history 0, training_input 0.",
+        ],
+    )
+    assert invoke("outdated", "--start-date", str(before(21))) == (0, current)
+    assert invoke("outdated", "--end-date", str(before(23))) == (0, current)
+    code, text = invoke("outdated", "--customers")
+    assert code == 1
+    assert f"For example customers {LAPSED}." in text
+    code, text = invoke("rebuild", "--dry-run")
+    assert (code, text.splitlines()) == (
+        0,
+        [
+            f"unified_actions: {before(22)}",
+            f"customer_history, if the days before it change: {LAST[0]}..{LAST[2]}",
+            f"training_input, if the days before it change: {LAST[0]}..{LAST[2]}",
+        ],
+    )
+    assert outdated(lake)[0] == {UA: [before(22)]}
+    code, text = invoke("rebuild")
+    assert code == 0
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines()]
+    sizes = [lake.manifest(CH, day)["bytes"] for day in LAST[:3]]
+    assert [CH, "3", "3", f"{sum(sizes):,}", "0"] in cells
+    assert invoke("outdated") == (0, current)
+
+
+@on_sail_only
+def test_command_fails_while_a_day_cannot_be_rebuilt(
+    invoke: Callable[..., tuple[int, str]], lake: Lake
+) -> None:
+    shutil.rmtree(raw_file(lake.root, "clicks", before(8)).parent)
+    assert "cannot be built: clicks: raw day" in invoke("rebuild", "--dry-run")[1]
+    code, text = invoke("rebuild")
+    assert code == 1
+    assert f"unified_actions {before(8)}: clicks: raw day {before(8)} is missing" in text
+
+
+@on_sail_only
+def test_run_rebuilds_days_of_other_settings(
+    invoke: Callable[..., tuple[int, str]],
+    spark: SparkSession,
+    lake: Lake,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = replace(SETTINGS, history_length=4)
+    monkeypatch.setenv("TRAINING_ASSETS_HISTORY_LENGTH", "4")
+    built: list[tuple[Days, list[str]]] = []
+
+    def record(days: Days, tables: tuple[Table, ...]) -> bool:
+        built.append((days, [table.name for table in tables]))
+        return not build(spark, lake, settings, tables, days)
+
+    monkeypatch.setattr("training_assets.cli.run.dagster_run", record)
+    monkeypatch.setattr("training_assets.cli.run._print_days", lambda *_: None)
+    code, _ = invoke("run", "--start-date", str(LAST[0]), "--end-date", str(DAY))
+    assert code == 0
+    assert built == [(LAST, list(TABLES))]
+    lengths = {len(row["action_items"]) for day in LAST for row in rows_of(lake, TI, day)}
+    assert lengths == {4}
+    assert outdated(lake, settings) == ({}, {})

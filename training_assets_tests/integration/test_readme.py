@@ -1,0 +1,78 @@
+"""What the README shows works: its Python runs, its commands, variables and files exist."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from training_assets import settings
+from training_assets.cli import main
+from training_assets.sample.generate import SampleSpec, generate
+from training_assets.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    line.split("#")[0].strip()
+    for language, block in BLOCKS
+    if language == "bash"
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = [words[1] for words in map(str.split, COMMANDS) if words[0] == "make"]
+    assert {"run", "test", "ui"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("line", [c for c in COMMANDS if "training-assets " in c])
+def test_commands_are_understood(line: str) -> None:
+    words = shlex.split(line)
+    words = words[words.index("training-assets") + 1 :]
+    command = main.commands[words[0]]
+    command.make_context(words[0], words[1:], resilient_parsing=False)
+
+
+def test_variables_are_those_of_the_code() -> None:
+    shown = set(re.findall(r"TRAINING_ASSETS_[A-Z_]+", README))
+    engine = {f"TRAINING_ASSETS_{name}" for name in ("ENGINE", "MASTER", "MEMORY", "REMOTE")}
+    documented = set(re.findall(r"TRAINING_ASSETS_[A-Z_]+", settings.__doc__ or ""))
+    assert shown == documented | engine
+    assert Settings.from_env({}) == Settings()
+
+
+def test_linked_files_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        found = (ROOT / target).exists() or (ROOT / "training_assets" / target).exists()
+        assert target.startswith("http") or found, target
+
+
+def test_python_runs_on_a_built_lake(tmp_path: Path) -> None:
+    sizes = {"customers": 40, "items": 30, "interactions": 400, "days": 5}
+    generate(tmp_path / "data" / "lake", SampleSpec(end_date=date(2026, 11, 19), **sizes))
+    env = {
+        k: v for k, v in os.environ.items() if not k.startswith(("TRAINING", "SPARK", "DAGSTER"))
+    }
+    python = "\n".join(block for language, block in BLOCKS if language == "python")
+    for code in ("from training_assets.cli import main; main(['run'])", python):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "impression_item_id" in done.stdout

@@ -1,0 +1,192 @@
+"""Lines of JSON and CSV that are broken are faults of their own and spoil no other."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from training_assets.errors import RawDataError, SchemaError
+from training_assets.lake import Lake
+from training_assets.schemas import (
+    CLICKS,
+)
+from training_assets.sources import find_raw_days
+from training_assets_tests.support.frames import DAY, click
+from training_assets_tests.support.raw_input import (
+    NOON,
+    WRITE,
+    clicks,
+    each_text,
+    parse_all,
+    put,
+    read,
+)
+
+BAD_JSON = [
+    ("not json", "row is not JSON"),
+    ('{"customer_id": 1, "item_id": 1', "row is not JSON"),
+    ('{"customer_id": 1 "item_id": 1}', "row is not JSON"),
+    ("{'customer_id': 1}", "row is not JSON"),
+    ('{"customer_id": 1, "item_id": 1},', "row is not JSON"),
+    ('{"customer_id": 1, "item_id": 1}{}', "row is not JSON"),
+    ("\x00\x00\x00", "row is not JSON"),
+    ("\x0b1", "row is not JSON"),
+    ("[" * 100_000, "row is not JSON"),
+    ("1" * 5_000, "row is not JSON"),
+    ("[]", "row is not a JSON object"),
+    ("null", "row is not a JSON object"),
+    ('"text"', "row is not a JSON object"),
+    ("17", "row is not a JSON object"),
+    ("NaN", "row is not a JSON object"),
+    ("{}", "customer_id is null"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD_JSON, ids=lambda v: v[:20])
+def test_malformed_json_line_is_a_fault_of_its_own(tmp_path: Path, line: str, reason: str) -> None:
+    good = '{"customer_id": 1, "item_id": 1}'
+    for content in (f"{good}\n{line}\n{good}\n", f"{line}\n{good}\n{good}"):
+        put(tmp_path, "a.jsonl", content)
+        found = read(tmp_path)
+        assert found.valid == [click(1, 1, DAY)] * 2
+        assert found.faults == [(DAY, reason, f"raw/clicks/dt={DAY}/a.jsonl", line)]
+
+
+def test_json_object_over_several_lines_is_not_json_lines(tmp_path: Path) -> None:
+    put(tmp_path, "a.json", json.dumps(click(1, 1, None), indent=1))
+    found = read(tmp_path)
+    assert (found.valid, set(found.reasons)) == ([], {"row is not JSON"})
+
+
+BAD_CSV = [
+    ("1", "row has another number of cells than the header"),
+    ("1,2,3", "row has another number of cells than the header"),
+    (",", "customer_id is null"),
+    ('"1,2', "row is not CSV"),
+    ('"1"x,2', "row is not CSV"),
+    ("1\r2,3", "row is not CSV"),
+    ('"1,2"', "row has another number of cells than the header"),
+    ("\x00,1", "customer_id is not an integer"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD_CSV)
+def test_ragged_csv_row_is_a_fault_of_its_own(tmp_path: Path, line: str, reason: str) -> None:
+    put(tmp_path, "a.csv", f"customer_id,item_id\n1,1\n{line}\n1,1\n")
+    found = read(tmp_path)
+    assert found.valid == [click(1, 1, DAY)] * 2
+    assert found.faults == [(DAY, reason, f"raw/clicks/dt={DAY}/a.csv", line)]
+
+
+WITHIN_QUOTES = "row has a line break within quotes"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ['1,2,"hello', 'bye"'],
+        ['1,2,"hello', "5,6,x", 'bye"'],
+        ['1,2,"hello', '5,6,x"'],
+        ['1,2,"say ""a""', '5,6,""b""', 'c"'],
+        ['"1', '",2,"x', '5,6,y"'],
+        ['1,2,"x', *["5,6,y"] * 9_000, '"'],
+    ],
+    ids=str,
+)
+def test_csv_row_with_line_breaks_is_a_fault_in_each_of_its_lines(
+    tmp_path: Path, pieces: list[str]
+) -> None:
+    content = ["customer_id,item_id,note", "1,1,a", *pieces, '1,1,"b"', "1,1"]
+    put(tmp_path, "a.csv", "\n".join(content))
+    found = read(tmp_path)
+    assert found.valid == [click(1, 1, DAY)] * 2
+    assert [fault.content for fault in found.faults] == [*pieces, "1,1"]
+    assert found.reasons[:-1] == [WITHIN_QUOTES] * len(pieces)
+
+
+def test_line_breaks_within_quotes_are_found_across_chunks(tmp_path: Path) -> None:
+    rows = 65_536 - 1
+    content = ["customer_id,item_id,note", *["1,1,a"] * rows, '1,2,"x', "5,6,y", 'z"', "1,1,b"]
+    put(tmp_path, "a.csv", "\n".join(content))
+    found = find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
+    assert {row["item_id"] for row in parse_all(found, wants_rejects=False)} == {1}
+    faults = parse_all(found, wants_rejects=True)
+    assert [row["content"] for row in faults] == content[-4:-1]
+
+
+@pytest.mark.parametrize("line", ['1,2,"x', '1,"2', '"'])
+@pytest.mark.parametrize("later", ["5,6,y", '5,6,"y"', '"5",6,y', '5,6,"y'])
+def test_quote_that_no_line_ends_is_a_fault_of_its_own_line(
+    tmp_path: Path, line: str, later: str
+) -> None:
+    put(tmp_path, "a.csv", f"customer_id,item_id,note\n{line}\n5,6,a\n{later}\n5,6,b")
+    found = read(tmp_path)
+    is_broken = later == '5,6,"y'
+    assert found.reasons == ["row is not CSV"] * (1 + is_broken)
+    assert found.valid == [click(5, 6, DAY)] * (3 - is_broken)
+
+
+def test_csv_cells_may_be_quoted_and_the_header_have_blanks(tmp_path: Path) -> None:
+    put(tmp_path, "a.csv", '\n"customer_id", item_id\r\n"1","2"\r\n\r\n3,4')
+    assert read(tmp_path) == ([click(1, 2, DAY), click(3, 4, DAY)], [])
+
+
+@pytest.mark.parametrize(
+    "header", ["customer_id;item_id", "1,2", "customer\rid,x", '"customer_id,item_id']
+)
+def test_csv_without_its_header_is_an_error(tmp_path: Path, header: str) -> None:
+    put(tmp_path, "a.csv", f"{header}\n1,2\n")
+    with pytest.raises(
+        SchemaError, match=r"clicks\.customer_id: the column is missing in .*a\.csv"
+    ):
+        read(tmp_path)
+
+
+@each_text
+def test_line_that_is_not_utf8_is_a_fault(tmp_path: Path, ending: str) -> None:
+    rows = [{**row, "note": "Käse"} for row in clicks((1, 1))]
+    good, latin = WRITE[ending](rows).encode(), WRITE[ending](rows).splitlines()[-1]
+    wrong = latin.replace("\\u00e4", "ä").encode("latin-1")
+    put(tmp_path, f"a.{ending}", good + wrong + b"\n" + good.splitlines()[-1])
+    found = read(tmp_path)
+    assert found.valid == [click(1, 1, DAY, NOON)] * 2
+    assert [f[1:] for f in found.faults] == [
+        (
+            "row is not UTF-8",
+            f"raw/clicks/dt={DAY}/a.{ending}",
+            wrong.decode(errors="backslashreplace"),
+        )
+    ]
+
+
+@each_text
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_text_in_another_unicode_encoding_is_an_error(
+    tmp_path: Path, ending: str, encoding: str
+) -> None:
+    put(tmp_path, f"a.{ending}", WRITE[ending](clicks((1, 1))).encode(encoding))
+    with pytest.raises(RawDataError, match=r"begins like UTF-16 or UTF-32; expected UTF-8"):
+        read(tmp_path)
+
+
+@each_text
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n \n"])
+def test_byte_order_mark_line_ends_and_blank_lines_are_of_no_account(
+    tmp_path: Path, ending: str, mark: bytes, end: bytes
+) -> None:
+    content = mark + WRITE[ending](clicks((1, 2), (None, 3))).encode().replace(b"\n", end)
+    put(tmp_path, f"a.{ending}", content)
+    found = read(tmp_path)
+    assert found.valid == [click(1, 2, DAY, NOON)]
+    assert found.faults[0].content == content.split(end)[-2].decode("utf-8-sig")
+
+
+def test_chunks_of_a_long_file_are_all_read(tmp_path: Path) -> None:
+    rows = 65_536 * 2 + 3
+    lines = "".join(f"{n},{n % 9}\n" for n in range(rows))
+    put(tmp_path, "a.csv", "customer_id,item_id\n" + lines)
+    found = find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
+    assert len(parse_all(found, wants_rejects=False)) == rows - len(range(0, rows, 9))
+    faults = parse_all(found, wants_rejects=True)
+    assert [row["content"] for row in faults] == [f"{n},0" for n in range(0, rows, 9)]

@@ -1,0 +1,75 @@
+"""The definitions load, and their keys, dependencies and checks are what the docs say."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from training_assets.checks import CHECKS
+from training_assets.definitions import DAILY_JOB, build_definitions
+from training_assets.engine.resource import SparkResource
+from training_assets.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def defs(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    return build_definitions(Settings(lake=tmp_path_factory.mktemp("lake")), SparkResource())
+
+
+def test_lineage_begins_with_the_raw_tables(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    parents = {
+        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+    }
+    assert parents == {
+        "raw/impressions": set(),
+        "raw/clicks": set(),
+        "raw/add_to_carts": set(),
+        "raw/previous_orders": set(),
+        "unified_actions": {"raw/clicks", "raw/add_to_carts", "raw/previous_orders"},
+        "customer_history": {"raw/impressions", "unified_actions"},
+        "training_input": {"raw/impressions", "customer_history"},
+    }
+
+
+def test_every_check_is_an_asset_check_of_its_table(defs: dg.Definitions) -> None:
+    keys = defs.resolve_asset_graph().asset_check_keys
+    expected = {(table, check.name) for table, checks in CHECKS.items() for check in checks}
+    assert {(key.asset_key.to_user_string(), key.name) for key in keys} == expected
+
+
+def test_backfills_are_single_runs_with_identity_partitions(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    for name in ("unified_actions", "customer_history", "training_input"):
+        node = graph.get(dg.AssetKey(name))
+        assert node.backfill_policy == dg.BackfillPolicy.single_run()
+        assert isinstance(node.partitions_def, dg.DailyPartitionsDefinition)
+
+
+def test_schedule_asks_for_yesterday(defs: dg.Definitions) -> None:
+    schedule = defs.resolve_schedule_def(f"{DAILY_JOB}_schedule")
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=datetime(2026, 5, 2, 3, tzinfo=UTC),
+            repository_def=defs.get_repository_def(),
+        )
+        data = schedule.evaluate_tick(context)
+    assert data.run_requests is not None
+    assert [request.partition_key for request in data.run_requests] == ["2026-05-01"]
+
+
+def test_partitions_begin_at_the_start_date_or_earlier_raw_data(tmp_path: Path) -> None:
+    settings = Settings(lake=tmp_path, start_date=date(2024, 6, 1))
+
+    def first() -> str:
+        graph = build_definitions(settings, SparkResource()).resolve_asset_graph()
+        partitions = graph.get(dg.AssetKey("training_input")).partitions_def
+        assert partitions is not None
+        return str(partitions.get_first_partition_key())
+
+    assert first() == "2024-06-01"
+    (tmp_path / "raw" / "clicks" / "dt=2017-01-01").mkdir(parents=True)
+    assert first() == "2017-01-01"
