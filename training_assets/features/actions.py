@@ -21,7 +21,7 @@ _SESSION_GAP_MICROS: Final = 30 * 60 * 1_000_000
 _MAX_ITEM_ID: Final = 2**31 - 1
 _ORDER: Final = KIND_CODES["order"]
 _UNITS: Final = 1_000_000_000
-_COLUMNS: Final = ("dt", "customer_id", "item_id", "action_type", "occurred_at")
+_COLUMNS: Final = ("dt", "customer_id", "item_id", "action_type")
 
 
 def read_actions(actions: DataFrame, items: DataFrame | None, *, where: str) -> DataFrame:

@@ -8,7 +8,6 @@ them up, and both engines, give the same.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -16,6 +15,7 @@ from pyspark.sql import functions as F
 from training_assets.features.calendar import Calendar
 from training_assets.features.catalogue import is_in_range
 from training_assets.features.measures import (
+    PAIR_LEAVES,
     Distinct,
     Favorite,
     Fold,
@@ -24,7 +24,6 @@ from training_assets.features.measures import (
     RecentItems,
 )
 
-OF_PAIRS: Final = (Distinct, Favorite, PurchasedCategories, RecentItems)
 # Column names by leaf and window.
 Names = Mapping[tuple[Leaf, int], str]
 
@@ -39,7 +38,7 @@ def name_leaves(leaves: Iterable[Leaf], windows: Iterable[int]) -> dict[tuple[Le
     for leaf in leaves:
         own = leaf.window if isinstance(leaf, Fold) else None
         for window in windows if own is None else [min(own, longest)]:
-            if isinstance(leaf, (Fold, *OF_PAIRS)):
+            if isinstance(leaf, (Fold, *PAIR_LEAVES)):
                 names.setdefault((leaf, window), f"_m{len(names)}_{window}")
     return names
 
@@ -98,7 +97,7 @@ def collect_pairs(
         pairs = pairs.withColumn("category", F.lit(None).cast("string"))
     else:
         pairs = pairs.join(categories, on="item_id", how="left")
-    windows = sorted({window for leaf, window in names if isinstance(leaf, OF_PAIRS)})
+    windows = sorted({window for leaf, window in names if isinstance(leaf, PAIR_LEAVES)})
     lengths = [leaf.length for leaf, _ in names if isinstance(leaf, RecentItems)]
     groups = _group_pairs(pairs, key, longest_list=max(lengths, default=0))
     per_category = _per_category(calendar.with_dt(groups).where(is_in_range()), key, windows)
@@ -156,7 +155,7 @@ def _per_key(per_category: DataFrame, key: str, names: Names) -> DataFrame:
     columns = [
         _of_categories(leaf, window).alias(name)
         for (leaf, window), name in names.items()
-        if isinstance(leaf, OF_PAIRS)
+        if isinstance(leaf, PAIR_LEAVES)
     ]
     return per_category.groupBy("dt", key).agg(*columns)
 

@@ -61,14 +61,16 @@ def as_day(frame: DataFrame, name: str) -> Column:
 
 
 def as_micros(frame: DataFrame, name: str) -> Column:
-    """Microseconds since 1970-01-01 UTC, of a time or of text in ISO 8601."""
+    """Microseconds since 1970-01-01 UTC, of a time or of text in ISO 8601; null where absent."""
+    if name not in frame.columns:
+        return F.lit(None).cast("long")
     if isinstance(_type(frame, name), T.StringType):
         return F.unix_micros(F.col(name).try_cast("timestamp"))
     return F.unix_micros(F.col(name).cast("timestamp"))
 
 
 def as_money(frame: DataFrame, name: str) -> Column:
-    """decimal(18,4), half a unit rounded up; null for NaN, for text that is no number, and absent."""
+    """decimal(18,4), rounded half up; null for NaN, text that is no number, and absent."""
     return column_or_null(frame, name, MONEY)
 
 

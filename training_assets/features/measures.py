@@ -5,7 +5,7 @@ the actions collects for all features at once; its inner nodes are row-wise arit
 
     Ratio(count("order", where="is_purchase"), count(ENGAGEMENT))
 
-``of`` and ``where`` are Spark SQL over the columns of an action (see ``actions.read_actions``): day,
+``of`` and ``where`` are Spark SQL over the columns of an action, see ``actions.py``: day,
 customer_id, item_id, kind, at_micros, sort_micros, rating, rating_units, quantity, unit_price,
 worth, is_purchase, is_return, and for users is_session_start and session_micros.
 """
@@ -128,6 +128,10 @@ class RecentItems(Leaf):
 
     def __str__(self) -> str:
         return f"last {self.length} distinct items"
+
+
+# Collected from (customer, item) pairs, all others from actions one by one.
+PAIR_LEAVES: Final = (Distinct, Favorite, PurchasedCategories, RecentItems)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from training_assets.errors import SettingsError
 from training_assets.features.calendar import UNLIMITED_DAYS, Calendar, date_of
 from training_assets.features.collect import name_leaves
-from training_assets.features.declared import FeatureTable, RowValues
+from training_assets.features.feature import FeatureTable, RowValues
 from training_assets.features.inputs import require_lookback
 from training_assets.features.measures import Leaf
 from training_assets.features.vocabulary import TOTAL

@@ -58,6 +58,11 @@ class Feature:
         return value if self.empty is None else F.coalesce(value, F.lit(self.empty).cast(kind))
 
 
+def number(name: str, description: str, measure: Measure) -> Feature:
+    """A count: long, 0 where nothing was there to be counted."""
+    return Feature(name, "long", description, measure, empty=0, low=0)
+
+
 def _source(leaf: Leaf) -> tuple[str, ...]:
     if not isinstance(leaf, Given):
         return ACTIONS
