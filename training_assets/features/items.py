@@ -79,16 +79,18 @@ def collect_items(
     key = "item_id"
     seen = rows if impressions is None else rows.unionByName(_shown(impressions, rows))
     collected = collect_folds(seen, key, plan.calendar, plan.names, engagement=plan.engagement)
-    # Items that were shown and nothing else have no row of their own.
-    collected = collected.where(plan.total > 0)
     if plan.collects((Distinct,)):
         pairs = collect_pairs(rows, key, plan.calendar, plan.names, categories=None)
         collected = collected.join(pairs, on=["dt", key], how="left")
+    # Being shown alone gives an item no row.
+    has_row = F.coalesce(plan.total > 0, F.lit(False))
     if items is None:
         nothing = {f"_catalogue_{name}": F.lit(None) for name in CATALOGUE_COLUMNS}
-        return collected.withColumns(nothing)
-    catalogue = catalogue_as_of(items, plan.calendar, where=where)
-    return collected.join(with_source_names(catalogue), on=["dt", key], how="full")
+        return collected.withColumns(nothing).where(has_row)
+    catalogue = with_source_names(catalogue_as_of(items, plan.calendar, where=where))
+    is_listed = F.col("_catalogue_is_active").isNotNull()
+    joined = collected.join(catalogue, on=["dt", key], how="full")
+    return joined.where(has_row | is_listed)
 
 
 def _shown(impressions: DataFrame, rows: DataFrame) -> DataFrame:

@@ -15,7 +15,7 @@ PACKAGE = Path(training_assets.__file__).parent
 FLOORS = (
     {"schemas", "settings", "errors"},
     {"sources", "lake", "engine", "list_format", "sample"},
-    {"transforms", "kernels", "provenance", "loader"},
+    {"transforms", "kernels", "provenance", "loader", "features"},
     {"checks"},
     {"pipeline"},
     {"assets"},

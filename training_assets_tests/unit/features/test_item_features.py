@@ -244,6 +244,7 @@ CASES = (
         2 / 3,
         [act(CLICK, 1), act(CLICK, 2), act(VIEW, 1)],
     ),
+    Case("shown and never clicked is 0", "click_through_rate", 0.0, [], [listed(9)]),
 )
 SHOP = Shop(CASES)
 
