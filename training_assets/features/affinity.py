@@ -34,7 +34,7 @@ def with_affinity(
     near = (
         entries.join(customers, on=list(_ENTRY), how="left")
         .groupBy(*_PAIR)
-        .agg((dot / length).alias("_pair_affinity"))
+        .agg(F.least(dot / length, F.lit(1.0)).alias("_pair_affinity"))
     )
     return pairs.join(near, on=list(_PAIR), how="left")
 

@@ -20,6 +20,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from training_assets.errors import SettingsError
 
@@ -188,4 +189,6 @@ def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 
 def _frame(spark: SparkSession, table: pa.Table) -> DataFrame:
+    if not table.num_rows:
+        return spark.createDataFrame([], from_arrow_schema(table.schema))
     return spark.createDataFrame(table)

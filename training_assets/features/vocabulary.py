@@ -40,7 +40,7 @@ def _smoothed(purchases: Column, engagements: Column) -> Column:
 
 
 SMOOTHED_CONVERSION: Final = Formula(
-    f"({PURCHASES} + 1) / ({ENGAGEMENTS} + {_PRIOR_ENGAGEMENTS})",
+    f"(purchases + 1) / (engagements + {_PRIOR_ENGAGEMENTS})",
     (PURCHASES, ENGAGEMENTS),
     _smoothed,
 )
