@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from training_assets.features.inputs import (
@@ -15,6 +15,7 @@ from training_assets.features.inputs import (
     require_columns,
 )
 from training_assets.features.measures import KIND_CODES
+from training_assets.features.neighbours import after, before, is_first
 
 _MICROS_PER_DAY: Final = 86_400_000_000
 _SESSION_GAP_MICROS: Final = 30 * 60 * 1_000_000
@@ -78,7 +79,7 @@ def with_sessions(
     session. Sums over a customer's actions of a day give its sessions and their length.
     """
     at, session_id = F.col(order[0]), F.col(owner[-1])
-    pause = at - F.lag(at).over(Window.partitionBy(*owner).orderBy(*order))
+    pause = at - before(order[0], owner, order)
     goes_on = session_id.isNotNull() | (F.col("_pause") <= _SESSION_GAP_MICROS)
     is_inside = F.coalesce(F.col("_pause").isNotNull() & goes_on, F.lit(False))
     return (
@@ -113,7 +114,6 @@ def _with_catalogue_price(actions: DataFrame, items: DataFrame | None) -> DataFr
 
 def _price_ranges(items: DataFrame) -> DataFrame:
     """(_item, _from, _until, _price): each item's price by days, ``_until`` not included."""
-    by_day = Window.partitionBy("_item").orderBy("_from")
     snapshots = (
         items.select(
             as_id(items, "item_id").alias("_item"),
@@ -124,13 +124,13 @@ def _price_ranges(items: DataFrame) -> DataFrame:
         .groupBy("_item", "_from")
         .agg(F.max("_price").alias("_price"))
     )
-    changed = ~F.col("_price").eqNullSafe(F.lag("_price").over(by_day))
-    is_first = F.lag("_from").over(by_day).isNull()
+    in_order = ["_item"], ["_from"]
+    is_new = is_first(*in_order) | ~F.col("_price").eqNullSafe(before("_price", *in_order))
     return (
-        snapshots.withColumn("_changed", changed | is_first)
-        .where(F.col("_changed"))
-        .drop("_changed")
-        .withColumn("_until", F.lead("_from").over(by_day))
+        snapshots.withColumn("_is_new", is_new)
+        .where(F.col("_is_new"))
+        .withColumn("_until", after("_from", *in_order))
+        .drop("_is_new")
     )
 
 

@@ -34,7 +34,11 @@ def with_affinity(
     near = (
         entries.join(customers, on=list(_ENTRY), how="left")
         .groupBy(*_PAIR)
-        .agg(F.least(dot / length, F.lit(1.0)).alias("_pair_affinity"))
+        .agg(
+            F.when(dot <= length, dot / length)
+            .when(dot > length, F.lit(1.0))
+            .alias("_pair_affinity")
+        )
     )
     return pairs.join(near, on=list(_PAIR), how="left")
 
@@ -45,7 +49,7 @@ def _customer_vectors(actions: DataFrame, catalogue: DataFrame, calendar: Calend
         calendar.with_segment(actions)
         .groupBy("customer_id", "item_id", "segment")
         .agg(F.sum(_weight()).alias("weight"))
-        .join(attribute_ranges(catalogue, ATTRIBUTES), on="item_id")
+        .join(attribute_ranges(catalogue, ATTRIBUTES, calendar), on="item_id")
         .groupBy("customer_id", "segment", "since", "until", *ATTRIBUTES)
         .agg(F.sum("weight").alias("weight"))
     )

@@ -37,6 +37,10 @@ class Calendar(Protocol):
     """Days of features, and the windows before them."""
 
     @property
+    def has_one_day(self) -> bool:
+        """Whether there is but one dt, and this is known."""
+
+    @property
     def has_one_segment(self) -> bool:
         """Whether all days of input that count do so for the same day and windows."""
 
@@ -65,8 +69,12 @@ class KnownDays:
     windows: tuple[int, ...]
 
     @property
+    def has_one_day(self) -> bool:
+        return len(self.numbers) == 1
+
+    @property
     def has_one_segment(self) -> bool:
-        return len(self.numbers) * len(self.windows) == 1
+        return self.has_one_day and len(self.windows) == 1
 
     @property
     def _edges(self) -> list[int]:
@@ -115,6 +123,10 @@ class DaysOfFrame:
 
     frame: DataFrame
     windows: tuple[int, ...]
+
+    @property
+    def has_one_day(self) -> bool:
+        return False
 
     @property
     def has_one_segment(self) -> bool:

@@ -18,6 +18,7 @@ from training_assets.features.inputs import (
     column_or_null,
     require_columns,
 )
+from training_assets.features.neighbours import after, before, is_first
 
 ATTRIBUTES: Final = ("category", "subcategory", "brand", "price_quartile")
 CATALOGUE_COLUMNS: Final = (
@@ -43,8 +44,7 @@ def catalogue_as_of(items: DataFrame, calendar: Calendar, *, where: str) -> Data
     Raises ``SchemaError`` for a missing column.
     """
     require_columns(items, "items", ("dt", "item_id"), where)
-    in_order = Window.partitionBy("item_id").orderBy("since")
-    versions = _newest_versions(items, calendar).withColumn("until", F.lead("since").over(in_order))
+    versions = _newest_versions(items, calendar).withColumn("until", _until("since", calendar))
     current = (F.col("dt") >= F.col("since")) & (
         F.col("until").isNull() | (F.col("dt") < F.col("until"))
     )
@@ -83,23 +83,26 @@ def _with_percentile(as_of: DataFrame) -> DataFrame:
     )
 
 
-def attribute_ranges(catalogue: DataFrame, names: Sequence[str]) -> DataFrame:
+def attribute_ranges(catalogue: DataFrame, names: Sequence[str], calendar: Calendar) -> DataFrame:
     """(item_id, since, until, names): stretches of dt, ``until`` not included, null for ever.
 
     They cover all days, for an item has a stretch of nulls before it is known.
     """
-    in_order = Window.partitionBy("item_id").orderBy("dt")
     known = catalogue.select("item_id", "dt", F.struct(*names).alias("row"))
+    if calendar.has_one_day:
+        nothing = F.lit(None).cast("long")
+        return known.select("item_id", nothing.alias("since"), nothing.alias("until"), "row.*")
+    in_order = ["item_id"], ["dt"]
     changes = (
-        known.withColumn("_before", F.lag("row").over(in_order))
-        .withColumn("_number", F.row_number().over(in_order))
-        .where((F.col("_number") == 1) | ~F.col("row").eqNullSafe(F.col("_before")))
-        .withColumn("_until", F.lead("dt").over(in_order))
+        known.withColumn("_is_first", is_first(*in_order))
+        .withColumn("_before", before("row", *in_order))
+        .where(F.col("_is_first") | ~F.col("row").eqNullSafe(F.col("_before")))
+        .withColumn("_until", _until("dt", calendar))
     )
     stretch = _stretch(F.col("dt"), F.col("_until"), F.col("row"))
     no_row = F.when(F.lit(False), F.col("row"))
     unknown = _stretch(F.lit(None), F.col("dt"), no_row)
-    stretches = F.when(F.col("_number") == 1, F.array(unknown, stretch)).otherwise(F.array(stretch))
+    stretches = F.when(F.col("_is_first"), F.array(unknown, stretch)).otherwise(F.array(stretch))
     return changes.select("item_id", F.explode(stretches).alias("s")).select(
         "item_id", "s.since", "s.until", *(F.col(f"s.row.{name}").alias(name) for name in names)
     )
@@ -115,6 +118,13 @@ def is_in_range() -> Column:
     """Whether ``dt`` lies in the row's ``since`` and ``until``; items that are nowhere do."""
     begun = F.col("since").isNull() | (F.col("dt") >= F.col("since"))
     return begun & (F.col("until").isNull() | (F.col("dt") < F.col("until")))
+
+
+def _until(since: str, calendar: Calendar) -> Column:
+    """Where the item's next stretch begins; null in its last."""
+    if calendar.has_one_day:
+        return F.lit(None).cast("long")
+    return after(since, ["item_id"], [since])
 
 
 def _stretch(since: Column, until: Column, row: Column) -> Column:

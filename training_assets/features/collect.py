@@ -9,7 +9,7 @@ them up, and both engines, give the same.
 
 from collections.abc import Iterable, Mapping
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from training_assets.features.calendar import Calendar
@@ -23,6 +23,7 @@ from training_assets.features.measures import (
     PurchasedCategories,
     RecentItems,
 )
+from training_assets.features.neighbours import after
 
 # Column names by leaf and window.
 Names = Mapping[tuple[Leaf, int], str]
@@ -111,8 +112,7 @@ def _with_next(pairs: DataFrame, key: str, other: str, calendar: Calendar) -> Da
     """
     if calendar.has_one_segment:
         return pairs.withColumn("_next", F.lit(None).cast("long"))
-    in_order = Window.partitionBy(key, other).orderBy("segment")
-    return pairs.withColumn("_next", F.lead("segment").over(in_order))
+    return pairs.withColumn("_next", after("segment", [key, other], ["segment"]))
 
 
 def _group_pairs(pairs: DataFrame, key: str, *, longest_list: int) -> DataFrame:

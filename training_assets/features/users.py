@@ -64,6 +64,6 @@ def collect_users(rows: DataFrame, items: DataFrame | None, plan: Plan, where: s
     if items is not None and plan.collects((Favorite, PurchasedCategories)):
         require_same_ids(rows, items, "item_id", where)
         catalogue = catalogue_as_of(items, plan.calendar, where=where)
-        categories = attribute_ranges(catalogue, ["category"])
+        categories = attribute_ranges(catalogue, ["category"], plan.calendar)
     pairs = collect_pairs(rows, key, plan.calendar, plan.names, categories)
     return collected.join(pairs, on=["dt", key], how="left")
