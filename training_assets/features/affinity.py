@@ -9,7 +9,7 @@ weight of its kind. So only the few attributes of the item have to be looked up:
 
 from typing import Final
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from training_assets.features.calendar import Calendar
@@ -57,10 +57,18 @@ def _customer_vectors(actions: DataFrame, catalogue: DataFrame, calendar: Calend
     entries = counted.select(
         "dt", "customer_id", "weight", F.explode(_attributes()).alias("e")
     ).select("dt", "customer_id", "weight", "e.attribute", "e.value")
-    weights = entries.groupBy(*_ENTRY).agg(F.sum("weight").alias("weight"))
-    square = F.col("weight").cast("double") * F.col("weight").cast("double")
-    norm = F.sum(square).over(Window.partitionBy("dt", "customer_id"))
-    return weights.withColumn("norm", norm)
+    weight = F.col("weight").cast("double")
+    return (
+        entries.groupBy(*_ENTRY)
+        .agg(F.sum("weight").alias("weight"))
+        .groupBy("dt", "customer_id")
+        .agg(
+            F.sum(weight * weight).alias("norm"),
+            F.collect_list(F.struct("attribute", "value", "weight")).alias("entries"),
+        )
+        .select("dt", "customer_id", "norm", F.explode("entries").alias("e"))
+        .select("dt", "customer_id", "norm", "e.*")
+    )
 
 
 def _weight() -> Column:

@@ -24,6 +24,7 @@ from training_assets.features.inputs import (
     require_same_ids,
 )
 from training_assets.features.measures import Given
+from training_assets.features.neighbours import rows_by_group
 from training_assets.features.plan import Plan, make_plan
 from training_assets.features.registry import declared_table
 from training_assets.features.users import collect_users
@@ -97,14 +98,14 @@ def _with_position(pairs: DataFrame) -> DataFrame:
     order = ("_pair_at_micros", "_pair_id", "item_id")
     owner = ("customer_id", "dt", "_pair_session_id")
     started = with_sessions(pairs, owner=owner, order=order)
-    so_far = Window.partitionBy(*owner).orderBy(*order).rowsBetween(Window.unboundedPreceding, 0)
-    number = F.sum("is_session_start").over(so_far)
-    in_session = Window.partitionBy(*owner, "_pair_session").orderBy(*order)
-    place = F.row_number().over(in_session)
+    rows = rows_by_group(owner, order)
+    so_far = rows.rowsBetween(Window.unboundedPreceding, 0)
+    start = F.max(F.when(F.col("is_session_start") == 1, F.col("_pair_row"))).over(so_far)
+    is_timed = F.col("_pair_at_micros").isNotNull()
     return (
-        started.withColumn("_pair_session", number)
-        .withColumn("_pair_position", F.when(F.col("_pair_at_micros").isNotNull(), place))
-        .drop("is_session_start", "session_micros", "_pair_session", "_pair_session_id", "_pair_id")
+        started.withColumn("_pair_row", F.row_number().over(rows))
+        .withColumn("_pair_position", F.when(is_timed, F.col("_pair_row") - start + 1))
+        .drop("is_session_start", "session_micros", "_pair_row", "_pair_session_id", "_pair_id")
     )
 
 
