@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -49,7 +49,7 @@ TASK_METRICS = {
 }
 PARTS = ("build", "checks")
 FIRST_TIME = "customer_history, the first time"
-ON_DISK = {FIRST_TIME: "_compacted"}
+ON_DISK = {FIRST_TIME: "_blocks"}
 
 
 @dataclass(frozen=True)
@@ -118,42 +118,38 @@ def build(lake_root: Path, first: date, last: date, master: str, log: Path) -> d
     from training_assets import spark_session
     from training_assets.lake import Lake, day_range
     from training_assets.pipeline import build_days
-    from training_assets.pipeline.stages import STAGES
-    from training_assets.schemas import CLICKS, CUSTOMER_HISTORY, TABLES
+    from training_assets.schemas import CLICKS
     from training_assets.settings import Settings
-    from training_assets.sources import raw_days
+    from training_assets.sources import source_days
+    from training_assets.tables import SPECS, customer_history
 
-    staged: list[tuple[int, PythonWork]] = []
+    built_at: list[tuple[int, PythonWork]] = []
 
-    def noted(stage: Callable[..., None]) -> Callable[..., None]:
-        def run(*arguments: Any) -> None:
-            stage(*arguments)
-            staged.append((_now(), PythonWork.now()))
+    def note(step: str) -> None:
+        if step == "checks":
+            built_at.append((_now(), PythonWork.now()))
 
-        return run
-
-    STAGES.update({name: noted(stage) for name, stage in STAGES.items()})
-    lake, settings = Lake(lake_root), replace(Settings.from_env(), lake=lake_root)
+    lake, settings = Lake.at(lake_root), replace(Settings.from_env(), lake=str(lake_root))
     days = day_range(first, last)
     start = settings.window_start(first) or date.min
-    known = [d for d in raw_days(lake_root, CLICKS) if start <= d < first]
+    known = [d for d in source_days(lake, CLICKS).near if start <= d < first]
     wanted, spans = [*known, *days], {}
     conf = {**CONF, "spark.eventLog.dir": log.as_uri()}
     with spark_session("spark", master=master, conf=conf) as spark:
         # What Python workers import is read once, and is not what a table reads.
         spark.range(0, 1000, 1, 8).mapInArrow(_import_in_workers, "id long").collect()
-        tables = list(TABLES.items())
-        # The first time, a history also compacts the days of its look-back.
-        place = list(TABLES).index(CUSTOMER_HISTORY.name)
-        tables.insert(place, (FIRST_TIME, CUSTOMER_HISTORY))
-        for name, table in tables:
-            if table is CUSTOMER_HISTORY:
+        tables = list(SPECS.items())
+        # The first time, a history also makes the blocks of its look-back.
+        place = list(SPECS).index(customer_history.SPEC.name)
+        tables.insert(place, (FIRST_TIME, customer_history.SPEC))
+        for name, spec in tables:
+            if spec is customer_history.SPEC:
                 wanted = days
             started, before = _now(), PythonWork.now()
-            for report in build_days(spark, lake, settings, [table], wanted):
+            for report in build_days(spark, lake, settings, [spec], wanted, step=note):
                 if report.problem:
                     raise SystemExit(report.problem)
-            then, built = staged[-1]
+            then, built = built_at[-1]
             work = {"build": built.since(before), "checks": PythonWork.now().since(built)}
             spans[name] = Span(started, then, _now(), work, _peak_mib())
     return spans

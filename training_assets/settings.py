@@ -24,17 +24,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from numbers import Integral
-from pathlib import Path
 from typing import Any, Final, Literal, cast
-from urllib.parse import unquote, urlsplit
 
 from training_assets.errors import SettingsError
+from training_assets.locations import canonical
 
 DEFAULT_HISTORY_LENGTH: Final = 1000
 DEFAULT_LOOKBACK_DAYS: Final = 365
 # Lists have 32-bit offsets.
 MAX_HISTORY_LENGTH: Final = 2**31 - 1
-LAKE_SCHEMES: Final = ("s3", "s3a", "gs", "az", "abfs", "abfss")
 _PREFIX: Final = "TRAINING_ASSETS_"
 _DEFAULT_LAKE: Final = "data/lake"
 
@@ -58,50 +56,12 @@ def validate_window(
     return length, _whole(where, "lookback_days", lookback_days, ", or None for unlimited")
 
 
-def lake_location(location: str | os.PathLike[str]) -> str:
-    """An absolute local path (``~`` is expanded), or the URL of a store.
-
-    Raises ``SettingsError`` for another scheme, for a URL without a bucket, and for one that
-    carries a secret, which it does not repeat.
-    """
-    text = os.fspath(location)
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        try:
-            return os.path.abspath(Path(text).expanduser())
-        except RuntimeError as error:
-            raise SettingsError(
-                f"settings: the lake {text} begins with a home that is not known ({error}); "
-                f"expected ~/ or the name of a user. Correct {_PREFIX}LAKE."
-            ) from None
-    if scheme == "file":
-        return os.path.abspath(unquote(urlsplit(text).path))
-    if scheme not in LAKE_SCHEMES:
-        raise SettingsError(
-            f"settings: the scheme of the lake is {scheme}://; expected a local path or one of "
-            f"{', '.join(f'{name}://' for name in LAKE_SCHEMES)}. Correct {_PREFIX}LAKE."
-        )
-    bucket = rest.partition("/")[0]
-    if ("@" in bucket and not scheme.startswith("abfs")) or "?" in rest:
-        raise SettingsError(
-            f"settings: the {scheme}:// URL of the lake carries credentials or options; expected "
-            f"only bucket and path. Correct {_PREFIX}LAKE, and put credentials into the "
-            "environment, as the store's own tools read them."
-        )
-    if not bucket:
-        raise SettingsError(
-            f"settings: the lake {text} names no bucket; expected {scheme}://bucket/path. "
-            f"Correct {_PREFIX}LAKE."
-        )
-    return text.rstrip("/")
-
-
 @dataclass(frozen=True)
 class Settings:
     """What a run does, apart from the engine that does it.
 
     ``lake`` is an absolute local path or the URL of a store, whatever was given: see
-    ``lake_location``. ``history_length`` is in actions, ``lookback_days`` in days (None is
+    ``locations.py``. ``history_length`` is in actions, ``lookback_days`` in days (None is
     unlimited), ``check_customers`` the number of customers per day up to which leakage is checked
     in full, ``min_valid_share`` the share of a source's rows that must be valid for its day to be
     published, ``keep_versions_days`` how long a version stays readable after it was replaced.
@@ -121,7 +81,7 @@ class Settings:
     def __post_init__(self) -> None:
         length, lookback = validate_window("settings", self.history_length, self.lookback_days)
         values = {
-            "lake": lake_location(self.lake),
+            "lake": canonical(self.lake, "settings"),
             "history_length": length,
             "lookback_days": lookback,
             "check_customers": _whole("settings", "check_customers", self.check_customers),

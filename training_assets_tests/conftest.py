@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pyspark.sql import SparkSession
 
-from training_assets.engine import java_version, spark_session
+from training_assets.engine import java_version, shipping, spark_session
 from training_assets.engine import partitioning as partitioning
 
 pytest_plugins = ["training_assets_tests.support.s3"]
@@ -65,6 +65,15 @@ def spark(engine: str) -> Iterator[SparkSession]:
             engine, memory="2g", conf=_SMALL_SPARK if engine == "spark" else {}
         ) as s:
             yield s
+
+
+@pytest.fixture
+def workers_elsewhere() -> Iterator[None]:
+    """What is pickled is for workers that need not have this package, whatever session there is."""
+    are_here = shipping.are_workers_here()
+    shipping.workers_are_here(False)
+    yield
+    shipping.workers_are_here(are_here)
 
 
 def _is_on_spark(nodeid: str) -> bool:

@@ -9,17 +9,9 @@ that asks it; imports nothing of what builds the tables. Begin with ``context.py
 ``run.py``; the workers run ``files.py``, ``facts.py`` and what compares.
 """
 
-from pyspark import cloudpickle
+import sys
 
 from training_assets import errors, list_format, schemas
-from training_assets.checks import (
-    compare_histories,
-    compare_rows,
-    facts,
-    files,
-    history_rows,
-    shape,
-)
 from training_assets.checks.context import (
     Check,
     CheckContext,
@@ -44,6 +36,7 @@ from training_assets.checks.history import check_history_leakage, check_history_
 from training_assets.checks.metrics import (
     HISTOGRAM_BINS,
     action_metrics,
+    count_rows,
     history_metrics,
     row_metrics,
 )
@@ -60,6 +53,7 @@ from training_assets.checks.structure import (
     check_schema,
 )
 from training_assets.checks.up_to_date import up_to_date
+from training_assets.engine.shipping import ship
 
 __all__ = [
     "HISTOGRAM_BINS",
@@ -86,6 +80,7 @@ __all__ = [
     "check_schema",
     "check_valid_share",
     "check_volume",
+    "count_rows",
     "for_table",
     "history_metrics",
     "row_metrics",
@@ -93,16 +88,4 @@ __all__ = [
     "up_to_date",
 ]
 
-# Workers of a cluster have pyarrow and NumPy but need not have this package.
-for _module in (
-    errors,
-    schemas,
-    list_format,
-    files,
-    shape,
-    facts,
-    history_rows,
-    compare_histories,
-    compare_rows,
-):
-    cloudpickle.register_pickle_by_value(_module)
+ship(errors, schemas, list_format, sys.modules[__name__])

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training_assets.checks.files import Batches, File, Ints, batch_of, ints, open_declared
-from training_assets.checks.shape import BOUNDS, LISTS, is_action_padded, lists
+from training_assets.checks.files import NULL, Batches, File, Ints, batch_of, ints, open_declared
+from training_assets.checks.shape import BOUNDS, LISTS, are_padded_actions, lists
 from training_assets.list_format import SealedParquet
 from training_assets.schemas import CUSTOMER_HISTORY, PADDING, TRAINING_INPUT
 
@@ -31,10 +31,10 @@ _JUDGED: Final = pa.schema(
     ]
 )
 NUM_EXAMPLES: Final = 3
+# Of texts as long as the longest of them.
+_KIND: Final = f"U{max(map(len, (RIGHT, LENGTH, HOLES, WRONG, MISORDERED)))}"
 _COLUMNS: Final = ("customer_id", *LISTS[:2])
 _ROWS_AT_ONCE: Final = 2_048
-
-Values = list[int | None] | None
 
 
 def judge_rows(
@@ -51,17 +51,21 @@ def judge_rows(
         examples: dict[str, set[int]] = defaultdict(set)
         with open_declared(TRAINING_INPUT, File(group["dt"], group["uri"])) as parquet:
             for rows, known in _with_histories(parquet, group, histories, history_length):
-                is_right = known.are_carried_by(rows)
-                counts[RIGHT] += int(np.count_nonzero(is_right))
-                others = rows.filter(pa.array(~is_right)).to_pylist()
-                for row in others:
-                    kind, customer = known.kind_of(row), row["customer_id"]
-                    counts[kind] += 1
-                    if customer is not None:
-                        smallest = sorted({*examples[kind], customer})
-                        examples[kind] = set(smallest[:NUM_EXAMPLES])
-        found = [(group["dt"], kind, n, sorted(examples[kind])) for kind, n in counts.items()]
+                kinds = known.kinds_of(rows)
+                for kind in np.unique(kinds).tolist():
+                    is_kind = kinds == kind
+                    counts[kind] += int(np.count_nonzero(is_kind))
+                    if kind != RIGHT:
+                        examples[kind] |= _customers(rows.filter(pa.array(is_kind)))
+        found = [
+            (group["dt"], kind, count, sorted(examples[kind])[:NUM_EXAMPLES])
+            for kind, count in counts.items()
+        ]
         yield batch_of(found, _JUDGED)
+
+
+def _customers(rows: pa.RecordBatch) -> set[int]:
+    return set(np.unique(rows["customer_id"].drop_null().to_numpy())[:NUM_EXAMPLES].tolist())
 
 
 def _with_histories(
@@ -92,46 +96,38 @@ class _Histories:
         self._customers = ints(table["customer_id"])
         self._lists = [lists(table[name]) for name in LISTS[:2]]
 
-    def are_carried_by(self, rows: pa.RecordBatch) -> Ints:
-        """Whether each training row carries exactly the history of its customer."""
-        ids = rows["customer_id"]
-        customers, history = np.unique(pc.fill_null(ids, 0).to_numpy(), return_inverse=True)
-        is_right, padded = self._padded(customers)
-        fits: Ints = is_right[history] & ids.is_valid().to_numpy(zero_copy_only=False)
+    def kinds_of(self, rows: pa.RecordBatch) -> Ints:
+        """``RIGHT``, or the first that is wrong of each training row."""
+        kinds = np.full(len(rows), LENGTH, _KIND)
+        fits = np.ones(len(rows), bool)
         for name in LISTS[:2]:
             fits &= pc.fill_null(pc.list_value_length(rows[name]), -1).to_numpy() == self._length
         some = rows if fits.all() else rows.filter(pa.array(fits))
-        is_same = np.ones(len(some), bool)
-        for name, values in zip(LISTS[:2], padded, strict=True):
-            flat = pc.fill_null(some[name].flatten(), -1).to_numpy()
-            carried = flat.reshape(len(some), self._length)
-            is_same &= (carried == values.take(history[fits], axis=0)).all(axis=1)
-        fits[fits] = is_same
-        return fits
-
-    def kind_of(self, row: Mapping[str, Any]) -> str:
-        """What is wrong with a row that does not carry the history of its customer."""
-        items, types = row["action_items"], row["action_types"]
-        if items is None or types is None or {len(items), len(types)} != {self._length}:
-            return LENGTH
-        if not is_action_padded(items, types):
-            return HOLES
-        size = items.index(PADDING) if PADDING in items else len(items)
-        carried = list(zip(items[:size], types[:size], strict=True))
-        true = self._history_of(row["customer_id"])
-        return MISORDERED if true is not None and sorted(carried) == sorted(true) else WRONG
-
-    def _history_of(self, customer: int | None) -> list[tuple[int, int]] | None:
-        if customer is None:
-            return None
-        place = int(np.searchsorted(self._customers, customer))
-        if place == len(self._customers) or self._customers[place] != customer:
-            return None
-        both = [
-            column.values[column.offsets[place] : column.offsets[place + 1]].tolist()
-            for column in self._lists
+        carried = [
+            pc.fill_null(some[name].flatten(), NULL).to_numpy().reshape(len(some), self._length)
+            for name in LISTS[:2]
         ]
-        return list(zip(*both, strict=True)) if len(both[0]) == len(both[1]) else None
+        kinds[fits] = self._kinds(some["customer_id"], carried)
+        return kinds
+
+    def _kinds(self, ids: pa.Array, carried: list[Ints]) -> Ints:
+        customers, history = np.unique(pc.fill_null(ids, 0).to_numpy(), return_inverse=True)
+        is_known, padded = self._padded(customers)
+        is_same = is_known[history] & ids.is_valid().to_numpy(zero_copy_only=False)
+        may_be_misordered = is_same.copy()
+        for values, true in zip(carried, padded, strict=True):
+            is_same &= (values == true.take(history, axis=0)).all(axis=1)
+        kinds = np.full(len(is_same), WRONG, _KIND)
+        kinds[is_same] = RIGHT
+        others = np.flatnonzero(~is_same)
+        if len(others):
+            items, types = (values[others] for values in carried)
+            true_items, true_types = (true.take(history[others], axis=0) for true in padded)
+            same_actions = _in_order(items, types) == _in_order(true_items, true_types)
+            is_misordered = may_be_misordered[others] & same_actions.all(axis=1)
+            kinds[others[is_misordered]] = MISORDERED
+            kinds[others[~are_padded_actions(items, types)]] = HOLES
+        return kinds
 
     def _padded(self, customers: Ints) -> tuple[Ints, list[Ints]]:
         """Whether each customer has a history without a hole; its items, its types."""
@@ -154,6 +150,11 @@ class _Histories:
             all_sizes.append(sizes)
         is_right[known[all_sizes[0] != all_sizes[1]]] = False
         return is_right, padded
+
+
+def _in_order(items: Ints, types: Ints) -> Ints:
+    """Each row's pairs of item and type, sorted."""
+    return np.sort(items.astype(np.int64) * 2**32 + types, axis=1)
 
 
 def _histories_of(file: File, customers: Ints) -> Iterator[pa.Table]:

@@ -34,19 +34,20 @@ def _valid_share(context: CheckContext, day: date) -> CheckOutcome:
         share = good / (good + bad)
         metrics[f"{source.name}_valid_share"] = round(share, 6)
         if share < USUAL_VALID_SHARE or not good:
-            problems.append(f"{source.name} has {good} of {good + bad} ({_percent(good, bad)})")
+            problems.append(f"{source.name} has {good} of {good + bad} valid ({_share(good, bad)})")
         if share < context.settings.min_valid_share or not good:
             severity = "error"
+    least = context.settings.min_valid_share
     text = (
-        f"Few valid rows on {day}: {'; '.join(problems)}; expected {USUAL_VALID_SHARE:.0%}, and at "
-        f"least {context.settings.min_valid_share:.0%}."
+        f"Few valid rows on {day}: {'; '.join(problems)}; expected {USUAL_VALID_SHARE * 100:g} % "
+        f"or more, and at least {least * 100:g} %."
     )
     if not problems:
         return CheckOutcome(True, metrics)
     return CheckOutcome(False, metrics, text, severity)
 
 
-def _percent(good: int, bad: int) -> str:
+def _share(good: int, bad: int) -> str:
     """Rounded down: 98.996 % is not 99 %."""
     return f"{good * 1000 // (good + bad) / 10:g} %"
 

@@ -56,8 +56,9 @@ FACTS_DDL: Final = (
     "low long, high long, by_type array<long>, lengths array<long>, wrong_lengths long, "
     "holes long, newest_days long, rankings long, positives long"
 )
-# The hash of a file's bytes, in the names of all files since version 2 of the lake.
+# With the hash of the file, as all names have it since version 2 of the lake.
 _NAME: Final = re.compile(r"part-\d+-(?P<hash>[0-9a-f]{16})-[0-9a-f]{12}\.parquet")
+_MAGIC: Final = b"PAR1"
 _CODES: Final = sorted(ACTION_TYPES)
 
 
@@ -109,19 +110,32 @@ def _examine(file: File, table: Table, history_length: int) -> Facts:
     except FileNotFoundError:
         problem = f"{file.name} is missing"
     except (OSError, ValueError, pa.ArrowException) as error:
-        problem = f"{file.name} cannot be read ({(str(error).splitlines() or [''])[0][:300]})"
+        problem = f"{file.name} cannot be read ({_first_line(error)})"
     return Facts(file.day, file.uri, [problem])
 
 
 def _damage(file: File, path: str) -> str | None:
+    """What is wrong with the bytes of a file, all of which are read; None where nothing is.
+
+    A file of an older lake has no hash in its name; its pages are verified when they are read.
+    """
     named = _NAME.fullmatch(file.name)
     if not named:
         return None
     with pa.OSFile(path) as handle:
-        found = file_hash(handle.read_buffer())
-    if found == named["hash"]:
-        return None
-    return f"{file.name} is damaged (its bytes have the hash {found}; expected the one in its name)"
+        content = handle.read_buffer()
+    try:
+        found = file_hash(content)
+    except (ValueError, pa.ArrowException) as error:
+        return f"{file.name} is damaged ({_first_line(error)})"
+    if found != named["hash"]:
+        return f"{file.name} is damaged (it has the hash {found}; expected the one in its name)"
+    # The only bytes that no reader looks at.
+    return None if content[:4] == _MAGIC else f"{file.name} is damaged (it does not begin as such)"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:300]
 
 
 def _of_actions(facts: Facts, parquet: SealedParquet, history_length: int) -> Facts:

@@ -16,8 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.errors import SchemaError
-from training_assets.list_format import SealedParquet
-from training_assets.list_format.stores import locate
+from training_assets.list_format import SealedParquet, locate
 from training_assets.schemas import Table
 
 FILES_DDL: Final = "number int, dt date, uri string"

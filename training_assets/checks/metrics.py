@@ -40,6 +40,11 @@ def row_metrics(context: CheckContext) -> dict[date, Figures]:
     return _described(context, _of_rows)
 
 
+def count_rows(context: CheckContext) -> dict[date, Figures]:
+    """Of any table."""
+    return {day: {"rows": sum(f.rows for f in files)} for day, files in facts_of(context).items()}
+
+
 def _described(
     context: CheckContext, describe: Callable[[Sequence[Facts]], Figures]
 ) -> dict[date, Figures]:

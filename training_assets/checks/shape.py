@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.checks.files import Ints, one_array, without_nulls
-from training_assets.schemas import ACTION_TYPES, MAX_ITEM_ID, MIN_ITEM_ID
+from training_assets.schemas import ACTION_TYPES, MAX_ITEM_ID, MIN_ITEM_ID, PADDING
 
 LISTS: Final = ("action_items", "action_types", "action_days_ago")
 # Of items, and of types.
@@ -69,15 +69,13 @@ def _has_outside(column: Lists, low: int, high: int) -> Ints:
     return is_outside
 
 
-def is_action_padded(items: "list[int | None]", types: "list[int | None]") -> bool:
-    """Whether a training row's arrays hold actions, then zeros, and nothing else.
+def are_padded_actions(items: Ints, types: Ints) -> Ints:
+    """Of training rows [rows, history_length]: hold actions, then zeros, and nothing else.
 
     Items [5, 7, 0] with types [1, 3, 0] do; [5, 0, 7] does not.
     """
-    size = items.index(0) if 0 in items else len(items)
+    has_ended = np.logical_or.accumulate(items == PADDING, axis=1)
+    is_right: Ints = np.ones(items.shape, bool)
     for values, (low, high) in zip((items, types), BOUNDS, strict=True):
-        if any(value is None or not low <= value <= high for value in values[:size]):
-            return False
-        if any(value != 0 for value in values[size:]):
-            return False
-    return True
+        is_right &= np.where(has_ended, values == PADDING, (values >= low) & (values <= high))
+    return np.all(is_right, axis=1)

@@ -29,6 +29,7 @@ def _check(context: CheckContext, built: BuiltFrom) -> dict[date, CheckOutcome]:
     for day in context.days:
         late = outdated_day(provenance, built, day)
         reasons = late.reasons if late else ()
-        text = f"{context.table.name} of {day} is out of date: {'; '.join(reasons)}."
+        why = "; ".join(reasons).removesuffix(".")
+        text = f"{context.table.name} of {day} is out of date: {why}."
         outcomes[day] = CheckOutcome(not late, {"reasons": len(reasons)}, text if late else "")
     return outcomes

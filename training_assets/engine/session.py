@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from pyspark.sql.connect.client.retries import DefaultPolicy
 
 from training_assets.engine.memory import keep_memory
 from training_assets.engine.probes import first_line, probe, require_java
+from training_assets.engine.shipping import workers_are_here
 from training_assets.errors import EngineError
 
 Engine = Literal["sail", "spark", "remote"]
@@ -51,6 +53,8 @@ _SECRET_KEYS: Final = re.compile(
 # About 20 s in all, where pyspark would wait for a dead server for ten minutes at every call.
 _MAX_RETRIES: Final = 7
 _STOP_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.005
+_QUIET_SECONDS: Final = 0.05
 _MAX_BACKOFF_MS: Final = 5_000
 
 
@@ -206,12 +210,33 @@ def _open_sail(conf: Mapping[str, str]) -> tuple[SparkSession, Callable[[], None
     client.set_retry_policies([DefaultPolicy(max_retries=1)])
     client.interrupt_operation = lambda operation_id: None
 
+    workers_are_here(True)
+
     # The closure also keeps the server alive: it stops as soon as it is garbage collected.
     def stop() -> None:
+        workers_are_here(False)
         _stop_client(session)
         server.stop()
+        _wait_for_workers()
 
     return session, stop
+
+
+def _wait_for_workers() -> None:
+    """Let Python end that Sail runs in threads of its own, because a query took all it wanted.
+
+    A process that ends while such a thread is at work is aborted.
+    """
+    now = time.monotonic()
+    ends, quiet_since = now + _STOP_SECONDS, now
+    # Between two calls of a worker nothing is seen of it.
+    while now < ends and now - quiet_since < _QUIET_SECONDS:
+        time.sleep(_POLL_SECONDS)
+        now = time.monotonic()
+        # A thread that Python did not start may be known to it all the same, as a dummy.
+        ours = {t.ident for t in threading.enumerate() if type(t) is not threading._DummyThread}
+        if sys._current_frames().keys() - ours:
+            quiet_since = now
 
 
 def _stop_client(session: SparkSession) -> None:

@@ -8,9 +8,8 @@ May import list_format, schemas and errors. Begin with ``timelines.py``.
 
 import sys
 
-from pyspark import cloudpickle
-
 from training_assets import errors, list_format, schemas
+from training_assets.engine.shipping import ship
 from training_assets.kernels.action_files import ActionFile, customer_bounds
 from training_assets.kernels.day_files import (
     WRITTEN_DDL,
@@ -32,9 +31,7 @@ from training_assets.kernels.histories import (
 )
 from training_assets.kernels.training_rows import RANKINGS_DDL, assign_parts, write_training_rows
 
-# Workers of a cluster have pyarrow and NumPy but need not have this package.
-for _module in (errors, schemas, list_format, sys.modules[__name__]):
-    cloudpickle.register_pickle_by_value(_module)
+ship(errors, schemas, list_format, sys.modules[__name__])
 
 __all__ = [
     "COMPACTIONS_DDL",

@@ -72,6 +72,8 @@ class _OneFile:
             self._parquet = SealedParquet(self._file.path)
             groups = range(self._parquet.num_row_groups)
             self._bounds = [row_group_bounds(self._parquet.metadata, group) for group in groups]
+            # A task has more files than a process may have open.
+            self._parquet.close()
         wanted = []
         while self._next < len(self._bounds):
             bounds = self._bounds[self._next]

@@ -20,9 +20,8 @@ from training_assets.kernels.timelines import Actions, Ints, in_order
 from training_assets.list_format import (
     JaggedLists,
     ListFormat,
-    file_hash,
     open_writer,
-    seal,
+    seal_parts,
     write_file,
 )
 from training_assets.list_format.stores import Bytes
@@ -111,12 +110,12 @@ def write_part(
 
     Without customers, say how many ``rows`` it has.
     """
-    content = seal(parquet)
-    name = f"dt={_dt(day)}/part-{part:05d}-{file_hash(content)}-{run}.parquet"
-    write_file(f"{root}/{name}", content)
+    sealed = seal_parts(parquet)
+    name = f"dt={_dt(day)}/part-{part:05d}-{sealed.hash}-{run}.parquet"
+    write_file(f"{root}/{name}", *sealed)
     ids = np.empty(0, np.int64) if customers is None else customers
     bounds = (int(ids.min()), int(ids.max())) if len(ids) else (None, None)
-    return Written(day, part, name, len(ids) if rows is None else rows, len(content), *bounds)
+    return Written(day, part, name, len(ids) if rows is None else rows, sealed.size, *bounds)
 
 
 def _dt(day: int) -> str:

@@ -11,7 +11,6 @@ from training_assets.lake.files import (
     new_run,
     quarantine_path,
 )
-from training_assets.lake.frames import read_days
 from training_assets.lake.lake import Lake, contiguous, day_range, days_in_words
 from training_assets.lake.migrate import migrate
 from training_assets.lake.publish import OTHERS, OVERTAKEN, PUBLISHED, UNCHANGED, NewDay, publish
@@ -47,7 +46,6 @@ __all__ = [
     "open_store",
     "publish",
     "quarantine_path",
-    "read_days",
     "restore",
     "vacuum",
 ]

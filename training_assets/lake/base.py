@@ -56,7 +56,11 @@ class Store(ABC):
         """All that lies under a folder, however deep, by path; nothing where there is no such."""
 
     def unfinished(self) -> Sequence[Entry]:
-        """What killed writers left under names of its own, which ``list`` does not show."""
+        """What killed processes left under names of their own, for a vacuum to remove."""
+        return []
+
+    def links(self) -> Sequence[str]:
+        """Folders that are links to others, by path; a bucket has none."""
         return []
 
     @abstractmethod

@@ -1,21 +1,23 @@
-"""Published days as a DataFrame, read by the workers: an engine needs no store of its own."""
+"""Published days as a DataFrame, read by the workers: an engine needs no store of its own.
+
+Imported by itself: the rest of this room needs no PySpark, so that a loader can do without it.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Final
 
 import pyarrow as pa
-from pyspark import cloudpickle
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training_assets import list_format
+from training_assets.engine.shipping import ship
 from training_assets.lake.snapshot import Snapshot
 from training_assets.list_format import SealedParquet
 from training_assets.schemas import Table
 
-# Workers of a cluster have pyarrow but need not have this package.
-cloudpickle.register_pickle_by_value(list_format)
+ship(list_format)
 
 _FILES_DDL: Final = "number int, dt string, uri string"
 _MAX_TASKS: Final = 64

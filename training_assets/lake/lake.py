@@ -64,7 +64,7 @@ def contiguous(days: Iterable[date]) -> list[list[date]]:
     """Days in groups of consecutive ones, oldest first."""
     groups: list[list[date]] = []
     for day in sorted(days):
-        if groups and day - groups[-1][-1] == timedelta(days=1):
+        if groups and day.toordinal() - groups[-1][-1].toordinal() == 1:
             groups[-1].append(day)
         else:
             groups.append([day])

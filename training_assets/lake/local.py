@@ -37,6 +37,14 @@ class LocalStore(Store):
     def unfinished(self) -> Sequence[Entry]:
         return [entry for entry in self._all("") if _is_unfinished(entry)]
 
+    def links(self) -> Sequence[str]:
+        with self._calling():
+            folders = (
+                Path(folder, name) for folder, names, _ in os.walk(self.root) for name in names
+            )
+            found = [path for path in folders if path.is_symlink()]
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
+
     def read(self, path: str) -> bytes:
         with self._calling():
             return (self.root / path).read_bytes()

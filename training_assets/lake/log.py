@@ -38,6 +38,8 @@ _CONFIGURATION: Final = {
 NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 # The library decodes these twice, takes them for a separator, or refuses them.
 _UNUSABLE: Final = re.compile(r"%[0-9a-fA-F]{2}|[\\\x00-\x1f\x7f\ud800-\udfff]")
+# The library asks a store again that refuses, but not for the rest of an answer that broke off.
+_PAUSES_SECONDS: Final = (0.1, 0.3, 0.0)
 OLD_MANIFEST: Final = "_day.json"
 
 
@@ -50,30 +52,41 @@ def open_delta(
     ``snapshot.open_snapshot`` does.
     """
     uri = delta_uri(store)
-    try:
-        return _open(uri, version)
-    except TableNotFoundError:
-        if not may_be_old:
-            _require_no_old_days(store, table)
-        if version is not None:
-            raise _no_version(store, table, version) from None
-        return None
-    except (DeltaError, OSError, ValueError, OverflowError) as error:
-        if isinstance(store, LocalStore) and remove_cut_files(store.root / LOG):
-            return open_delta(store, table, version, may_be_old=may_be_old)
-        if version is not None:
-            raise _no_version(store, table, version, error) from None
-        raise StoreError(
-            f"{table}: the log under {store.url} cannot be read ({first_line(error)}); expected a "
-            "Delta table. Check the store and its credentials, then run again."
-        ) from None
+    for pause in _PAUSES_SECONDS:
+        try:
+            return _open(uri, version)
+        except TableNotFoundError:
+            if not may_be_old:
+                _require_no_old_days(store, table)
+            if version is not None:
+                raise _no_version(store, table, version) from None
+            return None
+        except (DeltaError, OSError, ValueError, OverflowError) as caught:
+            error = caught
+        if isinstance(store, LocalStore):
+            if not remove_cut_files(store.root / LOG):
+                break
+        else:
+            time.sleep(pause)
+    if version is not None:
+        raise _no_version(store, table, version, error)
+    raise StoreError(
+        f"{table}: the log under {store.url} cannot be read ({first_line(error)}); expected a "
+        "Delta table. Check the store and its credentials, then run again."
+    )
 
 
 def _open(uri: str, version: int | datetime | None) -> DeltaTable:
     if not isinstance(version, datetime):
         return DeltaTable(uri, version)
+    # By what the commits say: the library goes by the times of the log's files, which are whole
+    # seconds in an object store, and others after a copy.
+    at_ms = (version if version.tzinfo else version.replace(tzinfo=UTC)).timestamp() * 1000
     found = DeltaTable(uri)
-    found.load_as_version(version if version.tzinfo else version.replace(tzinfo=UTC))
+    numbers = [entry["version"] for entry in found.history() if entry["timestamp"] <= at_ms]
+    if not numbers:
+        raise ValueError("no commit is as old")
+    found.load_as_version(max(numbers))
     return found
 
 

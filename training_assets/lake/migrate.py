@@ -11,7 +11,7 @@ moment, it goes on where it was when it is called again.
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -46,9 +46,17 @@ def migrate(root: Path, tables: Sequence[Table]) -> dict[str, int]:
     """
     for table in tables:
         _put_back_retired(root, table)
-    counts = {table.name: _migrate_table(root / table.name, table) for table in tables}
-    for name in _OLD_FOLDERS:
-        shutil.rmtree(root / name, ignore_errors=True)
+    days = {table.name: _old_days(root / table.name) for table in tables}
+    counts = {
+        table.name: _commit_days(LocalStore(root / table.name), table, days[table.name])
+        for table in tables
+    }
+    if any(days.values()):
+        for name in _OLD_FOLDERS:
+            shutil.rmtree(root / name, ignore_errors=True)
+    for name, found in days.items():
+        for day in found:
+            _remove_old_manifest(root / name / f"{DAY_PREFIX}{day}")
     return counts
 
 
@@ -61,33 +69,17 @@ def _put_back_retired(root: Path, table: Table) -> None:
             os.rename(folder, root / table.name / folder.name)
 
 
-def _migrate_table(folder: Path, table: Table) -> int:
-    days = _old_days(folder)
+def _commit_days(store: LocalStore, table: Table, days: Sequence[date]) -> int:
+    """Those that are not published yet; how many."""
     if not days:
         return 0
-    store = LocalStore(folder)
-    files = {day: _files(table, folder, day) for day in days}
-    for day in days:
-        old = folder / f"{DAY_PREFIX}{day}"
-        store.put(manifest_path(day, MIGRATED), (old / OLD_MANIFEST).read_bytes())
-        for path in sorted((old / _QUARANTINE).rglob("*")):
-            if path.is_file():
-                name = path.relative_to(old / _QUARANTINE).as_posix()
-                store.put(f"{quarantine_path(day, MIGRATED)}/{name}", path.read_bytes())
-    store.sync(file.name for found in files.values() for file in found)
-    count = _commit_days(store, table, files)
-    for day in days:
-        old = folder / f"{DAY_PREFIX}{day}"
-        shutil.rmtree(old / _QUARANTINE, ignore_errors=True)
-        (old / OLD_MANIFEST).unlink()
-    return count
-
-
-def _commit_days(store: LocalStore, table: Table, files: Mapping[date, Sequence[DataFile]]) -> int:
-    """Those that are not published yet; how many."""
     delta = open_delta(store, table.name, may_be_old=True)
+    files = {day: _files(table, store.root, day) for day in days}
+    for day in days:
+        _copy_what_is_beside(store, day)
+    store.sync(file.name for found in files.values() for file in found)
     published = snapshot_of(store, table.name, delta).files if delta else {}
-    new = [day for day in files if day not in published]
+    new = [day for day in days if day not in published]
     actions = [add_action(file, None) for day in new for file in files[day]]
     info = {"operation": "migrate", "run": MIGRATED, "days": [str(day) for day in new]}
     error: Exception | None = None
@@ -103,6 +95,21 @@ def _commit_days(store: LocalStore, table: Table, files: Mapping[date, Sequence[
             "expected to be alone. Run `training-assets migrate` again."
         )
     return len(new)
+
+
+def _copy_what_is_beside(store: LocalStore, day: date) -> None:
+    """Manifest and quarantine, to where they are looked for from now on."""
+    old = store.root / f"{DAY_PREFIX}{day}"
+    store.put(manifest_path(day, MIGRATED), (old / OLD_MANIFEST).read_bytes())
+    for path in sorted((old / _QUARANTINE).rglob("*")):
+        if path.is_file():
+            name = path.relative_to(old / _QUARANTINE).as_posix()
+            store.put(f"{quarantine_path(day, MIGRATED)}/{name}", path.read_bytes())
+
+
+def _remove_old_manifest(folder: Path) -> None:
+    shutil.rmtree(folder / _QUARANTINE, ignore_errors=True)
+    (folder / OLD_MANIFEST).unlink()
 
 
 def _old_days(folder: Path) -> list[date]:

@@ -12,15 +12,22 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any, Final
 
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from training_assets.errors import PublishError, StoreError, TrainingAssetsError
-from training_assets.lake.base import Store, first_line
+from training_assets.errors import (
+    DayNotPublishedError,
+    PublishError,
+    StoreError,
+    TrainingAssetsError,
+)
+from training_assets.lake.base import THREADS, Store, first_line
 from training_assets.lake.files import DataFile, content_of, manifest_path
 from training_assets.lake.log import add_action, commit, create_table, open_delta, remove_action
 from training_assets.lake.snapshot import Snapshot, snapshot_of
@@ -32,6 +39,7 @@ OTHERS: Final = "others"
 OVERTAKEN: Final = "overtaken"
 
 _MAX_TRIES: Final = 100
+_MAX_STUCK: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.01
 _LONGEST_PAUSE_SECONDS: Final = 0.5
 
@@ -52,6 +60,10 @@ class NewDay:
     def run(self) -> str:
         return self.files[0].run
 
+    @property
+    def inputs(self) -> Any:
+        return self.manifest["inputs"]
+
 
 def publish(
     store: Store,
@@ -67,7 +79,7 @@ def publish(
     step before it is taken. Raises ``PublishError``; every day then stands as it was, or is
     published whole.
     """
-    outcomes = {day: UNCHANGED for day, new in days.items() if _is_same(before, day, new)}
+    outcomes = dict.fromkeys(_unchanged(before, days), UNCHANGED)
     todo = {day: new for day, new in days.items() if day not in outcomes}
     try:
         step("discard")
@@ -79,7 +91,7 @@ def publish(
         step("manifests")
         store.put_all({manifest_path(d, new.run): _json(new.manifest) for d, new in todo.items()})
         return outcomes | _commit_days(store, table, todo, before, commit_info, step)
-    except (StoreError, DeltaError, OSError) as error:
+    except (StoreError, DayNotPublishedError, DeltaError, OSError) as error:
         # Without its cause, which may show what a store was asked in full.
         raise PublishError(
             f"{table.name}: {_span(todo or days)} could not be published ({first_line(error)}); "
@@ -88,11 +100,16 @@ def publish(
         ) from None
 
 
-def _is_same(before: Snapshot, day: date, new: NewDay) -> bool:
-    """Whether the published day has these very bytes and was built from these very inputs."""
-    if day not in before.files or _content(before, day) != content_of(new.files):
-        return False
-    return _inputs(before, day) == new.manifest["inputs"]
+def _unchanged(before: Snapshot, days: Mapping[date, NewDay]) -> list[date]:
+    """Days that are published with these very bytes, built from these very inputs."""
+    same = [
+        day
+        for day, new in days.items()
+        if day in before.files and _content(before, day) == content_of(new.files)
+    ]
+    with ThreadPoolExecutor(THREADS) as pool:
+        inputs = list(pool.map(partial(_inputs, before), same))
+    return [day for day, found in zip(same, inputs, strict=True) if found == days[day].inputs]
 
 
 def _content(snapshot: Snapshot, day: date) -> str | None:
@@ -119,11 +136,13 @@ def _commit_days(
     step: Callable[[str], None],
 ) -> dict[date, str]:
     outcomes: dict[date, str] = {}
-    pause = _FIRST_PAUSE_SECONDS
+    pause, version, n_stuck = _FIRST_PAUSE_SECONDS, -1, 0
     error: Exception | None = None
     for n_tried in range(_MAX_TRIES):
         step("open" if not n_tried else "read back")
-        delta = open_delta(store, table.name) or create_table(store, table)
+        # What was committed is looked for where it was: the newest may be another run's by now.
+        committed = None if not n_tried or error else version + 1
+        delta = open_delta(store, table.name, committed) or create_table(store, table)
         now = snapshot_of(store, table.name, delta)
         found = {day: _settled(now, before, day, days[day]) for day in days.keys() - outcomes}
         outcomes |= {day: outcome for day, outcome in found.items() if outcome}
@@ -133,7 +152,10 @@ def _commit_days(
         rest = {day: new for day, new in days.items() if day not in outcomes}
         if not rest:
             return outcomes
-        if error and not isinstance(error, CommitFailedError):
+        # A conflict at a version that stays the newest is none with another run.
+        n_stuck = n_stuck + 1 if now.version == version else 0
+        version = now.version
+        if error and (not isinstance(error, CommitFailedError) or n_stuck == _MAX_STUCK):
             raise error
         step("commit")
         error = _try_commit(store, delta, rest, now, commit_info)
@@ -159,7 +181,7 @@ def _settled(now: Snapshot, before: Snapshot, day: date, new: NewDay) -> str | N
         )
     if files == before.files.get(day, ()):
         return None
-    is_same = _inputs(now, day) == new.manifest["inputs"]
+    is_same = _inputs(now, day) == new.inputs
     return OTHERS if is_same else OVERTAKEN
 
 
@@ -176,7 +198,7 @@ def _try_commit(
         for file, bounds in zip(new.files, new.bounds, strict=True)
     ]
     removed = [remove_action(file) for day in days for file in now.files.get(day, ())]
-    info = {**commit_info, "days": [str(day) for day in sorted(days)]}
+    info = {"operation": "publish", **commit_info, "days": [str(day) for day in sorted(days)]}
     return commit(store, delta, [*added, *removed], info)
 
 

@@ -4,9 +4,10 @@ Credentials and options come from the environment or the machine's role, as obst
 Delta's library all read them; none is held here, so none can be printed or sent to a worker.
 """
 
+import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ _PROBE: Final = "_probe"
 
 
 class RemoteStore(Store):
-    """The connection is made at the first call, and anew in every process."""
+    """Connects at the first call; holds and sends nothing but its URL."""
 
     is_local = False
 
@@ -36,6 +37,9 @@ class RemoteStore(Store):
             pages = obstore.list(store, prefix.strip("/") or None)
             found = [_entry(meta) for page in pages for meta in page]
         return sorted(found, key=lambda entry: entry.path)
+
+    def unfinished(self) -> Sequence[Entry]:
+        return self.list(_PROBE)
 
     def read(self, path: str) -> bytes:
         with self._calling(may_be_missing=True) as store:
@@ -82,7 +86,8 @@ class RemoteStore(Store):
             is_refused = self.put_new(path, b"one") and not self.put_new(path, b"two")
             is_kept = is_refused and self.read(path) == b"one"
         finally:
-            self.delete([path])
+            with suppress(StoreError):
+                self.delete([path])
         if not is_kept:
             raise StoreError(
                 f"{self.url}: the store overwrites an object although the put is on condition that "
@@ -93,7 +98,7 @@ class RemoteStore(Store):
     @contextmanager
     def _calling(self, *, may_be_missing: bool = False) -> Iterator[Any]:
         try:
-            yield _connected(self.url)
+            yield _connected(self.url, os.getpid())
         except StoreError:
             raise
         except FileNotFoundError as error:
@@ -105,7 +110,19 @@ class RemoteStore(Store):
 
 
 @cache
-def _connected(url: str) -> Any:
+def _connecting_process() -> int:
+    """The first one to connect; forked children inherit the answer."""
+    return os.getpid()
+
+
+@cache
+def _connected(url: str, process: int) -> Any:
+    if _connecting_process() != process:
+        # The threads of the connection are not there, and every call would wait for ever.
+        raise StoreError(
+            f"{url}: the store was used before this process was forked; expected to use it in one "
+            "of them only. Read it before, open its files with pyarrow.fs, or spawn the process."
+        )
     return from_url(url)
 
 

@@ -121,7 +121,8 @@ def open_snapshot(store: Store, table: str, version: int | datetime | None = Non
 
 def snapshot_of(store: Store, table: str, delta: DeltaTable) -> Snapshot:
     """The version at which Delta's table was opened."""
-    added = pa.table(delta.get_add_actions(flatten=True))
+    # Not by pa.table, which imports pandas to find out what it is given.
+    added = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all()
     days: dict[date, list[DataFile]] = {}
     columns = (added[name].to_pylist() for name in ("path", "size_bytes", "num_records"))
     for name, size, rows in zip(*columns, strict=True):

@@ -10,8 +10,13 @@ from typing import Any, Final, NamedTuple
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from training_assets.errors import DayNotPublishedError, PublishError, SettingsError
-from training_assets.lake.base import Entry, Store, first_line, store_error
+from training_assets.errors import (
+    DayNotPublishedError,
+    PublishError,
+    SettingsError,
+    StoreError,
+)
+from training_assets.lake.base import Store, first_line, store_error
 from training_assets.lake.files import belongs_to
 from training_assets.lake.log import (
     COMMIT_KEY,
@@ -100,6 +105,10 @@ def restore(
         restored.update(changed)
         info = {**commit_info, "operation": "restore", "days": [str(d) for d in changed]}
         error = _put_back(store, delta, old, now, changed, info)
+        if error is None:
+            # Not looked at again: another run may have published the days anew by now.
+            _require_files(store, old, restored)
+            return sorted(restored)
     reason = first_line(error) if error else "its log is gone"
     raise PublishError(
         f"{table}: version {version} could not be restored ({reason}); each day stands as it was. "
@@ -147,10 +156,12 @@ def vacuum(store: Store, table: str, *, keep: timedelta, dry_run: bool) -> Remov
     delta = open_delta(store, table)
     if delta is None:
         return Removed(0, 0)
+    _require_no_links(store, table)
     hours = math.ceil(keep / _HOUR)
     oldest_ns = int((datetime.now(UTC) - hours * _HOUR).timestamp() * 1_000_000_000)
     # Listed before Delta decides, so that what is published meanwhile is not looked at.
-    entries = {entry.path: entry for entry in store.list()}
+    listed = {entry.path: entry for entry in store.list()}
+    unfinished = {entry.path: entry for entry in store.unfinished()}
     try:
         names = delta.vacuum(
             hours,
@@ -161,16 +172,24 @@ def vacuum(store: Store, table: str, *, keep: timedelta, dry_run: bool) -> Remov
         )
     except (DeltaError, OSError) as error:
         raise store_error(store.url, error) from None
-    gone = set(names) & entries.keys()
-    aside = [
-        *_without_data(entries, gone, oldest_ns),
-        *(entry for entry in store.unfinished() if entry.modified_ns < oldest_ns),
-    ]
+    gone = set(names) & (listed.keys() | unfinished.keys())
+    aside = {*_without_data(listed, gone), *unfinished} - gone
+    entries = listed | unfinished
+    old = [path for path in aside if entries[path].modified_ns < oldest_ns]
     if not dry_run:
-        store.delete([entry.path for entry in aside])
+        store.delete(old)
         _make_newest_checkpoint(store, table)
-    removed = [*(entries[path] for path in gone), *aside]
+    removed = [entries[path] for path in (*gone, *old)]
     return Removed(len(removed), sum(entry.size for entry in removed))
+
+
+def _require_no_links(store: Store, table: str) -> None:
+    """Delta's library follows links, and would remove what lies behind them."""
+    if links := store.links():
+        raise StoreError(
+            f"vacuum: {table}: {links[0]} is a link; expected folders only, since what lies behind "
+            "a link would be removed. Replace it by the folder itself."
+        )
 
 
 def _make_newest_checkpoint(store: Store, table: str) -> None:
@@ -180,14 +199,8 @@ def _make_newest_checkpoint(store: Store, table: str) -> None:
         make_checkpoint(store, newest.version())
 
 
-def _without_data(
-    entries: Mapping[str, Entry], gone: Collection[str], oldest_ns: int
-) -> list[Entry]:
+def _without_data(paths: Iterable[str], gone: Collection[str]) -> list[str]:
     """Manifests and quarantine of runs of which no data file of the day is left."""
-    days = {path: found for path in entries if (found := belongs_to(path))}
+    days = {path: found for path in paths if (found := belongs_to(path))}
     kept = {found for path, found in days.items() if path.startswith("dt=") and path not in gone}
-    return [
-        entries[path]
-        for path, found in days.items()
-        if found not in kept and path not in gone and entries[path].modified_ns < oldest_ns
-    ]
+    return [path for path, found in days.items() if found not in kept]

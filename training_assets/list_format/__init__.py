@@ -9,7 +9,7 @@ from training_assets.list_format.arrow_writer import LIST_FORMATS, ListFormat, o
 from training_assets.list_format.errors import DamagedFileError
 from training_assets.list_format.lists import JaggedLists, SharedLists
 from training_assets.list_format.reader import ListParquetReader
-from training_assets.list_format.seal import file_hash, seal
+from training_assets.list_format.seal import file_hash, seal, seal_parts
 from training_assets.list_format.sealed import SealedParquet
 from training_assets.list_format.stores import locate, write_file
 
@@ -25,5 +25,6 @@ __all__ = [
     "locate",
     "open_writer",
     "seal",
+    "seal_parts",
     "write_file",
 ]

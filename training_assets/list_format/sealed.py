@@ -1,4 +1,4 @@
-"""Reads sealed Parquet files: what is read is compared with its checksum first, each chunk once."""
+"""Reads sealed Parquet files: the very bytes that are decoded are compared with their checksum."""
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,11 +14,11 @@ from training_assets.list_format.errors import DamagedFileError
 from training_assets.list_format.seal import (
     FileEnd,
     chunk_span,
-    is_sealed_name,
+    hash_in_name,
     read_footer,
     read_seal,
 )
-from training_assets.list_format.stores import LocalFile, RemoteFile, Span, locate
+from training_assets.list_format.stores import Fetched, Reads, Span, StoredFile, locate
 
 # The footer and the seal of most files fit, so that one request gets both.
 _TAIL: Final = 1 << 16
@@ -29,9 +29,9 @@ _Chunk: TypeAlias = tuple[int, int]
 
 
 class _Loaded(NamedTuple):
-    """Bytes that have these chunks, verified, where they lie in the file."""
+    """What has the bytes of these chunks, where they were fetched beforehand."""
 
-    content: pa.Buffer | None
+    content: StoredFile | Fetched | None
     chunks: frozenset[_Chunk]
 
 
@@ -51,11 +51,11 @@ class SealedParquet:
             filesystem, path = locate(path)
         elif isinstance(filesystem, pafs.LocalFileSystem):
             filesystem = None
-        self._file = LocalFile(path) if filesystem is None else RemoteFile(filesystem, path)
+        self._file = StoredFile(filesystem, path)
         with self._named_damage("its end is damaged"):
             end = FileEnd(self._file.size, self._file.tail, _TAIL)
-            is_sealed = is_sealed_name(PurePosixPath(path).name)
-            self._checksums = read_seal(end) if is_sealed else None
+            name = hash_in_name(PurePosixPath(path).name)
+            self._checksums = None if name is None else read_seal(end, name)
             self.metadata = read_footer(end)
         schema = self.metadata.schema
         self._columns = [schema.column(n).path for n in range(self.metadata.num_columns)]
@@ -83,7 +83,8 @@ class SealedParquet:
         return self.metadata.schema.to_arrow_schema()
 
     def close(self) -> None:
-        """Let go of what was loaded."""
+        """Let go of the file and of what was loaded; what is read later opens it again."""
+        self._file.close()
         self._loaded = _Loaded(None, frozenset())
 
     def read(
@@ -117,33 +118,21 @@ class SealedParquet:
                     batch_size, row_groups=[group], columns=columns, use_threads=use_threads
                 )
 
-    def load(self, row_groups: Iterable[int], columns: Sequence[str] | None = None) -> pa.Buffer:
-        """Fetch and verify what is read next, all at once where it takes a request.
-
-        What was loaded before from a store is let go, if anything is missing. Returns a buffer that
-        has those chunks where they lie in the file.
-        """
-        content, known = self._loaded
-        chunks = frozenset((g, n) for g in row_groups for n in self._numbers(columns))
-        if content is None or not chunks <= known:
-            spans = {chunk: self._span(*chunk) for chunk in sorted(chunks)}
-            content, stays = self._file.load(list(spans.values())), self._file.is_whole
-            for chunk in spans if not stays else spans.keys() - known:
-                span = spans[chunk]
-                self._verify(chunk, memoryview(content)[span.start : span.stop])
-            self._loaded = _Loaded(content, chunks | known if stays else chunks)
-        return content
+    def load(self, row_groups: Iterable[int], columns: Sequence[str] | None = None) -> None:
+        """Fetch what is read next, at once, where it takes a request; it stays until ``close``."""
+        if self._file.is_remote:
+            chunks = self._chunks(row_groups, columns)
+            spans = [self._span(chunk) for chunk in chunks]
+            self._loaded = _Loaded(self._file.fetch(spans), frozenset(chunks))
 
     def chunk(self, row_group: int, column: str) -> tuple[pq.ColumnChunkMetaData, memoryview]:
         """What the footer says of a column chunk, and its bytes as they were written.
 
         ``column`` is the name of a column, of whose values all lie in one chunk.
         """
-        content = self.load([row_group], [column])
-        (number,) = self._numbers([column])
-        span = self._span(row_group, number)
-        chunk = self.metadata.row_group(row_group).column(number)
-        return chunk, memoryview(content)[span.start : span.stop]
+        (chunk,) = self._chunks([row_group], [column])
+        content = self._verified(chunk, self._content([chunk]).view(self._span(chunk)))
+        return self.metadata.row_group(row_group).column(chunk[1]), content
 
     @contextmanager
     def _open(
@@ -152,17 +141,38 @@ class SealedParquet:
         columns: Sequence[str] | None,
         read_dictionary: Sequence[str] = (),
     ) -> Iterator[pq.ParquetFile]:
-        content = self.load(groups, columns)
+        chunks = self._chunks(groups, columns)
+        content, by_span = self._content(chunks), {self._span(chunk): chunk for chunk in chunks}
+
+        def view(span: Span) -> memoryview:
+            if span not in by_span:
+                raise OSError(f"its bytes {span.start} to {span.stop} are not those of a column")
+            return self._verified(by_span[span], content.view(span))
+
         with self._named_damage("it cannot be read"):
             yield pq.ParquetFile(
-                pa.BufferReader(content),
+                pa.PythonFile(Reads(self._file.size, view), mode="r"),
                 metadata=self.metadata,
                 read_dictionary=list(read_dictionary),
+                # One column chunk at a time, which is what can be verified.
+                pre_buffer=False,
                 page_checksum_verification=not self.is_sealed,
             )
 
+    def _content(self, chunks: Sequence[_Chunk]) -> StoredFile | Fetched:
+        loaded = self._loaded
+        if loaded.content is not None and loaded.chunks.issuperset(chunks):
+            return loaded.content
+        return self._file.fetch([self._span(chunk) for chunk in chunks])
+
+    def _chunks(self, groups: Iterable[int], columns: Sequence[str] | None) -> list[_Chunk]:
+        numbers = self._numbers(columns)
+        return [(group, number) for group in groups for number in numbers]
+
     def _groups(self, row_groups: Iterable[int] | None) -> list[int]:
-        return list(range(self.num_row_groups) if row_groups is None else row_groups)
+        """Those with rows: of a chunk without any Arrow looks for a page where there is none."""
+        groups = range(self.num_row_groups) if row_groups is None else row_groups
+        return [group for group in groups if self.metadata.row_group(group).num_rows]
 
     def _numbers(self, columns: Sequence[str] | None) -> list[int]:
         """The chunks in a row group of columns that are named whole, or by the path of a part."""
@@ -172,25 +182,26 @@ class SealedParquet:
         names = set(columns)
         return [n for n, p in enumerate(self._columns) if p in names or p.startswith(starts)]
 
-    def _span(self, row_group: int, number: int) -> Span:
-        span = chunk_span(self.metadata.row_group(row_group).column(number))
-        if not 0 < span.start <= span.stop <= self._file.size:
-            raise self._damage(row_group, number, f"it lies from {span.start} to {span.stop}")
+    def _span(self, chunk: _Chunk) -> Span:
+        group, number = chunk
+        span = chunk_span(self.metadata.row_group(group).column(number))
+        if not 0 <= span.start <= span.stop <= self._file.size:
+            what = f"it lies from {span.start} to {span.stop}"
+            raise self._damage(chunk, what, f"at most {self._file.size}")
         return span
 
-    def _verify(self, chunk: _Chunk, content: memoryview) -> None:
-        if self._checksums is None:
-            return
-        group, number = chunk
-        expected = int(self._checksums[group * len(self._columns) + number])
-        if (found := zlib.crc32(content)) != expected:
-            raise self._damage(group, number, f"CRC {found:08x}", f"CRC {expected:08x}")
+    def _verified(self, chunk: _Chunk, content: memoryview) -> memoryview:
+        if self._checksums is not None:
+            group, number = chunk
+            expected = int(self._checksums[group * len(self._columns) + number])
+            if (found := zlib.crc32(content)) != expected:
+                raise self._damage(chunk, f"CRC {found:08x}", f"CRC {expected:08x}")
+        return content
 
-    def _damage(
-        self, row_group: int, number: int, what: str, expected: str = "its bytes in the file"
-    ) -> DamagedFileError:
+    def _damage(self, chunk: _Chunk, what: str, expected: str) -> DamagedFileError:
+        group, number = chunk
         column = self._columns[number].partition(".")[0]
-        where = f"column {column} of row group {row_group} is damaged ({what})"
+        where = f"column {column} of row group {group} is damaged ({what})"
         return DamagedFileError.of(self._place, where, expected)
 
     @contextmanager

@@ -6,12 +6,12 @@ Credentials come from the environment or from the role of the machine, never fro
 import ctypes
 import os
 import uuid
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
 
@@ -21,6 +21,8 @@ _AZURE: Final = "az"
 # One request for two ranges takes less time than two, where no more than that lies between them.
 _GAP: Final = 1 << 20
 _MAX_REQUESTS: Final = 8
+# Several at once take less time than one of that many times the bytes.
+_LARGEST: Final = 8 << 20
 # SYNC_FILE_RANGE_WRITE.
 _BEGIN_TO_WRITE: Final = 2
 
@@ -50,81 +52,117 @@ def _azure() -> pafs.FileSystem:
     return pafs.AzureFileSystem(**{name: value for name, value in given.items() if value})
 
 
-class LocalFile:
-    """A local file, mapped into memory."""
+class StoredFile:
+    """A file that is open from the first read until it is closed, and again from the next one.
 
-    # What was loaded stays.
-    is_whole: Final = True
+    Not mapped into memory: there a disk that fails, or a file that is cut, ends the process.
+    """
 
-    def __init__(self, path: str) -> None:
-        with pa.memory_map(path) as mapped:
-            self._bytes = mapped.read_buffer()
-        self.size = self._bytes.size
-
-    def tail(self, size: int) -> memoryview:
-        return memoryview(self._bytes)[max(0, self.size - size) :]
-
-    def load(self, spans: Sequence[Span]) -> pa.Buffer:
-        """A buffer that has the bytes of the spans where they lie in the file."""
-        return self._bytes
-
-
-class RemoteFile:
-    """A file of a store, of which only what is asked for is fetched."""
-
-    is_whole: Final = False
-
-    def __init__(self, filesystem: pafs.FileSystem, path: str) -> None:
-        self._file = filesystem.open_input_file(path)
+    def __init__(self, filesystem: pafs.FileSystem | None, path: str) -> None:
+        self.is_remote = filesystem is not None
+        self._filesystem, self._path = filesystem or pafs.LocalFileSystem(), path
+        self._file: pa.NativeFile | None = self._filesystem.open_input_file(path)
         self.size = self._file.size()
 
     def tail(self, size: int) -> memoryview:
-        start = max(0, self.size - size)
-        return memoryview(self._file.read_at(self.size - start, start))
+        return self.view(Span(max(0, self.size - size), self.size))
 
-    def load(self, spans: Sequence[Span]) -> pa.Buffer:
-        """A buffer that has the bytes of the spans where they lie in the file.
+    def view(self, span: Span) -> memoryview:
+        file = self._file
+        if file is None:
+            file = self._file = self._filesystem.open_input_file(self._path)
+        return memoryview(file.read_at(span.stop - span.start, span.start))
 
-        It is as long as the file, but takes memory only for what is written to it.
+    def fetch(self, spans: Sequence[Span]) -> "StoredFile | Fetched":
+        """What has the bytes of the spans, none of which overlap.
+
+        A local file has them itself; from a store they are fetched, several at once.
         """
-        image = np.empty(self.size, np.uint8)
-
-        def fetch(span: Span) -> None:
-            found = self._file.read_at(span.stop - span.start, span.start)
-            image[span.start : span.start + len(found)] = np.frombuffer(found, np.uint8)
-
+        if not self.is_remote:
+            return self
+        wanted = _requests(spans)
         with ThreadPoolExecutor(_MAX_REQUESTS) as pool:
-            list(pool.map(fetch, _joined(spans)))
-        return pa.py_buffer(image)
+            pieces = list(pool.map(self.view, wanted))
+        return Fetched([span.start for span in wanted], pieces)
+
+    def close(self) -> None:
+        self._file = None
 
 
-def _joined(spans: Sequence[Span]) -> list[Span]:
-    """The spans, ascending; what lies close together as one."""
+class Fetched:
+    """Pieces of a file, by where they start; each span that was asked for lies in one of them."""
+
+    def __init__(self, starts: Sequence[int], pieces: Sequence[memoryview]) -> None:
+        self._starts, self._pieces = starts, pieces
+
+    def view(self, span: Span) -> memoryview:
+        number = bisect_right(self._starts, span.start) - 1
+        start = self._starts[number]
+        return self._pieces[number][span.start - start : span.stop - start]
+
+
+class Reads:
+    """A file for Arrow, which asks for one span after the other."""
+
+    closed = False
+
+    def __init__(self, size: int, view: Callable[[Span], memoryview]) -> None:
+        self._size, self._view, self._at = size, view, 0
+
+    def size(self) -> int:
+        return self._size
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def read_buffer(self, size: int) -> pa.Buffer:
+        found = self._view(Span(self._at, self._at + size))
+        self._at += len(found)
+        return pa.py_buffer(found)
+
+    def read(self, size: int) -> bytes:
+        return bytes(self.read_buffer(size))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _requests(spans: Sequence[Span]) -> list[Span]:
+    """What to ask for: spans that lie close together as one, unless it becomes too large."""
     joined: list[Span] = []
     for span in sorted(spans):
-        if joined and span.start - joined[-1].stop <= _GAP:
-            joined[-1] = Span(joined[-1].start, max(joined[-1].stop, span.stop))
+        if joined and _is_one_request(joined[-1], span):
+            joined[-1] = Span(joined[-1].start, span.stop)
         else:
             joined.append(span)
     return joined
 
 
-def write_file(place: str, content: Bytes) -> None:
+def _is_one_request(first: Span, second: Span) -> bool:
+    return second.start - first.stop <= _GAP and second.stop - first.start <= _LARGEST
+
+
+def write_file(place: str, *parts: Bytes) -> None:
     """Write a file; nobody sees a part of it, whoever else writes the same."""
     filesystem, path = locate(place)
     if filesystem is None:
-        _write_local(Path(path), content)
+        _write_local(Path(path), parts)
         return
     with filesystem.open_output_stream(path) as stream:
-        stream.write(content)
+        for part in parts:
+            stream.write(part)
 
 
-def _write_local(path: Path, content: Bytes) -> None:
+def _write_local(path: Path, parts: Sequence[Bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"_{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         with unfinished.open("wb") as file:
-            file.write(content)
+            file.writelines(memoryview(part) for part in parts)
             file.flush()
             _begin_to_sync(file)
         os.replace(unfinished, path)

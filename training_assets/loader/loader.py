@@ -1,7 +1,7 @@
 """``TrainingDays``: the days of a lake as a resumable stream of batches."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +15,7 @@ from training_assets.loader.order import Order, Shuffle
 from training_assets.loader.published import AsOf, Location, Published
 from training_assets.loader.stream import Stream
 from training_assets.loader.vocabulary import Vocabulary
+from training_assets.schemas import CUSTOMER_HISTORY
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +109,8 @@ class TrainingDays:
     def _open(self, days: Iterable[date | str] | None) -> tuple[OpenDay, ...]:
         wanted = self._published.rows.days if days is None else list(days)
         dates = [date.fromisoformat(str(day)) for day in wanted]
-        self._published = self._published.fitting(dates)
+        if self._reading.source == CUSTOMER_HISTORY.name:
+            self._published = self._published.fitting(dates)
         return open_days(self._published, dates if days is not None else None, self._reading)
 
     @property
@@ -206,7 +208,7 @@ class TrainingDays:
             "day": self.days[day].isoformat(),
             "batch": batch,
             "versions": self.versions,
-            "of": self._fingerprint(),
+            "of": self._fingerprint(self._stream.days),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -221,24 +223,27 @@ class TrainingDays:
                 f"loader: the state is of version {state.get('version')!r}; expected "
                 f"{_STATE_VERSION}. Start the epoch anew with set_epoch."
             )
+        published, opened = self._published, self._stream.days
         if state.get("versions", self.versions) != self.versions:
-            self._published = Published.of_versions(self._lake, state["versions"])
-            self._stream.days = open_days(self._published, self.days, self._reading)
-        own = self._fingerprint()
+            published = Published.of_versions(self._lake, state["versions"])
+            opened = open_days(published, self.days, self._reading)
+        own = self._fingerprint(opened)
         for name, value in state["of"].items():
             if own.get(name) != value:
                 raise SettingsError(
                     f"loader: {name} is {own.get(name)!r}; expected {value!r}, as when the state "
                     "was taken. Use the same, or start the epoch anew with set_epoch."
                 )
+        self._published = published
+        self._stream.open(opened)
         day = self.days.index(date.fromisoformat(state["day"]))
         self._stream.resume(state["epoch"], self._stream.first_batches[day] + state["batch"])
 
-    def _fingerprint(self) -> dict[str, Any]:
+    def _fingerprint(self, days: Sequence[OpenDay]) -> dict[str, Any]:
         order = self._stream.order
         return {
-            "days": [day.isoformat() for day in self.days],
-            "num_examples": [day.num_examples for day in self._stream.days],
+            "days": [day.dt.isoformat() for day in days],
+            "num_examples": [day.num_examples for day in days],
             "batch_size": order.batch_size,
             "shuffle": order.shuffle,
             "seed": order.seed,

@@ -13,7 +13,12 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training_assets.errors import DayNotPublishedError, SchemaError, SettingsError
+from training_assets.errors import (
+    DayNotPublishedError,
+    SchemaError,
+    SettingsError,
+    ValidationError,
+)
 from training_assets.lake import Lake, Snapshot, open_snapshot
 from training_assets.list_format import SealedParquet
 from training_assets.schemas import CUSTOMER_HISTORY, SCHEMA_VERSION, TRAINING_INPUT, Table
@@ -165,7 +170,9 @@ class Published:
         A run commits histories first and rows afterwards, so the newest may already be newer.
         Returns itself where no version fits; ``open_for_reading`` says so by day.
         """
-        wanted = {day: c for day in days if (c := self._built_from(day))}
+        published = [day for day in days if day in self.rows.files]
+        manifests = _manifests(self.rows, published)
+        wanted = {d: c for d, found in manifests.items() if (c := _built_from(found, d))}
         if self._fit(self.histories, wanted):
             return self
         store, newest = self.histories.store, self.histories.version
@@ -178,19 +185,18 @@ class Published:
                 return replace(self, histories=older)
         return self
 
-    def _built_from(self, day: date) -> str | None:
-        if day not in self.rows.files:
-            return None
-        upstream = self.rows.manifest(day).get("built_from", {}).get("upstream", {})
-        found = upstream.get(CUSTOMER_HISTORY.name, {}).get(str(day))
-        return str(found) if found else None
-
     @staticmethod
     def _fit(histories: Snapshot, wanted: Mapping[date, str]) -> bool:
         return all(
             day in histories.files and histories.content(day).startswith(content)
             for day, content in wanted.items()
         )
+
+
+def _built_from(manifest: Mapping[str, Any], day: date) -> str | None:
+    upstream = manifest.get("built_from", {}).get("upstream", {})
+    found = upstream.get(CUSTOMER_HISTORY.name, {}).get(str(day))
+    return str(found) if found else None
 
 
 def _parsed(as_of: AsOf | None) -> int | datetime | None:
@@ -236,10 +242,26 @@ def _open(where: str, path: str) -> SealedParquet:
     try:
         return SealedParquet(path)
     except FileNotFoundError:
-        raise DayNotPublishedError(
-            f"{where}: {path} is gone; expected the files of a published version to stay for days. "
-            "Did a vacuum remove them? Open the days again."
-        ) from None
+        raise _gone(where, path) from None
+
+
+def _gone(where: str, path: str) -> DayNotPublishedError:
+    return DayNotPublishedError(
+        f"{where}: {path} is gone; expected the files of a published version to stay for days. "
+        "Did a vacuum remove them? Open the days again, or materialize them anew."
+    )
+
+
+def _manifests(snapshot: Snapshot, days: Sequence[date]) -> dict[date, dict[str, Any]]:
+    """Of published days; raises DayNotPublishedError where a vacuum has removed one."""
+    try:
+        return snapshot.manifests(days)
+    except ValidationError:
+        for day in days:
+            path = snapshot.manifest_path(day)
+            if snapshot.store.stat(path) is None:
+                raise _gone(f"{snapshot.table} of {day}", path) from None
+        raise
 
 
 def _read_manifest(snapshot: Snapshot, dt: date) -> DayManifest:
@@ -252,7 +274,7 @@ def _read_manifest(snapshot: Snapshot, dt: date) -> DayManifest:
             f"of the published days ({held}). Materialize the day, or ask for others."
         )
     where = f"{table} of {dt} ({snapshot.manifest_path(dt)})"
-    manifest = DayManifest.of(snapshot.manifest(dt), snapshot.content(dt), where=where)
+    manifest = DayManifest.of(_manifests(snapshot, [dt])[dt], snapshot.content(dt), where=where)
     if (manifest.table, manifest.dt) != (table, dt):
         raise SchemaError(
             f"{where}: the manifest is of {manifest.table} of {manifest.dt}; expected {table} of "

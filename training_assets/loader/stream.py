@@ -32,17 +32,21 @@ class Stream:
         extras: frozenset[Extra],
         prefetch: bool,
     ) -> None:
-        self.days = tuple(days)
         self.order = order
         self.reading = reading
         self.layout: Layout = layout
         self.extras = extras
         self.prefetch = prefetch
-        counts = (order.num_batches(day.num_examples) for day in days)
-        self.first_batches = [0, *accumulate(counts)]
+        self.open(days)
         self.epoch = 0
         self.num_done = 0
         self._is_resumed = False
+
+    def open(self, days: Sequence[OpenDay]) -> None:
+        """Let iterations from now on read these days."""
+        self.days = tuple(days)
+        counts = (self.order.num_batches(day.num_examples) for day in days)
+        self.first_batches = [0, *accumulate(counts)]
 
     @property
     def num_batches(self) -> int:

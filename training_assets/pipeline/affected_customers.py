@@ -11,7 +11,7 @@ from datetime import date
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from training_assets.lake import read_days
+from training_assets.lake.frames import read_days
 from training_assets.provenance import Provenance, looking_back
 from training_assets.schemas import (
     ACTION_SOURCES,

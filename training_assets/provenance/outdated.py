@@ -126,15 +126,15 @@ def _missing_days(
         count = len(looking_back(provenance.settings, readers, [day]))
         if not count:
             continue
-        reason = (
-            f"not published, though its raw data is there and {count} days of "
-            f"{reader.table.name} look back to it"
-        )
+        look_back = f"{count} days of {reader.table.name} look back to it"
+        reason = f"not published, though its raw data is there and {look_back}"
         inputs = obstacle = ""
         try:
             inputs = provenance.inputs(built, day).hash
+            provenance.require_raw(built, day)
         except TrainingAssetsError as error:
-            obstacle = str(error)
+            inputs, obstacle = "", str(error)
+            reason = f"not published, though {look_back}; it cannot be built: {error}"
         yield OutdatedDay(built.table.name, day, (reason,), False, inputs, obstacle)
 
 

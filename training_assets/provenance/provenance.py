@@ -26,10 +26,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError
-from training_assets.lake import Lake, day_range, days_in_words
+from training_assets.lake import Lake, contiguous, day_range, days_in_words
 from training_assets.provenance.declared import BuiltFrom, Upstream
 from training_assets.schemas import SCHEMA_VERSION, Table
 from training_assets.settings import Settings
@@ -65,9 +66,12 @@ class Inputs:
     raw: Mapping[str, Mapping[str, list[Any]]]
     upstream: Mapping[str, Mapping[date, str]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        upstream = {name: sorted(days.items()) for name, days in self.upstream.items()}
+        upstream = {
+            name: [(day.isoformat(), content) for day, content in sorted(days.items())]
+            for name, days in self.upstream.items()
+        }
         return hash_of([SCHEMA_VERSION, CODE_VERSION, self.settings, self.raw, upstream])
 
     def manifest(self) -> dict[str, Any]:
@@ -313,14 +317,10 @@ def pack(contents: Mapping[date, str]) -> dict[str, str]:
     Only the first eight digits of each are kept: {05-01: "aaaaaaaa…", 05-02: "bbbbbbbb…"} becomes
     {"2024-05-01": "aaaaaaaabbbbbbbb"}.
     """
-    packed: dict[str, str] = {}
-    first = last = None
-    for day in sorted(contents):
-        if first is None or last is None or day - last != timedelta(days=1):
-            first = day
-        last = day
-        packed[str(first)] = packed.get(str(first), "") + short(contents[day])
-    return packed
+    return {
+        str(group[0]): "".join(short(contents[day]) for day in group)
+        for group in contiguous(contents)
+    }
 
 
 def unpack(packed: Mapping[str, str]) -> dict[date, str]:
@@ -340,8 +340,10 @@ def short(content: str) -> str:
 def _incomplete(
     table: Table, upstream: Upstream, day: date, missing: Sequence[date]
 ) -> DayNotPublishedError:
+    count = "1 day" if len(missing) == 1 else f"{len(missing)} days"
+    verb = "is" if len(missing) == 1 else "are"
     return DayNotPublishedError(
-        f"{table.name}: {len(missing)} days of the look-back of {day} are not published in "
+        f"{table.name}: {count} of the look-back of {day} {verb} not published in "
         f"{upstream.name}: {days_in_words(missing)}; expected all of them, since histories would "
         f"lack their actions. Build {upstream.name} of these days, or set "
         "TRAINING_ASSETS_INCOMPLETE_WINDOW=warn to leave them out."

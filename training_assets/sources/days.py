@@ -6,8 +6,7 @@ from datetime import date
 from typing import Final
 
 from training_assets.errors import RawDataError
-from training_assets.lake import Lake
-from training_assets.lake.store import LocalStore, Store
+from training_assets.lake import Lake, LocalStore, Store
 from training_assets.schemas import Table
 from training_assets.sources.columns import printable
 from training_assets.sources.flat import flat_days
@@ -115,7 +114,7 @@ def files_of_days(
 def _missing(listing: Listing, day: date) -> RawDataError:
     return RawDataError(
         f"{listing.table.name}: raw day {day} is missing; expected the folder "
-        f"{listing.folder_of(day)} (it may be empty). Deliver the day, or set "
+        f"{listing.folder_of(day)} ({listing.empty_day}). Deliver the day, or set "
         "TRAINING_ASSETS_MISSING_RAW=empty to take absent days as days without rows."
     )
 
@@ -124,6 +123,7 @@ def _unfinished(listing: Listing, day: date, leftovers: Sequence[str]) -> RawDat
     more = f" and {len(leftovers) - _MAX_SHOWN} more" if len(leftovers) > _MAX_SHOWN else ""
     return RawDataError(
         f"{listing.table.name}: raw day {day} holds only what an unfinished writer left "
-        f"({printable(', '.join(leftovers[:_MAX_SHOWN]))}{more}); expected data, or an empty "
-        f"folder for a day without rows. Deliver the day again, or empty {listing.folder_of(day)}."
+        f"({printable(', '.join(leftovers[:_MAX_SHOWN]))}{more}); expected data, or the "
+        f"folder {listing.folder_of(day)} ({listing.empty_day}). Deliver the day again, or remove "
+        "what is left of it."
     )

@@ -21,8 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.errors import StoreError
-from training_assets.lake import Lake
-from training_assets.lake.store import Store
+from training_assets.lake import Lake, Store
 from training_assets.schemas import Table
 from training_assets.sources.columns import IGNORED_COLUMNS, Task
 from training_assets.sources.header import parts_of

@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 from training_assets.errors import RawDataError
+from training_assets.lake import Store
 from training_assets.lake.lake import RAW
-from training_assets.lake.store import Store
 from training_assets.schemas import Table
 from training_assets.sources.columns import Task, printable
 from training_assets.sources.layout import (
@@ -65,7 +65,9 @@ class DayFiles(NamedTuple):
 
 
 class Listing(ABC):
-    """What lies under one raw table."""
+    """What lies under one raw table; ``empty_day`` tells how a day without rows is delivered."""
+
+    empty_day: ClassVar[str]
 
     def __init__(self, raw: Store, table: Table) -> None:
         """``raw`` is the store of the lake's raw folder."""

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from training_assets.errors import RawDataError
-from training_assets.lake.store import LocalStore
+from training_assets.lake import LocalStore
 from training_assets.schemas import Table
 from training_assets.sources.columns import printable
 from training_assets.sources.layout import has_flat_files, is_hidden, is_leftover
@@ -19,6 +19,8 @@ from training_assets.sources.listing import DayFiles, Item, Listing, RawFile
 
 class LocalListing(Listing):
     """Looks each time that it is asked."""
+
+    empty_day = "it may be empty"
 
     def __init__(self, raw: LocalStore, table: Table) -> None:
         super().__init__(raw, table)

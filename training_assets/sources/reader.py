@@ -13,10 +13,10 @@ from datetime import date
 from typing import Final, TypeVar
 
 import pyarrow as pa
-from pyspark import cloudpickle
 from pyspark.sql import DataFrame, SparkSession
 
 from training_assets import errors, list_format, schemas
+from training_assets.engine.shipping import ship
 from training_assets.lake import Lake
 from training_assets.schemas import QUARANTINE, Table
 from training_assets.sources import columns, opening, parquet, rejects, rows, text
@@ -25,9 +25,7 @@ from training_assets.sources.days import SourceDays, files_of_days
 from training_assets.sources.header import parts_of
 from training_assets.sources.listing import RawFile, by_day, whole_file
 
-# Workers of a cluster have pyarrow but need not have this package.
-for _module in (rows, rejects, text, parquet, columns, opening, schemas, list_format, errors):
-    cloudpickle.register_pickle_by_value(_module)
+ship(rows, rejects, text, parquet, columns, opening, schemas, list_format, errors)
 
 _TASK_DDL: Final = "task int, uri string, name string, format string, day date, start int, stop int"
 _BYTES_PER_PARTITION: Final = 8 * 2**20

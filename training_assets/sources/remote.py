@@ -9,7 +9,7 @@ from datetime import date
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from training_assets.lake.store import Entry, Store
+from training_assets.lake import Entry, Store
 from training_assets.schemas import Table
 from training_assets.sources.layout import has_flat_files, is_hidden, is_leftover
 from training_assets.sources.listing import DayFiles, Item, Listing, RawFile
@@ -27,6 +27,8 @@ class _Object(NamedTuple):
 
 class RemoteListing(Listing):
     """Looks once; what was there then stays."""
+
+    empty_day = "with an object _SUCCESS, where the day has no rows"
 
     def __init__(self, raw: Store, table: Table) -> None:
         super().__init__(raw, table)
@@ -58,12 +60,12 @@ class RemoteListing(Listing):
         if not present:
             return None
         files: list[RawFile] = []
-        leftovers: list[str] = []
+        leftovers: dict[str, None] = {}
         for one in present:
-            hidden = [part for part in one.path.split("/") if is_hidden(part)]
-            if hidden:
-                leftovers += [one.path] if is_leftover(hidden[0]) else []
-            elif not one.is_folder:
+            hidden = _hidden_part(one.path)
+            if hidden and is_leftover(hidden.rpartition("/")[2]):
+                leftovers[hidden] = None
+            elif not hidden and not one.is_folder:
                 files.append(self._of(one, day))
         return DayFiles(tuple(files), tuple(leftovers))
 
@@ -98,3 +100,10 @@ def _object(entry: Entry, table: Table) -> _Object | None:
         return None if is_hidden(name) else _Object(bare, entry, True)
     # Libraries of stores take the last slash away.
     return _Object(path, entry, "." not in name and (is_leftover(name) or not is_hidden(name)))
+
+
+def _hidden_part(path: str) -> str:
+    """The path up to its first hidden name; nothing where there is none."""
+    names = path.split("/")
+    depth = next((n for n, name in enumerate(names) if is_hidden(name)), -1)
+    return "/".join(names[: depth + 1])

@@ -62,7 +62,8 @@ def action_files(
     """
     blocks = _blocks(build.provenance, days, common)
     store = build.lake.store.child(BLOCKS)
-    names = {block.hash: _names(store, block) for block in blocks}
+    sizes = {entry.path: entry.size for entry in store.list()} if blocks else {}
+    names = {block.hash: _names(store, block, sizes) for block in blocks}
     if missing := [block for block in blocks if names[block.hash] is None]:
         names |= _compact(build, store, missing)
     covered = {day for block in blocks for day in block.contents}
@@ -92,13 +93,16 @@ def _blocks(provenance: Provenance, days: Iterable[date], common: tuple[date, da
     ]
 
 
-def _names(store: Store, block: Block) -> list[str] | None:
-    """The files of a block that is whole; None where it is not there."""
-    try:
-        seal = json.loads(store.read(f"{block.hash}/{_SEAL}"))
-        return [str(name) for name in seal["files"]]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+def _names(store: Store, block: Block, sizes: Mapping[str, int]) -> list[str] | None:
+    """The files of a block that is there whole, as its seal says; None for any other."""
+    if f"{block.hash}/{_SEAL}" not in sizes:
         return None
+    try:
+        files: dict[str, int] = json.loads(store.read(f"{block.hash}/{_SEAL}"))["files"]
+        is_whole = all(sizes.get(f"{block.hash}/{n}") == size for n, size in files.items())
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return sorted(files) if is_whole else None
 
 
 def _compact(build: Build, store: Store, blocks: Sequence[Block]) -> dict[str, list[str] | None]:
@@ -118,21 +122,21 @@ def _compact(build: Build, store: Store, blocks: Sequence[Block]) -> dict[str, l
         return compact(batches, files, roots, run, length)
 
     spread = build.partitioning.spread(tasks, F.col("task"), of=len(rows))
-    written: dict[int, list[str]] = {day: [] for day in files}
+    written: dict[int, dict[str, int]] = {day: {} for day in files}
     for row in spread.mapInArrow(make, WRITTEN_DDL).collect():
-        written[row["day"]].append(row["name"])
-    found = {block.hash: sorted(written[number_of(block.first)]) for block in blocks}
+        written[row["day"]][row["name"]] = row["bytes"]
+    found = {block.hash: written[number_of(block.first)] for block in blocks}
     store.sync(f"{name}/{file}" for name, names in found.items() for file in names)
     store.put_all({f"{b.hash}/{_SEAL}": _seal(b, found[b.hash]) for b in blocks})
-    return dict(found)
+    return {name: sorted(files) for name, files in found.items()}
 
 
-def _seal(block: Block, names: Sequence[str]) -> bytes:
+def _seal(block: Block, files: Mapping[str, int]) -> bytes:
     seal = {
         "first": str(block.first),
         "contents": {str(day): content for day, content in block.contents.items()},
         "history_length": block.history_length,
-        "files": list(names),
+        "files": dict(files),
     }
     return json.dumps(seal, indent=1).encode()
 

@@ -3,7 +3,7 @@
 import json
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,23 +17,28 @@ from pyspark.sql import SparkSession
 from training_assets.kernels import day_files, training_rows
 from training_assets.kernels.action_files import ActionFile
 from training_assets.kernels.training_rows import write_training_rows
-from training_assets.lake import Lake, data_files
-from training_assets.pipeline import action_blocks, build_days, stages
-from training_assets.schemas import (
-    CUSTOMER_HISTORY,
-    IMPRESSIONS,
-    TABLES,
-    TRAINING_INPUT,
-    UNIFIED_ACTIONS,
-)
+from training_assets.lake import Lake
+from training_assets.list_format import SealedParquet, file_hash
+from training_assets.list_format import seal as sealed
+from training_assets.pipeline import build_days
+from training_assets.schemas import IMPRESSIONS, UNIFIED_ACTIONS
 from training_assets.settings import Settings
+from training_assets.tables import (
+    SPECS,
+    TableSpec,
+    action_blocks,
+    customer_history,
+    training_input,
+    unified_actions,
+)
 from training_assets_tests.support import reference
 from training_assets_tests.support.frames import DAY, at, before, cart, click, order, ranking
 from training_assets_tests.support.frames import training_rows as training_rows_of
 from training_assets_tests.support.lakes import Row, write_raw_lake
-from training_assets_tests.support.late_lakes import put, raw_file
+from training_assets_tests.support.late_lakes import put, raw_file, tables_of
 
-UA, CH, TI = TABLES
+UA, CH, TI = SPECS
+RUN = 12 * "0"
 # For what Spark would do with the same code, only slower.
 ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
 CUSTOMERS = (-(2**63), -7, 0, 1, 2, 3, 4, 5, 2**40, 2**63 - 1)
@@ -59,7 +64,12 @@ class World:
 
     @property
     def settings(self) -> Settings:
-        return Settings(history_length=self.length, lookback_days=self.lookback)
+        return Settings(
+            history_length=self.length,
+            lookback_days=self.lookback,
+            missing_raw="empty",
+            min_valid_share=0,
+        )
 
     def sources(self) -> tuple[list[Row], list[Row], list[Row]]:
         clicks = [row for row in self.actions if "click_time" in row]
@@ -75,7 +85,7 @@ class World:
             impression_days=self.ranking_days,
             action_days=self.action_days,
         )
-        return Lake(root)
+        return Lake.at(root)
 
 
 def _day(row: Row) -> date:
@@ -96,6 +106,8 @@ def random_world(seed: int, *, length: int, lookback: int | None, ages: Sequence
             # Some come days late, and some without a time.
             at_day = day - timedelta(days=rng.choice([0, 0, 0, 1, 9, 40]))
             when = rng.choice([None, *(at(at_day, f"{hour:02d}:00") for hour in (0, 8, 23))])
+            # A source of which no row is valid would keep the day from being published.
+            actions.append(make(1, 1, day, None))
             actions += [make(customer, item, day, when)] * rng.choice([1, 1, 1, 2])
     # On two days one customer does far more than a history can hold.
     for day in (before(ages[4]), before(ages[-2])):
@@ -131,25 +143,31 @@ def _random_rankings(rng: random.Random) -> list[Row]:
 def build(spark: SparkSession, lake: Lake, world: World) -> None:
     """Actions of all days in one range, then all tables of the days with rankings in another."""
     earlier = [day for day in world.action_days if day not in world.ranking_days]
-    for tables, days in ((TABLES.values(), world.ranking_days), ([UNIFIED_ACTIONS], earlier))[::-1]:
-        build_tables(spark, lake, world.settings, list(tables), days)
+    for specs, days in ((SPECS.values(), world.ranking_days), ([unified_actions.SPEC], earlier))[
+        ::-1
+    ]:
+        build_tables(spark, lake, world.settings, list(specs), days)
 
 
 def build_tables(
-    spark: SparkSession, lake: Lake, settings: Settings, tables: list, days: Sequence[date]
+    spark: SparkSession,
+    lake: Lake,
+    settings: Settings,
+    specs: list[TableSpec],
+    days: Sequence[date],
 ) -> None:
-    reports = list(build_days(spark, lake, settings, tables, list(days)))
+    reports = list(build_days(spark, lake, settings, specs, list(days)))
+    lake.refresh()
     assert [report.problem for report in reports if report.problem] == []
     assert {(report.table, report.day) for report in reports} == {
-        (table.name, day) for table in tables for day in days
+        (spec.name, day) for spec in specs for day in days
     }
 
 
 def files_of(lake: Lake, table: str, day: date) -> list[list[tuple[Any, ...]]]:
     """Rows of each file of the day, as they stand in it."""
-    files = data_files(lake.day_path(table, day))
-    tables = [pq.ParquetFile(file).read() for file in files]
-    assert all(t.schema.equals(TABLES[table].arrow_schema) for t in tables)
+    tables = tables_of(lake, table, day)
+    assert all(t.schema.equals(SPECS[table].table.arrow_schema) for t in tables)
     return [[tuple(row.values()) for row in t.to_pylist()] for t in tables]
 
 
@@ -228,9 +246,9 @@ def owners_of(lake: Lake, table: str, day: date) -> list[list[int]]:
 
 
 def blocks_of(lake: Lake) -> dict[date, list[Path]]:
-    """Folders of compacted actions by their first day, in name order."""
+    """Folders of blocks of actions by their first day, in name order."""
     found: dict[date, list[Path]] = {}
-    for folder in sorted((lake.root / "_compacted").glob("*/dt=*")):
+    for folder in sorted((Path(lake.store.url) / action_blocks.BLOCKS).glob("*/dt=*")):
         found.setdefault(date.fromisoformat(folder.name.removeprefix("dt=")), []).append(folder)
     return found
 
@@ -249,13 +267,13 @@ def whole_blocks(world: World) -> list[date]:
 def read_files(monkeypatch: pytest.MonkeyPatch) -> list[ActionFile]:
     """The files that histories were made from, of the last build."""
     read: list[ActionFile] = []
-    find = stages.action_files
+    find = customer_history.action_files
 
     def spy(*args: Any, **knobs: Any) -> list[ActionFile]:
         read[:] = find(*args, **knobs)
         return read
 
-    monkeypatch.setattr(stages, "action_files", spy)
+    monkeypatch.setattr(customer_history, "action_files", spy)
     return read
 
 
@@ -284,9 +302,9 @@ WORLDS = [
 
 @pytest.fixture
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "_ACTIONS_PER_TASK", 5)
-    monkeypatch.setattr(stages, "_ACTIONS_PER_FILE", 30)
-    monkeypatch.setattr(stages, "_RANKINGS_PER_FILE", 7)
+    monkeypatch.setattr(customer_history, "_ACTIONS_PER_TASK", 5)
+    monkeypatch.setattr(unified_actions, "_ACTIONS_PER_FILE", 30)
+    monkeypatch.setattr(customer_history, "_RANKINGS_PER_FILE", 7)
     monkeypatch.setattr(action_blocks, "_ACTIONS_PER_FILE", 12)
     monkeypatch.setattr(day_files, "_MIN_GROUP", 2)
     monkeypatch.setattr(training_rows, "_ROWS_PER_GROUP", 4)
@@ -302,7 +320,7 @@ def built(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake
 
 @pytest.fixture
 def copied(built: Lake, tmp_path: Path) -> Lake:
-    return Lake(Path(shutil.copytree(built.root, tmp_path / "lake")))
+    return Lake.at(shutil.copytree(built.store.url, tmp_path / "lake"))
 
 
 def test_all_tables_are_those_of_the_reference(built: Lake) -> None:
@@ -348,20 +366,20 @@ def test_files_are_those_that_the_kernels_write_of_the_rows_in_any_order(
     for day in RANKING_DAYS:
         for table, columns in ((UA, UNIFIED_ACTIONS),):
             write = day_files.write_actions
-            (file,) = data_files(built.day_path(table, day))
-            rows = pq.ParquetFile(file).read()
+            (file,) = built.snapshot(table).uris(day)
+            rows = SealedParquet(file).read()
             if rows.num_rows:
                 mixed = with_part(shuffled(rows, rng), day)
                 assert mixed.column_names[2:] == columns.column_names[1:]
-                list(write(mixed.to_batches(3), str(tmp_path / table)))
-                assert written(tmp_path / table, day) == file.read_bytes()
-        histories = [str(file) for file in data_files(built.day_path(CH, day))]
-        (file,) = data_files(built.day_path(TI, day))
+                list(write(mixed.to_batches(3), str(tmp_path / table), RUN))
+                assert written(tmp_path / table, day) == Path(file).read_bytes()
+        histories = built.snapshot(CH).uris(day)
+        (file,) = built.snapshot(TI).uris(day)
         if rankings := valid_rankings(WORLDS[0].rankings, day):
             mixed = with_part(shuffled(pa.Table.from_pylist(rankings, RANKING_SCHEMA), rng), day)
             found = {number_of(day): histories}
-            list(write_training_rows(mixed.to_batches(3), str(tmp_path / TI), found, 5))
-            assert written(tmp_path / TI, day) == file.read_bytes()
+            list(write_training_rows(mixed.to_batches(3), str(tmp_path / TI), RUN, found, 5))
+            assert written(tmp_path / TI, day) == Path(file).read_bytes()
 
 
 RANKING_SCHEMA = pa.schema(
@@ -397,7 +415,8 @@ def with_part(table: pa.Table, day: date) -> pa.Table:
 
 
 def written(root: Path, day: date) -> bytes:
-    return (root / f"dt={day}" / "part-00000.parquet").read_bytes()
+    (file,) = (root / f"dt={day}").iterdir()
+    return file.read_bytes()
 
 
 # --- compacted blocks -----------------------------------------------------------------------------
@@ -405,9 +424,9 @@ def written(root: Path, day: date) -> bytes:
 
 def rebuild(spark: SparkSession, lake: Lake, world: World, *action_days: date) -> None:
     if action_days:
-        build_tables(spark, lake, world.settings, [UNIFIED_ACTIONS], action_days)
-    tables = [CUSTOMER_HISTORY, TRAINING_INPUT]
-    build_tables(spark, lake, world.settings, tables, world.ranking_days)
+        build_tables(spark, lake, world.settings, [unified_actions.SPEC], action_days)
+    specs = [customer_history.SPEC, training_input.SPEC]
+    build_tables(spark, lake, world.settings, specs, world.ranking_days)
     require_histories(lake, world, reference.unified_actions(*world.sources()))
     require_training_rows(lake, world)
 
@@ -415,7 +434,11 @@ def rebuild(spark: SparkSession, lake: Lake, world: World, *action_days: date) -
 def written_at(lake: Lake) -> dict[date, list[int]]:
     """When the files of each block were written, in nanoseconds."""
     return {
-        block: [file.stat().st_mtime_ns for folder in folders for file in data_files(folder)]
+        block: [
+            file.stat().st_mtime_ns
+            for folder in folders
+            for file in sorted(folder.glob("*.parquet"))
+        ]
         for block, folders in blocks_of(lake).items()
     }
 
@@ -436,7 +459,7 @@ def test_histories_follow_every_change_of_what_their_blocks_hold(
     world = replace(world, actions=[*world.actions, *added, click(1, 777, old, latest)])
     for day in (old, new):
         for table, rows in zip(("clicks", "add_to_carts"), world.sources(), strict=False):
-            path = raw_file(copied.root, table, day)
+            path = raw_file(Path(copied.store.url), table, day)
             path.parent.mkdir(exist_ok=True)
             put(path, table, [row for row in rows if row["dt"] == day])
     rebuild(spark, copied, world, old, new)
@@ -447,8 +470,8 @@ def test_histories_follow_every_change_of_what_their_blocks_hold(
     assert [row[1][:3] for row in histories if row[0] == 1] == [[777, 888, 888]]
     # The small numbers have reached the workers, and engines agree on who goes to which file.
     assert owners_of(copied, UA, new) == [[-(2**63), 0, 1, 2**63 - 1], [-7, 2, 3, 4, 5, 2**40]]
-    assert len(data_files(copied.day_path(CH, DAY))) > 1
-    assert len(data_files(copied.day_path(TI, DAY))) > 1
+    assert len(tables_of(copied, CH, DAY)) > 1
+    assert len(tables_of(copied, TI, DAY)) > 1
 
 
 @ONLY_SAIL
@@ -495,23 +518,25 @@ def test_longer_histories_do_not_read_blocks_that_were_cut_shorter(
 def test_blocks_that_are_gone_or_damaged_are_made_anew(
     spark: SparkSession, copied: Lake, read_files: list[ActionFile]
 ) -> None:
-    world, expected = WORLDS[0], written_bytes(copied)
-    shutil.rmtree(copied.root / "_compacted")
+    world, expected = WORLDS[0], written_hashes(copied)
+    shutil.rmtree(Path(copied.store.url) / action_blocks.BLOCKS)
     rebuild(spark, copied, world)
-    assert written_bytes(copied) == expected
+    assert written_hashes(copied) == expected
     one, two, three = whole_blocks(world)[:3]
     folders = {block: folder for block, (folder,) in blocks_of(copied).items()}
-    (folders[one] / "_day.json").write_text("{")
-    data_files(folders[two])[0].unlink()
-    data_files(folders[three])[0].write_bytes(b"PAR1")
+    (folders[one].parent / "block.json").write_text("{")
+    next(folders[two].glob("*.parquet")).unlink()
+    next(folders[three].glob("*.parquet")).write_bytes(b"PAR1")
     rebuild(spark, copied, world)
     require_blocks_were_read(copied, world, read_files)
-    assert written_bytes(copied) == expected
+    assert all(set(written_hashes(copied)[block]) >= set(expected[block]) for block in expected)
 
 
-def written_bytes(lake: Lake) -> dict[date, list[bytes]]:
+def written_hashes(lake: Lake) -> dict[date, list[str]]:
     return {
-        block: [file.read_bytes() for folder in folders for file in data_files(folder)]
+        block: sorted(
+            file.name.split("-")[2] for folder in folders for file in folder.glob("*.parquet")
+        )
         for block, folders in blocks_of(lake).items()
     }
 
@@ -520,25 +545,31 @@ def written_bytes(lake: Lake) -> dict[date, list[bytes]]:
 def test_actions_of_a_history_are_those_in_its_blocks(spark: SparkSession, copied: Lake) -> None:
     """Blocks with other items in them, so that nothing but a block can have brought those."""
     for (folder,) in blocks_of(copied).values():
-        for file in data_files(folder):
-            table = pq.ParquetFile(file).read()
+        seal = json.loads((folder.parent / "block.json").read_text())
+        for file in list(folder.glob("*.parquet")):
+            table = SealedParquet(file).read()
             items = pa.array([4242] * len(table), pa.int32())
             place = table.schema.get_field_index("item_id")
-            pq.write_table(table.set_column(place, "item_id", items), file)
-        manifest = json.loads((folder / "_day.json").read_text())
-        manifest["bytes"] = sum(file.stat().st_size for file in data_files(folder))
-        (folder / "_day.json").write_text(json.dumps(manifest))
+            sink = pa.BufferOutputStream()
+            pq.write_table(table.set_column(place, "item_id", items), sink)
+            content = sealed(sink.getvalue())
+            file.unlink()
+            part, _, run = file.name.removeprefix("part-").split("-")
+            name = f"part-{part}-{file_hash(content)}-{run}"
+            (folder / name).write_bytes(content)
+            del seal["files"][f"{folder.name}/{file.name}"]
+            seal["files"][f"{folder.name}/{name}"] = len(content)
+        (folder.parent / "block.json").write_text(json.dumps(seal))
     settings = WORLDS[0].settings
-    (report,) = build_days(spark, copied, settings, [CUSTOMER_HISTORY], [DAY])
-    found = files_of(copied, CH, DAY)
-    assert report.problem or any(4242 in row[1] for file in found for row in file)
+    (report,) = build_days(spark, copied, settings, [customer_history.SPEC], [DAY])
+    assert "leakage" in (report.problem or "")
 
 
 # --- many tasks, files and row groups -------------------------------------------------------------
 
 
-def num_groups(folder: Path) -> list[int]:
-    return [pq.read_metadata(file).num_row_groups for file in data_files(folder)]
+def num_groups(uris: Iterable[str]) -> list[int]:
+    return [SealedParquet(uri).num_row_groups for uri in uris]
 
 
 @ONLY_SAIL
@@ -553,13 +584,13 @@ def test_many_tasks_files_and_row_groups_give_the_same_rows(
     require_blocks_were_read(lake, world, read_files)
     assert len(action_blocks.range_boundaries(read_files, 5)) > 3
     for table in (UA, CH, TI):
-        files = [num_groups(lake.day_path(table, d)) for d in lake.days(table)]
+        files = [num_groups(lake.snapshot(table).uris(d)) for d in lake.days(table)]
         assert max(map(len, files)) > 1, table
         assert max(max(groups) for groups in files) > 1, table
     for day in world.ranking_days:
         # Training rows lie as the histories do.
         assert owners_of(lake, TI, day) == owners_of(lake, CH, day)
-    assert max(len(num_groups(folder)) for (folder,) in blocks_of(lake).values()) > 1
+    assert max(len(list(f.glob("*.parquet"))) for (f,) in blocks_of(lake).values()) > 1
 
 
 @ONLY_SAIL
@@ -570,7 +601,7 @@ def test_a_day_of_many_files_has_the_same_bytes_in_any_range_of_days(
     world = WORLDS[0]
     lake = world.write(tmp_path)
     build(spark, lake, world)
-    assert max(len(data_files(lake.day_path(CH, day))) for day in world.ranking_days) > 1
+    assert max(len(tables_of(lake, CH, day)) for day in world.ranking_days) > 1
     for day in (world.ranking_days[0], world.ranking_days[-1]):
-        for report in build_days(spark, lake, world.settings, list(TABLES.values()), [day]):
+        for report in build_days(spark, lake, world.settings, list(SPECS.values()), [day]):
             assert (report.problem, report.has_changed) == (None, False), report

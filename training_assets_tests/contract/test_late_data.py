@@ -8,7 +8,7 @@ plain loops make of the changed raw files.
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -23,26 +23,21 @@ from pyspark.sql import SparkSession
 from training_assets.assets.outdated import SENSOR
 from training_assets.cli import main
 from training_assets.cli.console import console
-from training_assets.lake import MANIFEST, Lake
+from training_assets.lake import Lake, contiguous, days_in_words
 from training_assets.pipeline import build_days, check_days
-from training_assets.provenance import (
-    Provenance,
-    contiguous,
-    days_in_words,
-    find_outdated,
-)
+from training_assets.provenance import Provenance, find_outdated
 from training_assets.provenance.provenance import pack, unpack
-from training_assets.schemas import (
-    ACTION_SOURCES,
-    CUSTOMER_HISTORY,
-    PREVIOUS_ORDERS,
-    TABLES,
-    TRAINING_INPUT,
-    UNIFIED_ACTIONS,
-    Table,
-)
+from training_assets.schemas import ACTION_SOURCES, PREVIOUS_ORDERS, Table
 from training_assets.settings import Settings
 from training_assets.sources import files_of_days
+from training_assets.tables import (
+    BUILT_FROM,
+    SPECS,
+    TableSpec,
+    customer_history,
+    training_input,
+    unified_actions,
+)
 from training_assets_tests.support.frames import DAY, at, before, order, ranking
 from training_assets_tests.support.lakes import (
     ACTION_DAYS,
@@ -73,12 +68,13 @@ from training_assets_tests.support.late_lakes import (
 )
 from training_assets_tests.unit.assets.test_daily import SharedSpark, definitions
 
+HISTORIES, ROWS = customer_history.SPEC, training_input.SPEC
 on_sail_only = pytest.mark.parametrize("engine", ["sail"], indirect=True)
 
 
 def build_all(spark: SparkSession, lake: Lake, settings: Settings, action_days: Days) -> Lake:
-    assert build(spark, lake, settings, [UNIFIED_ACTIONS], action_days) == []
-    assert build(spark, lake, settings, [CUSTOMER_HISTORY, TRAINING_INPUT], IMPRESSION_DAYS) == []
+    assert build(spark, lake, settings, [unified_actions.SPEC], action_days) == []
+    assert build(spark, lake, settings, [HISTORIES, ROWS], IMPRESSION_DAYS) == []
     return lake
 
 
@@ -86,18 +82,23 @@ def build_all(spark: SparkSession, lake: Lake, settings: Settings, action_days: 
 def built(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with all days published; not to be changed."""
     root = write_tiny_lake(tmp_path_factory.mktemp("late"))
-    return build_all(spark, Lake(root), SETTINGS, ACTION_DAYS).root
+    build_all(spark, Lake.at(root), SETTINGS, ACTION_DAYS)
+    return root
 
 
 @pytest.fixture
 def lake(built: Path, tmp_path: Path) -> Lake:
-    return Lake(Path(shutil.copytree(built, tmp_path / "lake")))
+    return Lake.at(shutil.copytree(built, tmp_path / "lake"))
+
+
+def root_of(lake: Lake) -> Path:
+    return Path(lake.store.url)
 
 
 def reasons(lake: Lake, settings: Settings = SETTINGS) -> str:
     return "\n".join(
         f"{late.table} {late.day}: {'; '.join(late.reasons)}"
-        for late in find_outdated(Provenance(lake, settings)).days
+        for late in find_outdated(Provenance(Lake(lake.store), settings), BUILT_FROM).days
     )
 
 
@@ -107,16 +108,18 @@ def test_raw_folders_are_looked_through_once_for_all_days(
 ) -> None:
     looks: list[Days] = []
 
-    def look(root: Path, table: Table, days: Days, **knobs: Any) -> Any:
+    def look(lake: Lake, table: Table, days: Days, *known: Any, **knobs: Any) -> Any:
         looks.append(days)
-        return files_of_days(root, table, days, **knobs)
+        return files_of_days(lake, table, days, *known, **knobs)
 
     monkeypatch.setattr("training_assets.provenance.provenance.files_of_days", look)
-    assert Provenance(lake, SETTINGS).outdated(UNIFIED_ACTIONS, ACTION_DAYS) == []
+    assert Provenance(lake, SETTINGS).outdated(unified_actions.BUILT_FROM, ACTION_DAYS) == []
     assert looks == [ACTION_DAYS] * len(ACTION_SOURCES)
     # A day that cannot be looked at says nothing of the others.
-    shutil.rmtree(raw_file(lake.root, "clicks", before(5)).parent)
-    assert Provenance(lake, SETTINGS).outdated(UNIFIED_ACTIONS, ACTION_DAYS) == [before(5)]
+    shutil.rmtree(raw_file(root_of(lake), "clicks", before(5)).parent)
+    assert Provenance(lake, SETTINGS).outdated(unified_actions.BUILT_FROM, ACTION_DAYS) == [
+        before(5)
+    ]
 
 
 # --- the scenarios --------------------------------------------------------------------------------
@@ -279,19 +282,26 @@ CHANGES = [
 ]
 
 
+def runs_of(lake: Lake) -> dict[tuple[str, date], str]:
+    """The run that wrote each published day."""
+    return {
+        (table, day): lake.snapshot(table).run(day) for table in SPECS for day in lake.days(table)
+    }
+
+
 @on_sail_only
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
 def test_change_is_reported_and_rebuilt(
     spark: SparkSession, built: Path, lake: Lake, tmp_path: Path, change: Change
 ) -> None:
     time.sleep(0.01)  # for another modification time
-    change.make(lake.root)
+    change.make(root_of(lake))
     late, touched = outdated(lake, change.settings)
     assert late == change.outdated
     expected = dict(zip((CH, TI), change.touched, strict=True))
     assert touched == {table: days for table, days in expected.items() if days}
     assert change.says in reasons(lake, change.settings)
-    stamps = {file: file.stat().st_mtime_ns for file in lake.root.glob(f"*/dt=*/{MANIFEST}")}
+    runs = runs_of(lake)
 
     done = rebuild(spark, lake, change.settings)
 
@@ -302,8 +312,8 @@ def test_change_is_reported_and_rebuilt(
         sizes = [lake.manifest(result.table, day)["bytes"] for day in result.changed]
         assert result.changed_bytes == sum(sizes)
     # Nothing else was written.
-    ours = {lake.day_path(result.table, day) / MANIFEST for result in done for day in result.days}
-    assert {file for file, stamp in stamps.items() if file.stat().st_mtime_ns != stamp} <= ours
+    ours = {(result.table, day) for result in done for day in result.days}
+    assert ours == {key for key, run in runs_of(lake).items() if run != runs[key]}
     assert outdated(lake, change.settings) == ({}, {})
     assert unordered(everything(lake)) == truth(lake, change.settings)
 
@@ -313,18 +323,24 @@ def test_day_that_was_missing_in_the_look_back_is_built_when_it_arrives(
     spark: SparkSession, built: Path, tmp_path: Path
 ) -> None:
     late = before(9)
-    lake = Lake(write_tiny_lake(tmp_path / "lake"))
-    folder = raw_file(lake.root, "clicks", late).parent
+    lake = Lake.at(write_tiny_lake(tmp_path / "lake"))
+    folder = raw_file(root_of(lake), "clicks", late).parent
     folder.rename(tmp_path / "not yet")
-    build_all(spark, lake, SETTINGS, [day for day in ACTION_DAYS if day != late])
-    assert outdated(lake) == ({}, {})
+    settings = replace(SETTINGS, incomplete_window="warn")
+    build_all(spark, lake, settings, [day for day in ACTION_DAYS if day != late])
+    assert lake.manifest(CH, DAY)["incomplete_window"] == [str(late)]
+    assert outdated(lake) == ({UA: [late]}, {})
+    assert (
+        f"5 days of {CH} look back to it; it cannot be built: clicks: raw day {late} is missing"
+        in reasons(lake)
+    )
     (tmp_path / "not yet").rename(folder)
     assert outdated(lake) == ({UA: [late]}, {CH: LAST, TI: LAST})
-    assert "not published, though its raw data is there and 5 histories look back" in reasons(lake)
+    assert "not published, though its raw data is there and 5 days of" in reasons(lake)
     done = rebuild(spark, lake, SETTINGS)
     assert [result.days for result in done] == [[late], LAST, LAST]
     assert outdated(lake) == ({}, {})
-    assert everything(lake) == everything(Lake(built))
+    assert everything(lake) == everything(Lake.at(built))
 
 
 @on_sail_only
@@ -332,8 +348,8 @@ def test_day_whose_raw_data_is_gone_is_reported_and_stays_as_it_is(
     spark: SparkSession, lake: Lake
 ) -> None:
     before_it = everything(lake)
-    shutil.rmtree(raw_file(lake.root, "clicks", before(8)).parent)
-    raw_file(lake.root, "impressions", before(1)).write_bytes(b"PAR1")
+    shutil.rmtree(raw_file(root_of(lake), "clicks", before(8)).parent)
+    raw_file(root_of(lake), "impressions", before(1)).write_bytes(b"PAR1")
     late, touched = outdated(lake)
     assert (late, touched) == ({UA: [before(8)], CH: [before(1)], TI: [before(1)]}, {})
     assert f"it cannot be built any more: clicks: raw day {before(8)} is missing" in reasons(lake)
@@ -347,8 +363,8 @@ def test_day_whose_raw_data_is_gone_is_reported_and_stays_as_it_is(
 @on_sail_only
 def test_day_that_fails_stays_and_the_others_are_rebuilt(spark: SparkSession, lake: Lake) -> None:
     for day in (before(8), before(9)):
-        late_click(SHORT, 5, day)(lake.root)
-    broken = raw_file(lake.root, "clicks", before(8))
+        late_click(SHORT, 5, day)(root_of(lake))
+    broken = raw_file(root_of(lake), "clicks", before(8))
     content = broken.read_bytes()
     # The footer, which is all that is looked at before a job starts, stays whole.
     broken.write_bytes(content[:4] + b"\xff" * 40 + content[44:])
@@ -363,7 +379,7 @@ def test_day_that_fails_stays_and_the_others_are_rebuilt(spark: SparkSession, la
 
 @on_sail_only
 def test_manifest_names_what_a_day_was_built_from(built: Path) -> None:
-    lake = Lake(built)
+    lake = Lake.at(built)
     file = raw_file(built, "impressions", DAY)
     found = lake.manifest(CH, DAY)["built_from"]
     window = [day for day in ACTION_DAYS if before(20) <= day < DAY]
@@ -411,9 +427,9 @@ def test_days_are_grouped_and_said_in_order() -> None:
 def test_versions_that_changed_are_named(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training_assets.provenance.provenance.CODE_VERSION", 2)
     monkeypatch.setattr("training_assets.provenance.outdated.CODE_VERSION", 2)
-    late, touched = outdated(Lake(built))
+    late, touched = outdated(Lake.at(built))
     assert (late, touched) == ({UA: ACTION_DAYS, CH: LAST, TI: LAST}, {})
-    assert reasons(Lake(built)).count("code version changed from 1 to 2") == 40
+    assert reasons(Lake.at(built)).count("code version changed from 1 to 2") == 40
 
 
 @on_sail_only
@@ -422,14 +438,14 @@ def test_versions_that_changed_are_named(built: Path, monkeypatch: pytest.Monkey
     [
         ('{"inputs": "0"}', "it was built by a version that did not record"),
         ("{broken", f"the manifest of {DAY} is damaged"),
-        ("[]", "expected a JSON object"),
-        (None, f"day {DAY} is not published"),
+        ("[]", "is damaged (it holds no object"),
+        (None, "is damaged (it is missing"),
     ],
 )
 def test_manifest_that_says_nothing_leads_to_a_rebuild(
     spark: SparkSession, lake: Lake, text: str | None, says: str
 ) -> None:
-    manifest = lake.day_path(TI, DAY) / MANIFEST
+    manifest = root_of(lake) / TI / lake.snapshot(TI).manifest_path(DAY)
     manifest.unlink()
     if text is not None:
         manifest.write_text(text)
@@ -443,7 +459,7 @@ def test_manifest_that_says_nothing_leads_to_a_rebuild(
 
 
 def fingerprints(root: Path, days: Iterable[date]) -> dict[date, Any]:
-    provenance = Provenance(Lake(root), SETTINGS)
+    provenance = Provenance(Lake.at(root), SETTINGS)
     return {day: provenance.fingerprint(PREVIOUS_ORDERS, day) for day in days}
 
 
@@ -515,10 +531,10 @@ def test_training_input_is_not_made_of_histories_of_other_settings(
 ) -> None:
     settings = replace(SETTINGS, **knobs)
     before_it = everything(lake)
-    (problem,) = build(spark, lake, settings, [TRAINING_INPUT], [DAY])
+    (problem,) = build(spark, lake, settings, [ROWS], [DAY])
     assert f"customer_history of {DAY} was built with history_length 6, lookback_days 20" in problem
     assert everything(lake) == before_it
-    assert build(spark, lake, settings, [CUSTOMER_HISTORY, TRAINING_INPUT], [DAY]) == []
+    assert build(spark, lake, settings, [HISTORIES, ROWS], [DAY]) == []
 
 
 # --- the check ------------------------------------------------------------------------------------
@@ -526,7 +542,7 @@ def test_training_input_is_not_made_of_histories_of_other_settings(
 
 def outcomes(spark: SparkSession, lake: Lake, settings: Settings = SETTINGS) -> dict[str, Days]:
     failed: dict[str, Days] = {}
-    for result in check_days(spark, lake, settings, list(TABLES.values()), LAST):
+    for result in check_days(spark, lake, settings, list(SPECS.values()), LAST):
         if result.check.name == "up_to_date" and not result.passed:
             assert result.check.severity == "warn"
             assert str(result.day) in result.message
@@ -539,19 +555,19 @@ def test_planted_changes_fail_the_up_to_date_check_of_each_table(
     spark: SparkSession, lake: Lake
 ) -> None:
     assert outcomes(spark, lake) == {}
-    late_click(SHORT, 5, before(1))(lake.root)
+    late_click(SHORT, 5, before(1))(root_of(lake))
     assert outcomes(spark, lake) == {UA: [before(1)]}
-    assert build(spark, lake, SETTINGS, [UNIFIED_ACTIONS], [before(1)]) == []
+    assert build(spark, lake, SETTINGS, [unified_actions.SPEC], [before(1)]) == []
     assert outcomes(spark, lake) == {CH: [DAY]}
-    assert build(spark, lake, SETTINGS, [CUSTOMER_HISTORY], [DAY]) == []
+    assert build(spark, lake, SETTINGS, [HISTORIES], [DAY]) == []
     assert outcomes(spark, lake) == {TI: [DAY]}
 
 
 @on_sail_only
 def test_days_that_are_being_built_are_up_to_date(spark: SparkSession, lake: Lake) -> None:
-    late_click(SHORT, 5, before(1))(lake.root)
-    correct_labels(lake.root)
-    for report in build_days(spark, lake, SETTINGS, list(TABLES.values()), LAST[3:]):
+    late_click(SHORT, 5, before(1))(root_of(lake))
+    correct_labels(root_of(lake))
+    for report in build_days(spark, lake, SETTINGS, list(SPECS.values()), LAST[3:]):
         (found,) = [r for r in report.checks if r.check.name == "up_to_date"]
         assert found.passed, found.message
 
@@ -593,7 +609,7 @@ def test_sensor_requests_exactly_the_out_of_date_days_until_none_is_left(
     spark: SparkSession, lake: Lake
 ) -> None:
     knobs = {"history_length": 6, "lookback_days": 20}
-    defs = definitions(spark, lake.root, **knobs)
+    defs = definitions(spark, root_of(lake), **knobs)
     assert SharedSpark.shared is spark
     with dg.DagsterInstance.ephemeral() as instance:
         data = tick(defs, instance)
@@ -601,8 +617,8 @@ def test_sensor_requests_exactly_the_out_of_date_days_until_none_is_left(
             [],
             "Every published day is up to date.",
         )
-        late_click(SHORT, 5, before(22))(lake.root)
-        late_click(SHORT, 5, before(20))(lake.root)
+        late_click(SHORT, 5, before(22))(root_of(lake))
+        late_click(SHORT, 5, before(20))(root_of(lake))
         seen = []
         while requests := tick(defs, instance).run_requests:
             # The same state is asked for with the same keys.
@@ -628,11 +644,11 @@ def test_sensor_requests_exactly_the_out_of_date_days_until_none_is_left(
 def test_sensor_waits_for_its_run_and_leaves_alone_what_failed(
     spark: SparkSession, lake: Lake
 ) -> None:
-    defs = definitions(spark, lake.root, history_length=6, lookback_days=20)
-    file = raw_file(lake.root, "clicks", before(8))
+    defs = definitions(spark, root_of(lake), history_length=6, lookback_days=20)
+    file = raw_file(root_of(lake), "clicks", before(8))
     content = file.read_bytes()
     file.write_bytes(content[:4] + b"\xff" * 40 + content[44:])
-    shutil.rmtree(raw_file(lake.root, "clicks", before(9)).parent)
+    shutil.rmtree(raw_file(root_of(lake), "clicks", before(9)).parent)
     with dg.DagsterInstance.ephemeral() as instance:
         (request,) = tick(defs, instance).run_requests
         assert not execute(defs, instance, request)
@@ -660,13 +676,13 @@ def invoke(
     spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[int, str]]:
     """Commands in this process and on its engine; returns exit code and output."""
-    monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(lake.root))
+    monkeypatch.setenv("TRAINING_ASSETS_LAKE", lake.store.url)
     monkeypatch.setenv("TRAINING_ASSETS_HISTORY_LENGTH", "6")
     monkeypatch.setenv("TRAINING_ASSETS_LOOKBACK_DAYS", "20")
     for module in ("run", "staleness"):
         monkeypatch.setattr(
             f"training_assets.cli.{module}.dagster_run",
-            lambda days, tables: not build(spark, lake, SETTINGS, tables, days),
+            lambda days, specs: not build(spark, lake, SETTINGS, specs, list(days)),
         )
     SharedSpark.shared = spark
     monkeypatch.setattr("training_assets.engine.resource.SparkResource", SharedSpark)
@@ -686,7 +702,7 @@ def test_commands_report_plan_and_rebuild(
 ) -> None:
     current = "Every published day is up to date.\n"
     assert [invoke("outdated"), invoke("rebuild")] == [(0, current)] * 2
-    late_click(LAPSED, 5, before(22))(lake.root)
+    late_click(LAPSED, 5, before(22))(root_of(lake))
     code, text = invoke("outdated")
     assert (code, text.splitlines()) == (
         1,
@@ -725,7 +741,7 @@ def test_commands_report_plan_and_rebuild(
 def test_command_fails_while_a_day_cannot_be_rebuilt(
     invoke: Callable[..., tuple[int, str]], lake: Lake
 ) -> None:
-    shutil.rmtree(raw_file(lake.root, "clicks", before(8)).parent)
+    shutil.rmtree(raw_file(root_of(lake), "clicks", before(8)).parent)
     assert "cannot be built: clicks: raw day" in invoke("rebuild", "--dry-run")[1]
     code, text = invoke("rebuild")
     assert code == 1
@@ -743,15 +759,15 @@ def test_run_rebuilds_days_of_other_settings(
     monkeypatch.setenv("TRAINING_ASSETS_HISTORY_LENGTH", "4")
     built: list[tuple[Days, list[str]]] = []
 
-    def record(days: Days, tables: tuple[Table, ...]) -> bool:
-        built.append((days, [table.name for table in tables]))
-        return not build(spark, lake, settings, tables, days)
+    def record(days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
+        built.append((list(days), [spec.name for spec in specs]))
+        return not build(spark, lake, settings, specs, list(days))
 
     monkeypatch.setattr("training_assets.cli.run.dagster_run", record)
     monkeypatch.setattr("training_assets.cli.run._print_days", lambda *_: None)
     code, _ = invoke("run", "--start-date", str(LAST[0]), "--end-date", str(DAY))
     assert code == 0
-    assert built == [(LAST, list(TABLES))]
+    assert built == [(LAST, list(SPECS))]
     lengths = {len(row["action_items"]) for day in LAST for row in rows_of(lake, TI, day)}
     assert lengths == {4}
     assert outdated(lake, settings) == ({}, {})

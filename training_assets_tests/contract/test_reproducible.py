@@ -14,19 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from training_assets.lake import Lake, data_files
-from training_assets.pipeline import build_days
-from training_assets.provenance import Provenance, changed_customers
+from training_assets.lake import Lake
+from training_assets.pipeline import build_days, changed_customers
+from training_assets.provenance import Provenance
 from training_assets.provenance.provenance import CODE_VERSION
-from training_assets.schemas import (
-    CUSTOMER_HISTORY,
-    SCHEMA_VERSION,
-    TABLES,
-    TRAINING_INPUT,
-    UNIFIED_ACTIONS,
-    Table,
-)
+from training_assets.schemas import SCHEMA_VERSION
 from training_assets.settings import Settings
+from training_assets.tables import SPECS
 from training_assets_tests.support import reference
 from training_assets_tests.support.frames import DAY, before, click, order
 from training_assets_tests.support.lakes import (
@@ -49,28 +43,28 @@ from training_assets_tests.support.late_lakes import (
     raw_file,
     raw_rows,
     rebuild,
+    tables_of,
 )
+from training_assets_tests.support.planting import unpublish
 
+VERSIONS = {"training-assets", "pyspark", "pysail", "deltalake", "engine"}
 SETTINGS = Settings(history_length=6, lookback_days=2)
 ACTION_DAYS = [before(n) for n in (3, 2, 1, 0)]
 IMPRESSION_DAYS = [before(1), DAY]
 
 
 def build(spark: SparkSession, root: Path) -> Lake:
-    lake = Lake(root)
-    for tables, days in (
-        ([UNIFIED_ACTIONS], ACTION_DAYS),
-        ([CUSTOMER_HISTORY, TRAINING_INPUT], IMPRESSION_DAYS),
-    ):
-        reports = list(build_days(spark, lake, SETTINGS, tables, days))
+    actions, *later = SPECS.values()
+    for specs, days in (([actions], ACTION_DAYS), (later, IMPRESSION_DAYS)):
+        reports = list(build_days(spark, Lake.at(root), SETTINGS, specs, days))
         assert [report.problem for report in reports if report.problem] == []
-    return lake
+    return Lake.at(root)
 
 
 def bytes_of(lake: Lake) -> dict[tuple[str, date], list[bytes]]:
     return {
-        (table, day): [file.read_bytes() for file in data_files(lake.day_path(table, day))]
-        for table in TABLES
+        (table, day): [Path(uri).read_bytes() for uri in lake.snapshot(table).uris(day)]
+        for table in SPECS
         for day in lake.days(table)
     }
 
@@ -129,17 +123,22 @@ def test_two_lakes_from_the_same_rows_hold_the_same_bytes(
     assert contents[0] == contents[1]
 
 
+def copy_of(built: Lake, folder: Path) -> Lake:
+    return Lake.at(shutil.copytree(built.store.url, folder / "lake"))
+
+
 def test_days_alone_give_the_bytes_that_a_range_gives(
     spark: SparkSession, engine: str, built: Lake, tmp_path: Path
 ) -> None:
-    lake = Lake(Path(shutil.copytree(built.root, tmp_path / "lake")))
-    tables = list(TABLES.values())
+    lake, specs = copy_of(built, tmp_path), list(SPECS.values())
     # Of its own day's actions no history makes use, so all three can be built at once.
     for day in [DAY] if engine == "spark" else IMPRESSION_DAYS:
-        for table in TABLES:
-            shutil.rmtree(lake.day_path(table, day))
-        reports = list(build_days(spark, lake, SETTINGS, tables, [day]))
+        for table in SPECS:
+            unpublish(lake, table, day)
+        reports = list(build_days(spark, lake, SETTINGS, specs, [day]))
         assert [report.problem for report in reports if report.problem] == []
+        assert all(report.has_changed for report in reports)
+    lake.refresh()
     found, expected = bytes_of(lake), bytes_of(built)
     assert [key for key in expected if found[key] != expected[key]] == []
 
@@ -153,17 +152,17 @@ def test_rows_and_their_order_are_those_of_the_contract_on_both_engines(built: L
     )
     for day in ACTION_DAYS:
         of_day = [action[1:] for action in actions if action.day == day]
-        found = values_of(built, UNIFIED_ACTIONS, day)
+        found = values_of(built, UA, day)
         assert [row[0] for row in found] == sorted(row[0] for row in of_day)
         assert sorted(found) == sorted(of_day)
     for day in IMPRESSION_DAYS:
         of_day = [row[1:] for row in shown if row[0] == str(day)]
-        found = values_of(built, TRAINING_INPUT, day)
+        found = values_of(built, TI, day)
         assert [row[:2] for row in found] == [row[:2] for row in of_day]
         assert sorted(found) == sorted(of_day)
         customers = sorted({row[0] for row in of_day})
         newest = {c: reference.history(actions, c, day, 6, 2) for c in customers}
-        assert values_of(built, CUSTOMER_HISTORY, day) == [
+        assert values_of(built, CH, day) == [
             (
                 customer,
                 [a.item_id for a in newest[customer]],
@@ -174,18 +173,19 @@ def test_rows_and_their_order_are_those_of_the_contract_on_both_engines(built: L
         ]
 
 
-def values_of(lake: Lake, table: Table, day: date) -> list[tuple[Any, ...]]:
-    (file,) = data_files(lake.day_path(table.name, day))
-    return [tuple(row.values()) for row in pq.ParquetFile(file).read().to_pylist()]
+def values_of(lake: Lake, table: str, day: date) -> list[tuple[Any, ...]]:
+    (file,) = tables_of(lake, table, day)
+    return [tuple(row.values()) for row in file.to_pylist()]
 
 
 def test_manifest_says_what_made_the_day(built: Lake, engine: str) -> None:
-    for table in TABLES:
+    for table in SPECS:
         manifest = built.manifest(table, DAY)
         assert manifest["schema_version"] == SCHEMA_VERSION
         assert manifest["built_from"]["code_version"] == CODE_VERSION
-        assert manifest["settings"] == {"history_length": 6, "lookback_days": 2}
-        assert manifest["versions"].keys() == {"training-assets", "pyspark", "pysail", "engine"}
+        knobs = {} if table == UA else {"history_length": 6, "lookback_days": 2}
+        assert manifest["settings"] == manifest["built_from"]["settings"] == knobs
+        assert manifest["versions"].keys() == VERSIONS
         assert manifest["versions"]["engine"].split()[0] == engine
         assert len(manifest["content"]) == len(manifest["inputs"]) == 32
 
@@ -193,12 +193,13 @@ def test_manifest_says_what_made_the_day(built: Lake, engine: str) -> None:
 @pytest.fixture
 def small_lake(built: Lake, tmp_path: Path) -> Lake:
     """A copy with four changes: two late clicks, an order twice, and clicks in another order."""
-    lake = Lake(Path(shutil.copytree(built.root, tmp_path / "lake")))
-    late_click(SHORT, 5, before(3))(lake.root)  # read by the first day of histories only
-    late_click(TRUNCATED, 5, before(2))(lake.root)  # read by both
-    file = raw_file(lake.root, "clicks", before(1))  # the same rows in another order
+    lake = copy_of(built, tmp_path)
+    root = Path(lake.store.url)
+    late_click(SHORT, 5, before(3))(root)  # read by the first day of histories only
+    late_click(TRUNCATED, 5, before(2))(root)  # read by both
+    file = raw_file(root, "clicks", before(1))  # the same rows in another order
     put(file, "clicks", pq.ParquetFile(file).read().to_pylist()[::-1])
-    grow_orders(lake.root, order(SILENT, 5, before(2)), order(SILENT, 5, before(2)))
+    grow_orders(root, order(SILENT, 5, before(2)), order(SILENT, 5, before(2)))
     return lake
 
 
@@ -227,5 +228,5 @@ def test_rebuilt_lake_holds_what_one_from_scratch_holds_in_the_same_order(
     assert [result.days for result in done] == [days, IMPRESSION_DAYS, IMPRESSION_DAYS]
     assert done[0].changed == days[:2]
     assert outdated(lake, SETTINGS) == ({}, {})
-    shutil.copytree(lake.root / "raw", tmp_path / "scratch" / "raw")
+    shutil.copytree(lake.raw.url, tmp_path / "scratch" / "raw")
     assert everything(lake) == everything(build(spark, tmp_path / "scratch"))

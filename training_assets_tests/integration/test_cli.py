@@ -2,20 +2,27 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
+
+from training_assets.cli import main
+from training_assets.lake import Lake, day_range
+from training_assets.sample.generate import SampleSpec, generate
 
 LAST = "2024-03-01"
 
 
-def command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def command(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("TRAINING_ASSETS", "DAGSTER"))}
     env |= {"TRAINING_ASSETS_LAKE": str(home / "lake"), "TRAINING_ASSETS_HISTORY_LENGTH": "50"}
+    env |= variables
     for name in ("SPARK_CONNECT_MODE_ENABLED", "SPARK_REMOTE", "COLUMNS"):
         env.pop(name, None)
     return subprocess.run(
@@ -31,13 +38,14 @@ def command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a small sample, built once by the command itself."""
+    """A home with a small sample, of which one day was built first, and then days around it."""
     home = tmp_path_factory.mktemp("home")
     sizes = ("--customers", "80", "--items", "50", "--interactions", "3000", "--days", "20")
     generated = command(home, "generate", *sizes, "--end-date", LAST)
     assert generated.returncode == 0, generated.stderr
-    built = command(home, "run", "--start-date", "2024-02-27", "--end-date", LAST)
-    assert built.returncode == 0, built.stderr + built.stdout
+    for first, last in (("2024-02-29", "2024-02-29"), ("2024-02-27", LAST)):
+        built = command(home, "run", "--start-date", first, "--end-date", last)
+        assert built.returncode == 0, built.stderr + built.stdout
     (home / "built.txt").write_text(built.stdout)
     return home
 
@@ -54,15 +62,16 @@ def test_run_prints_one_row_per_day_and_where_the_output_lies(home: Path) -> Non
 
 
 def test_run_builds_the_look_back_first(home: Path) -> None:
-    days = sorted(p.name for p in (home / "lake" / "unified_actions").iterdir())
-    assert (days[0], days[-1], len(days)) == ("dt=2024-02-11", "dt=2024-03-01", 20)
+    lake = Lake.at(home / "lake")
+    assert lake.days("unified_actions") == day_range(date(2024, 2, 11), date(2024, 3, 1))
+    assert lake.days("training_input") == day_range(date(2024, 2, 27), date(2024, 3, 1))
 
 
 def test_runs_are_kept_in_a_persistent_instance(home: Path) -> None:
     with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
         found = instance.get_materialized_partitions(dg.AssetKey("training_input"))
         assert found == {"2024-02-27", "2024-02-28", "2024-02-29", "2024-03-01"}
-        assert len(instance.get_runs()) == 2
+        assert len(instance.get_runs()) == 3
 
 
 def test_a_second_run_is_told_that_all_is_up_to_date_and_changes_nothing(home: Path) -> None:
@@ -118,6 +127,59 @@ def test_a_raw_day_that_is_missing_fails_the_run_and_keeps_the_others(tmp_path: 
     built = command(tmp_path, "run", "--start-date", "2024-02-27", "--end-date", LAST)
     assert built.returncode == 1
     assert "clicks: raw day 2024-02-28 is missing" in built.stdout + built.stderr
-    published = sorted(p.name for p in (tmp_path / "lake" / "unified_actions").iterdir())
-    assert f"dt={date(2024, 2, 28)}" not in published
-    assert len(published) == 4
+    assert (
+        "customer_history: 1 day of the look-back of 2024-03-01 is not published in "
+        "unified_actions: 2024-02-28; expected all of them"
+    ) in built.stdout + built.stderr
+    lake = Lake.at(tmp_path / "lake")
+    actions = day_range(date(2024, 2, 26), date(2024, 3, 1))
+    assert lake.days("unified_actions") == [day for day in actions if day != date(2024, 2, 28)]
+    # What looks back to it is blocked; its own histories do not.
+    assert lake.days("training_input") == [date(2024, 2, 27), date(2024, 2, 28)]
+
+
+def test_days_that_are_not_over_are_left_out_and_any_folder_can_hold_the_lake(
+    tmp_path: Path,
+) -> None:
+    root, today = tmp_path / "Läden [2]" / "lake[1]", datetime.now(UTC).date()
+    spec = SampleSpec(
+        customers=20, items=20, interactions=300, days=3, end_date=today - timedelta(days=1)
+    )
+    generate(root, spec)
+    raw, tomorrow = root / "raw" / "impressions", today + timedelta(days=1)
+    shutil.copytree(raw / f"dt={spec.end_date}", raw / f"dt={tomorrow}")
+    variables = {"TRAINING_ASSETS_LAKE": "~/Läden [2]/lake[1]", "HOME": str(tmp_path)}
+    for number in range(2):
+        done = command(tmp_path, "run", **variables)
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert f"raw/impressions: {tomorrow} is not over yet; left for later" in done.stdout
+        assert ("all days are published and up to date" in done.stdout) == bool(number)
+    assert Lake.at(root).days("training_input") == spec.dates
+    assert not (tmp_path / "~").exists()
+
+
+def test_unknown_scheme_ends_in_one_sentence_and_makes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRAINING_ASSETS_LAKE", "s4://shop/lake")
+    done = CliRunner().invoke(main, ["run"])
+    assert done.exit_code == 1
+    assert re.fullmatch(
+        r"Error: settings: the scheme of the lake is s4://; expected .*\n", done.output
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["clicks/dt=20240510/a.csv", "previous_orders/orders.csv"])
+def test_no_sample_is_mixed_into_data_that_has_no_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    file = tmp_path / "raw" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("junk")
+    monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(tmp_path))
+    done = CliRunner().invoke(main, ["run"])
+    assert done.exit_code == 1
+    assert name in done.output
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]

@@ -1,6 +1,8 @@
 """Engines start, stop, and fail in one clear sentence."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -143,3 +145,21 @@ def test_session_that_gets_no_answer_does_not_keep_the_process(
     monkeypatch.setattr(sessions, "_STOP_SECONDS", 0.05)
     sessions._stop_client(session)
     assert closed.is_set()
+
+
+def test_a_process_ends_well_though_a_query_needed_only_a_part() -> None:
+    code = """
+import time
+from training_assets import spark_session
+
+def slow(batches):
+    for batch in batches:
+        yield batch
+        for _ in range(50):
+            time.sleep(0.01)
+
+with spark_session() as spark:
+    spark.range(4).repartition(2, "id").mapInArrow(slow, "id long").limit(1).collect()
+"""
+    done = [subprocess.run([sys.executable, "-c", code], check=False) for _ in range(3)]
+    assert [process.returncode for process in done] == [0, 0, 0]

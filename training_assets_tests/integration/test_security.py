@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import tomllib
 import traceback
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from dagster._core.snap.job_snapshot import JobSnap
@@ -31,21 +31,25 @@ from training_assets.definitions import BACKFILL_JOB, RUN_CONFIG, build_definiti
 from training_assets.engine import resource as resources
 from training_assets.engine import session as sessions
 from training_assets.engine.resource import SparkResource
-from training_assets.errors import EngineError, RawDataError, SchemaError
-from training_assets.lake import Lake, quarantine_files
-from training_assets.pipeline import build_days
+from training_assets.errors import EngineError, RawDataError, SchemaError, StoreError
+from training_assets.lake import Lake
+from training_assets.list_format import SealedParquet
+from training_assets.pipeline import build_days, vacuum_lake
 from training_assets.schemas import (
     CLICKS,
     IMPRESSIONS,
     PREVIOUS_ORDERS,
+    QUARANTINE,
     RAW_TABLES,
-    TABLES,
     TRAINING_INPUT,
     UNIFIED_ACTIONS,
 )
 from training_assets.settings import Settings
 from training_assets.sources import find_raw_days, printable
+from training_assets.tables import SPECS
 from training_assets_tests.support.frames import DAY, before, click, ranking
+from training_assets_tests.support.late_lakes import rows_of
+from training_assets_tests.support.planting import publish_day, sealed
 from training_assets_tests.support.raw_input import (
     NOON,
     clicks,
@@ -97,7 +101,7 @@ def test_file_that_is_a_link_out_of_the_lake_is_refused(
     target = Path("../../../../outside/a.csv") if is_relative else outside / "a.csv"
     link(root, f"{FOLDER}/link.csv", target)
     with pytest.raises(RawDataError) as caught:
-        find_raw_days(root, CLICKS, [DAY])
+        find_raw_days(Lake.at(root), CLICKS, [DAY])
     expected = f"raw/clicks/{FOLDER}/link.csv: the link leads out of the lake's raw folder, to "
     assert expected + str(outside / "a.csv") in str(caught.value)
 
@@ -105,14 +109,14 @@ def test_file_that_is_a_link_out_of_the_lake_is_refused(
 def test_day_that_is_a_link_out_of_the_lake_is_refused(root: Path, outside: Path) -> None:
     link(root, f"dt={before(1)}", outside)
     with pytest.raises(RawDataError, match=rf"dt={before(1)}: the link leads out of the lake"):
-        find_raw_days(root, CLICKS, [before(1)])
+        find_raw_days(Lake.at(root), CLICKS, [before(1)])
 
 
 def test_flat_file_that_is_a_link_out_of_the_lake_is_refused(tmp_path: Path, outside: Path) -> None:
     (outside / "o.csv").write_text(csv_lines(orders(DAY)))
     link(tmp_path / "lake", "orders.csv", outside / "o.csv", "previous_orders")
     with pytest.raises(RawDataError, match=r"raw/previous_orders/orders\.csv: the link leads out"):
-        find_raw_days(tmp_path / "lake", PREVIOUS_ORDERS, [DAY])
+        find_raw_days(Lake.at(tmp_path / "lake"), PREVIOUS_ORDERS, [DAY])
 
 
 def test_links_within_the_raw_folder_are_read(root: Path) -> None:
@@ -139,30 +143,23 @@ def test_link_that_is_no_file_is_refused_and_not_passed_over(root: Path, kind: s
     targets = {"to nothing": "gone", "to itself": "odd.csv", "to a folder": "."}
     link(root, f"{FOLDER}/odd.csv", Path(targets[kind]))
     with pytest.raises(RawDataError, match=r"odd\.csv: it is neither a file nor a folder but a"):
-        find_raw_days(root, CLICKS, [DAY])
+        find_raw_days(Lake.at(root), CLICKS, [DAY])
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@beside_sail
-def test_published_link_is_not_followed_when_it_is_replaced(
-    spark: SparkSession, root: Path, outside: Path
-) -> None:
-    put_rows(root, "csv", orders(DAY), PREVIOUS_ORDERS)
-    (root / "raw" / "add_to_carts" / FOLDER).mkdir(parents=True)
-    seen = files_in(outside)
-    (root / "unified_actions").mkdir()
+def test_vacuum_removes_nothing_behind_a_link(root: Path, outside: Path) -> None:
+    lake, rows = Lake.at(root), UNIFIED_ACTIONS.arrow_schema.empty_table()
+    publish_day(lake, UNIFIED_ACTIONS, before(1), rows)
     (root / "unified_actions" / FOLDER).symlink_to(outside)
-    (report,) = build_days(spark, Lake(root), Settings(lake=root), [UNIFIED_ACTIONS], [DAY])
-    assert report.problem is None
-    assert not (root / "unified_actions" / FOLDER).is_symlink()
-    (root / "unified_actions").rename(root / "before")
-    (root / "unified_actions").symlink_to(outside)
-    (report,) = build_days(spark, Lake(root), Settings(lake=root), [UNIFIED_ACTIONS], [DAY])
-    assert report.problem is not None
-    assert "the folder of the table is a link" in report.problem
+    seen = files_in(outside)
+    for path in outside.iterdir():
+        os.utime(path, (0, 0))
+    for dry_run in (True, False):
+        with pytest.raises(StoreError, match=rf"unified_actions: {FOLDER} is a link; expected"):
+            vacuum_lake(lake, Settings(lake=root, keep_versions_days=0), dry_run=dry_run)
     assert files_in(outside) == seen
 
 
@@ -188,6 +185,10 @@ EVIL = [
 ]
 
 
+# By table, day, number, hash and run; blocks and what is remembered of flat files besides.
+PLAIN_NAME = re.compile(r"[a-z_]+/(?:[a-z_]+/)?[A-Za-z0-9=_./-]+")
+
+
 @beside_sail
 def test_texts_of_data_are_values_and_nothing_else(spark: SparkSession, root: Path) -> None:
     rows = [ranking(n, [n], name=name) for n, name in enumerate(EVIL, 1)]
@@ -195,21 +196,25 @@ def test_texts_of_data_are_values_and_nothing_else(spark: SparkSession, root: Pa
     put(root, "<b>&'\"[red] ü .csv", "customer_id,item_id\n1,-1\n", CLICKS)
     put_rows(root, "csv", orders(DAY), PREVIOUS_ORDERS)
     (root / "raw" / "add_to_carts" / FOLDER).mkdir(parents=True)
-    reports = list(build_days(spark, Lake(root), Settings(lake=root), list(TABLES.values()), [DAY]))
+    settings = Settings(lake=root, min_valid_share=0)
+    reports = list(build_days(spark, Lake.at(root), settings, list(SPECS.values()), [DAY]))
     assert [report.problem for report in reports] == [None] * 3
-    found = pq.read_table(root / "training_input" / FOLDER).to_pylist()
+    lake = Lake.at(root)
+    found = rows_of(lake, TRAINING_INPUT.name, DAY)
     assert sorted((r["impression_item_id"], r["ranking_id"]) for r in found) == [
         (n, name) for n, name in enumerate(EVIL, 1)
     ]
-    places = {p.relative_to(root).parts[:2] for p in root.rglob("*.p*q*") if "raw" not in p.parts}
-    assert places == {(table, FOLDER) for table in TABLES}
+    names = {entry.path for entry in lake.store.list() if not entry.path.startswith("raw/")}
+    assert [name for name in names if not PLAIN_NAME.fullmatch(name)] == []
     assert [p.name for p in root.parent.iterdir() if p != root] == []
-    (aside,) = quarantine_files(root / "unified_actions" / FOLDER, CLICKS)
+    snapshot = lake.snapshot(UNIFIED_ACTIONS.name)
+    (aside,) = snapshot.store.list(f"{snapshot.quarantine_path(DAY)}/source=clicks")
     name = f"raw/clicks/{FOLDER}/<b>&'\"[red] ü .csv"
-    assert pq.read_table(aside, partitioning=None)["source_file"].to_pylist() == [name]
+    rejects = SealedParquet(snapshot.store.uri(aside.path)).read()
+    assert rejects["source_file"].to_pylist() == [name]
     for report in reports:
         # Dagster shows these as plain text; the one picture is made of counts only.
-        metadata = day_metadata(report, Settings(lake=root), root, 1)
+        metadata = day_metadata(report, settings, str(root), 1)
         marked = {k for k, v in metadata.items() if isinstance(v, dg.MarkdownMetadataValue)}
         assert marked <= {"lengths"}
         assert "<b>" not in repr(metadata)
@@ -238,7 +243,7 @@ def test_printable_text_controls_nothing_and_keeps_the_rest(text: str) -> None:
 def test_file_name_with_control_characters_is_refused(root: Path, name: str) -> None:
     put(root, name, "customer_id,item_id\n1,1\n")
     with pytest.raises(RawDataError, match="has control characters") as caught:
-        find_raw_days(root, CLICKS, [DAY])
+        find_raw_days(Lake.at(root), CLICKS, [DAY])
     assert str(caught.value).isprintable()
 
 
@@ -256,18 +261,18 @@ def test_names_of_columns_are_shown_safely_and_shortened(
 ) -> None:
     put(root, name, content)
     with pytest.raises(SchemaError) as caught:
-        find_raw_days(root, CLICKS, [DAY])
+        find_raw_days(Lake.at(root), CLICKS, [DAY])
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 800
 
 
 def test_terminal_gets_no_control_characters(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    day = root / "unified_actions" / FOLDER
-    aside = day / "_quarantine" / "source=clicks" / "part-00000.pq"
-    aside.parent.mkdir(parents=True)
+    lake, rows = Lake.at(root), UNIFIED_ACTIONS.arrow_schema.empty_table()
+    publish_day(lake, UNIFIED_ACTIONS, DAY, rows)
     row = {"reason": "row is not CSV", "source_file": "raw/x", "content": EVIL[11] + EVIL[9]}
-    pq.write_table(pa.Table.from_pylist([row]), aside)
-    (day / "_day.json").write_text("{}")
+    aside = lake.snapshot(UNIFIED_ACTIONS.name).quarantine_path(DAY)
+    content = sealed(pa.Table.from_pylist([row], QUARANTINE.arrow_schema))
+    lake.table_store(UNIFIED_ACTIONS.name).put(f"{aside}/source=clicks/part-00000.pq", content)
     monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(root))
     monkeypatch.setattr(console, "width", 200)
     done = CliRunner().invoke(main, ["quarantine"])
@@ -283,7 +288,7 @@ def test_terminal_gets_no_control_characters(root: Path, monkeypatch: pytest.Mon
 def test_pickle_is_refused_unread(root: Path, name: str) -> None:
     put(root, name, pickle.dumps(GOOD))
     with pytest.raises(RawDataError, match="the format is not known by its ending"):
-        find_raw_days(root, CLICKS, [DAY])
+        find_raw_days(Lake.at(root), CLICKS, [DAY])
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
@@ -489,7 +494,8 @@ def test_run_leaves_no_secret_on_disk(
         (root / "raw" / name / FOLDER).mkdir(parents=True, exist_ok=True)
     put(root, "bad.csv", "customer_id,item_id\n,1\n")
     monkeypatch.setattr(resources, "open_session", lambda name, **knobs: (spark, lambda: None))
-    defs = build_definitions(Settings(lake=root), SparkResource.from_env())
+    settings = Settings(lake=root, min_valid_share=0)
+    defs = build_definitions(settings, SparkResource.from_env())
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
@@ -505,7 +511,7 @@ def test_run_leaves_no_secret_on_disk(
             raise_on_error=False,
         )
     assert result.success
-    assert Lake(root).days(TRAINING_INPUT.name) == [DAY]
+    assert Lake.at(root).days(TRAINING_INPUT.name) == [DAY]
     for folder in (root, home):
         for name, content in files_in(folder).items():
             assert SECRET.encode() not in content, name

@@ -1,6 +1,5 @@
 """Runs that are interrupted, killed, overtaken by others, or left by their engine."""
 
-import gc
 import os
 import signal
 import socket
@@ -16,19 +15,20 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
+from training_assets.cli.process_locks import Locks
 from training_assets.engine import spark_session
-from training_assets.errors import DayLockedError, EngineError
-from training_assets.lake import Lake, Locks, day_range
+from training_assets.errors import EngineError
+from training_assets.lake import Lake, day_range
 from training_assets.pipeline import DayReport, build_days
-from training_assets.pipeline.stages import STAGES
-from training_assets.schemas import CUSTOMER_HISTORY, TABLES, UNIFIED_ACTIONS
+from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS
 from training_assets.settings import Settings
+from training_assets.tables import SPECS
 from training_assets_tests.support.frames import DAY, at, before, click, order, ranking
 from training_assets_tests.support.lakes import write_raw_lake
 
 pytestmark = pytest.mark.parametrize("engine", ["sail"], indirect=True)
 DAYS = day_range(before(2), DAY)
-ALL = list(TABLES.values())
+ALL = list(SPECS.values())
 
 
 def put_raw(root: Path, item: int = 5) -> Path:
@@ -41,80 +41,57 @@ def put_raw(root: Path, item: int = 5) -> Path:
 
 
 def build(
-    spark: SparkSession, root: Path, tables: Any = ALL, days: Any = DAYS, **settings: Any
+    spark: SparkSession,
+    root: Path,
+    specs: Any = ALL,
+    days: Any = DAYS,
+    step: Callable[[str], None] = lambda name: None,
+    progress: Callable[[str], None] = lambda message: None,
 ) -> Iterator[DayReport]:
-    return build_days(spark, Lake(root), Settings(lake=root, **settings), tables, days)
+    return build_days(spark, Lake.at(root), Settings(lake=str(root)), specs, days, progress, step)
 
 
-def data(root: Path) -> dict[str, bytes]:
-    files = (path for name in TABLES for path in sorted((root / name).rglob("*.parquet")))
-    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+def data(root: Path) -> dict[tuple[str, Any], str]:
+    """Hashes of the bytes of all published days."""
+    lake = Lake.at(root)
+    return {(t, day): lake.snapshot(t).content(day) for t in SPECS for day in lake.days(t)}
 
 
-def staged(root: Path) -> list[Path]:
-    return list((root / "_staging").iterdir())
-
-
-def test_an_abandoned_build_gives_its_days_back(spark: SparkSession, root: Path) -> None:
+def test_an_abandoned_build_blocks_nothing(spark: SparkSession, root: Path) -> None:
     put_raw(root)
     reports = build(spark, root)
     next(reports)
-    with pytest.raises(DayLockedError, match=f"process {os.getpid()} on "):
-        next(build(spark, root, days=[DAY], lock_wait_seconds=0))
+    assert all(r.problem is None for r in build(spark, root, days=[DAY]))
     del reports
-    gc.collect()
-    assert staged(root) == []
-    assert all(r.problem is None for r in build(spark, root, days=[DAY], lock_wait_seconds=0))
+    assert Lake.at(root).days(UNIFIED_ACTIONS.name) == DAYS
 
 
 def test_a_run_that_is_overtaken_builds_from_what_is_published_now(
-    spark: SparkSession, root: Path, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, root: Path
 ) -> None:
-    """Another run publishes other actions of an earlier day just after histories were staged."""
+    """Another run publishes other actions of an earlier day just after histories were written."""
     lake, other = put_raw(root / "lake"), put_raw(root / "other")
     for day in DAYS[:2]:
         list(build(spark, lake, days=[day]))
     put_raw(lake, item=9)
     put_raw(other, item=9)
     list(build(spark, other))
-    stage = STAGES[CUSTOMER_HISTORY.name]
-    passes = 0
+    steps: list[str] = []
 
-    def overtaken(running: Any, days: Any) -> None:
-        nonlocal passes
-        stage(running, days)
-        passes += 1
-        if passes == 1:
-            list(build(spark, lake, [UNIFIED_ACTIONS], DAYS[:2], lock_wait_seconds=0))
+    def overtaken(step: str) -> None:
+        steps.append(step)
+        if steps.count("write") == 2 and steps[-2:] == ["write", "checks"]:
+            list(build(spark, lake, [SPECS[UNIFIED_ACTIONS.name]], DAYS[:2]))
 
-    monkeypatch.setitem(STAGES, CUSTOMER_HISTORY.name, overtaken)
     said: list[str] = []
-    settings = Settings(lake=lake)
-    reports = list(build_days(spark, Lake(lake), settings, ALL, [DAY], said.append))
+    reports = list(build(spark, lake, ALL, [DAY], overtaken, said.append))
     assert [report.problem for report in reports] == [None] * 3
-    assert passes == 2
-    assert "customer_history: another run published what 1 of the days are built from" in said
-    monkeypatch.undo()
+    # Histories were written twice.
+    assert steps.count("write") == 4
+    sentence = "customer_history: another run published what 1 of the days are built from"
+    assert [line.startswith(sentence) for line in said].count(True) == 1
     list(build(spark, lake))
     assert data(lake) == data(other)
-
-
-def test_raw_files_that_change_while_they_are_read_stop_their_day_only(
-    spark: SparkSession, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put_raw(root)
-    stage = STAGES[UNIFIED_ACTIONS.name]
-
-    def touched(running: Any, days: Any) -> None:
-        stage(running, days)
-        os.utime(root / "raw" / "clicks" / f"dt={DAY}" / "part-0.parquet")
-
-    monkeypatch.setitem(STAGES, UNIFIED_ACTIONS.name, touched)
-    reports = {r.day: r.problem for r in build(spark, root, [UNIFIED_ACTIONS])}
-    assert [reports[day] for day in DAYS[:2]] == [None, None]
-    assert f"raw files of {DAY} changed while it was built" in str(reports[DAY])
-    assert Lake(root).days(UNIFIED_ACTIONS.name) == DAYS[:2]
-    assert staged(root) == []
 
 
 @contextmanager
@@ -153,9 +130,8 @@ def test_an_engine_that_dies_ends_the_run_at_once_and_says_so(
             list(reports)
         assert time.monotonic() - started < 30
     assert [report.problem for report in found] == [None] * 3
-    assert Lake(root).days(UNIFIED_ACTIONS.name) == DAYS
-    assert Lake(root).days(CUSTOMER_HISTORY.name) == []
-    assert staged(root) == []
+    assert Lake.at(root).days(UNIFIED_ACTIONS.name) == DAYS
+    assert Lake.at(root).days(CUSTOMER_HISTORY.name) == []
     assert all(report.problem is None for report in build(spark, root))
 
 
@@ -204,15 +180,14 @@ def test_runs_that_were_stopped_are_ended_and_block_nothing(
     assert (code, "Aborted!" in said) == (1, True)
     assert seconds < 20
     assert statuses(root) == ["FAILURE", "FAILURE"]
-    assert staged(root / "lake") == []
-    assert not Lake(root / "lake").days("training_input")
+    assert not Lake.at(root / "lake").days("training_input")
     last = command(root, "--start-date", str(DAYS[0]), "--end-date", str(DAY))
     said = last.communicate(timeout=90)[0]
     assert last.returncode == 0, said
     assert statuses(root) == ["SUCCESS", "FAILURE", "FAILURE"]
 
 
-def test_runs_of_other_lakes_and_living_processes_are_not_ended(
+def test_runs_of_living_processes_and_of_others_are_not_ended(
     spark: SparkSession, root: Path
 ) -> None:
     from training_assets.cli.run_guard import _TAG, own_run
@@ -229,17 +204,16 @@ def test_runs_of_other_lakes_and_living_processes_are_not_ended(
             )
             return run.run_id
 
-        held = Locks.of_runs(root).try_hold(7)
+        held = Locks.of_processes(root).try_hold(7)
         assert held is not None
-        living, dead = started(f"{root}:7"), started(f"{root}:8")
-        elsewhere = started("/another/lake:8")
+        living, dead, others = started("7"), started("8"), started("not one of ours")
         with held, own_run(instance, root) as tags:
             own = started(tags[_TAG])
             found = {run.run_id: run.status.value for run in instance.get_runs()}
             assert found == {
                 living: "STARTED",
                 dead: "FAILURE",
-                elsewhere: "STARTED",
+                others: "STARTED",
                 own: "STARTED",
             }
         # One that this process left open is ended with it.

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from training_assets import build_training_input
-from training_assets.schemas import RAW_TABLES
+from training_assets.schemas import RAW_TABLES, Table
 
 DAY = date(2024, 5, 10)
 _ITEMS = "array<struct<item_id:int,is_order:boolean>>"
@@ -42,7 +42,9 @@ def order(customer: int | None, item: int | None, day: date | None, when: Any = 
     return {**row, "occurred_at": when}
 
 
-def ranking(customer: int | None, items: Any, day: date | None = DAY, name: str = "r") -> dict:
+def ranking(
+    customer: int | None, items: Any, day: date | None = DAY, name: str | None = "r"
+) -> dict:
     """``items``: item ids (not ordered), (id, label) pairs, or None for a null struct."""
 
     def item(value: Any) -> dict | None:
@@ -55,9 +57,14 @@ def ranking(customer: int | None, items: Any, day: date | None = DAY, name: str 
     return {"dt": day, "ranking_id": name, "customer_id": customer, "impressions": listed}
 
 
+def arrow_schema(table: Table) -> pa.Schema:
+    """Item ids are wide, so that values beyond int32 can be written down."""
+    return pa.schema([(c.name, _WIDE.get(c.type, c.arrow)) for c in table.columns])
+
+
 def frame(spark: SparkSession, table: str, rows: Iterable[dict]) -> DataFrame:
-    """Rows as a frame; item ids are wide, so that values beyond int32 can be written down."""
-    schema = pa.schema([(c.name, _WIDE.get(c.type, c.arrow)) for c in RAW_TABLES[table].columns])
+    """Rows as a frame, typed by ``arrow_schema``."""
+    schema = arrow_schema(RAW_TABLES[table])
     listed = list(rows)
     if not listed:
         return spark.createDataFrame([], from_arrow_schema(schema))
@@ -77,10 +84,3 @@ def training_rows(spark: SparkSession, rankings: list[dict], *actions: dict, **k
         **knobs,
     )
     return sorted((tuple(row) for row in result.collect()), key=repr)
-
-
-def histories(spark: SparkSession, *actions: dict, length: int = 4, **knobs: Any) -> list:
-    """(items, types) of customer 1 on DAY."""
-    rows = training_rows(spark, [ranking(1, [99])], *actions, history_length=length, **knobs)
-    assert len(rows) == 1
-    return [rows[0][5], rows[0][6]]

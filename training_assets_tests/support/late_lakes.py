@@ -8,53 +8,60 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from training_assets.lake import Lake, data_files
+from training_assets.lake import Lake
+from training_assets.list_format import SealedParquet
 from training_assets.pipeline import Rebuilt, build_days, rebuild_outdated
 from training_assets.provenance import Provenance, find_outdated
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
     RAW_TABLES,
-    TABLES,
     TRAINING_INPUT,
     UNIFIED_ACTIONS,
-    Table,
 )
 from training_assets.settings import Settings
+from training_assets.tables import BUILT_FROM, SPECS, TableSpec
 from training_assets_tests.support import reference
 from training_assets_tests.support.frames import at, click
 from training_assets_tests.support.lakes import ACTION_DAYS, IMPRESSION_DAYS, SETTINGS, Row
 
 Days = list[date]
-UA, CH, TI = TABLES
+UA, CH, TI = SPECS
 
 
 def build(
-    spark: SparkSession, lake: Lake, settings: Settings, tables: Iterable[Table], days: Days
+    spark: SparkSession, lake: Lake, settings: Settings, specs: Iterable[TableSpec], days: Days
 ) -> list[str]:
-    """The problems of the days that were not published."""
-    reports = list(build_days(spark, lake, settings, list(tables), days))
+    """The problems of the days that were not published; the lake is looked at anew afterwards."""
+    reports = list(build_days(spark, lake, settings, list(specs), days))
+    lake.refresh()
     return [report.problem for report in reports if report.problem]
 
 
 def rebuild(spark: SparkSession, lake: Lake, settings: Settings) -> list[Rebuilt]:
-    return rebuild_outdated(
-        lake, settings, lambda days, tables: not build(spark, lake, settings, tables, days)
+    done = rebuild_outdated(
+        lake, settings, lambda days, specs: not build(spark, lake, settings, specs, days)
     )
+    lake.refresh()
+    return done
 
 
 def rows_of(lake: Lake, table: str, day: date) -> list[Row]:
-    files = data_files(lake.day_path(table, day))
-    return [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]
+    return [row for file in tables_of(lake, table, day) for row in file.to_pylist()]
+
+
+def tables_of(lake: Lake, table: str, day: date) -> list[pa.Table]:
+    """What is in each file of the published day, read with its checksums."""
+    return [SealedParquet(uri).read() for uri in lake.snapshot(table).uris(day)]
 
 
 def everything(lake: Lake) -> dict[tuple[str, date], list[Row]]:
-    return {(table, day): rows_of(lake, table, day) for table in TABLES for day in lake.days(table)}
+    return {(table, day): rows_of(lake, table, day) for table in SPECS for day in lake.days(table)}
 
 
 def outdated(lake: Lake, settings: Settings = SETTINGS) -> tuple[dict, dict]:
     """Out-of-date and touched days by table."""
-    found = find_outdated(Provenance(lake, settings))
-    late = {table: [f.day for f in found.days if f.table == table] for table in TABLES}
+    found = find_outdated(Provenance(Lake(lake.store), settings), BUILT_FROM)
+    late = {table: [f.day for f in found.days if f.table == table] for table in SPECS}
     return (
         {table: days for table, days in late.items() if days},
         {table: list(days) for table, days in found.touched.items() if days},
@@ -88,7 +95,7 @@ def unordered(tables: dict[tuple[str, date], list[Row]]) -> dict[tuple[str, date
 
 def raw_rows(lake: Lake, table: str) -> list[Row]:
     found = []
-    for file in sorted((lake.root / "raw" / table).rglob("*.parquet")):
+    for file in sorted((Path(lake.raw.url) / table).rglob("*.parquet")):
         rows = pq.ParquetFile(file).read().to_pylist()
         folder = file.parent.name.partition("=")[2]
         found += [{**row, "dt": date.fromisoformat(folder)} if folder else row for row in rows]

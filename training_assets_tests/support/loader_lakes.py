@@ -1,16 +1,17 @@
-"""Small lakes of random days, written with pyarrow alone, and the plain rows they were made of."""
+"""Small lakes of random days, published without an engine, and the plain rows they are made of."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
+from training_assets.lake import PUBLISHED, Lake, Location, new_run, publish
+from training_assets.schemas import CUSTOMER_HISTORY, TABLES, TRAINING_INPUT
+from training_assets_tests.support.planting import write_day
 
 FIRST_DAY = date(2024, 3, 1)
 HISTORY_LENGTH = 12
@@ -79,42 +80,78 @@ def input_table(day: PlainDay) -> pa.Table:
     return pa.table(columns, schema=TRAINING_INPUT.arrow_schema)
 
 
-def write_table(
-    lake: Path,
+def publish_rows(
+    lake: Location,
     name: str,
-    dt: date,
-    table: pa.Table,
+    tables: Mapping[date, pa.Table],
     *,
     num_files: int = 1,
-    rows_per_group: int = 5,
-    **manifest: Any,
-) -> Path:
-    """Publish a day: rows in turn over ``num_files`` files, so each file is sorted on its own."""
-    folder = lake / name / f"dt={dt}"
-    folder.mkdir(parents=True)
-    for number in range(num_files):
-        part = table.take(np.arange(number, table.num_rows, num_files))
-        path = folder / f"part-{number:05d}.parquet"
-        pq.write_table(part, path, compression="zstd", row_group_size=rows_per_group)
-    (folder / "_left_behind.parquet").write_bytes(b"not data")
-    content = {
-        "table": name,
-        "dt": str(dt),
-        "rows": table.num_rows,
-        "schema_version": 1,
-        "settings": {"history_length": HISTORY_LENGTH, "lookback_days": 365},
-        **manifest,
+    manifest: Mapping[date, Mapping[str, Any]] | None = None,
+) -> None:
+    """Publish days of a table in one commit, with what manifests say besides.
+
+    Rows go in turn into ``num_files`` files, so each file is sorted on its own.
+    """
+    found, run = Lake.at(lake), new_run()
+    days = {}
+    for dt, rows in tables.items():
+        parts = [rows.take(np.arange(n, rows.num_rows, num_files)) for n in range(num_files)]
+        new = write_day(found, TABLES[name], dt, parts, run, row_group_size=5)
+        own = {
+            "table": name,
+            "dt": str(dt),
+            "schema_version": 1,
+            "settings": {"history_length": HISTORY_LENGTH, "lookback_days": 365},
+        }
+        days[dt] = replace(new, manifest={**new.manifest, **own, **(manifest or {}).get(dt, {})})
+    store, before = found.table_store(name), found.snapshot(name)
+    outcomes = publish(store, TABLES[name], days, before, {"run": run})
+    assert set(outcomes.values()) == {PUBLISHED}
+
+
+def publish_histories(lake: Location, days: Sequence[PlainDay], *, num_files: int = 1) -> None:
+    tables = {day.dt: history_table(day) for day in days}
+    publish_rows(lake, "customer_history", tables, num_files=num_files)
+
+
+def publish_inputs(lake: Location, days: Sequence[PlainDay], *, num_files: int = 1) -> None:
+    """Rows that say they were built from the histories that are published now."""
+    histories = Lake.at(lake).snapshot("customer_history")
+    manifest = {
+        day.dt: {
+            "built_from": {
+                "upstream": {"customer_history": {str(day.dt): histories.content(day.dt)[:16]}}
+            }
+        }
+        for day in days
     }
-    (folder / "_day.json").write_text(json.dumps(content))
-    return folder
+    tables = {day.dt: input_table(day) for day in days}
+    publish_rows(lake, "training_input", tables, num_files=num_files, manifest=manifest)
 
 
-def write_lake(lake: Path, days: list[PlainDay], *, num_files: int = 1) -> Path:
-    """Publish both tables of each day; with several files rows are no longer in one order."""
-    for day in days:
-        history = history_table(day)
-        write_table(lake, "customer_history", day.dt, history, num_files=num_files)
-        write_table(lake, "training_input", day.dt, input_table(day), num_files=num_files)
-        if num_files > 1:
+def write_lake(lake: Location, days: Sequence[PlainDay], *, num_files: int = 1) -> Any:
+    """Publish both tables of all days; with several files rows are no longer in one order."""
+    publish_histories(lake, days, num_files=num_files)
+    publish_inputs(lake, days, num_files=num_files)
+    if num_files > 1:
+        for day in days:
             day.rows = [row for n in range(num_files) for row in day.rows[n::num_files]]
     return lake
+
+
+def change_manifest(lake: Location, table: str, dt: date, /, **changes: Any) -> None:
+    """In place, as a hand would; ``settings`` are changed one by one."""
+    snapshot = Lake.at(lake).snapshot(table)
+    manifest = snapshot.manifest(dt)
+    settings = {**manifest["settings"], **changes.pop("settings", {})}
+    changed = {**manifest, "settings": settings, **changes}
+    snapshot.store.put(snapshot.manifest_path(dt), json.dumps(changed).encode())
+
+
+def replace_rows(lake: Location, table: str, dt: date, rows: pa.Table) -> None:
+    """Publish other rows of a day; training_input then says that it was built from them."""
+    publish_rows(lake, table, {dt: rows})
+    if table == "customer_history":
+        content = Lake.at(lake).snapshot(table).content(dt)
+        upstream = {"customer_history": {str(dt): content}}
+        change_manifest(lake, "training_input", dt, built_from={"upstream": upstream})

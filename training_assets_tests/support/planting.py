@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training_assets.lake import DataFile, Lake, NewDay, content_of, new_run, publish
+from training_assets.lake import DataFile, Lake, NewDay, content_of, new_run, publish, restore
 from training_assets.lake import quarantine_path as path_of_rejects
 from training_assets.list_format import SealedParquet, file_hash, seal
 from training_assets.schemas import QUARANTINE, TABLES, Table
@@ -98,14 +98,8 @@ def replant(lake: Lake, table: str, day: date, rows: pa.Table) -> None:
 
 
 def unpublish(lake: Lake, table: str, day: date) -> None:
-    """Take a day back, as ``restore`` does: its files stay."""
-    from deltalake import DeltaTable
-
-    from training_assets.lake.publish import commit_actions, remove_action
-
-    delta = DeltaTable(lake.table_store(table).url)
-    gone = [remove_action(file) for file in lake.snapshot(table).files_of(day)]
-    assert commit_actions(delta, gone, {"run": new_run()}) is None
+    """Take a day back: the first version of a table has no days."""
+    assert restore(lake.table_store(table), table, 0, {"run": new_run()}, [day]) == [day]
     lake.refresh()
 
 

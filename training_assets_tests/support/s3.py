@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -66,7 +67,7 @@ class S3Place:
 @pytest.fixture(scope="session", autouse=True)
 def s3_environment() -> Iterator[S3Place]:
     """The environment of a server of this session; starts none."""
-    place = S3Place(_free_ports(), f"key{secrets.token_hex(4)}", secrets.token_hex(16))
+    place = new_place()
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
@@ -78,16 +79,28 @@ def s3_environment() -> Iterator[S3Place]:
 @pytest.fixture(scope="session")
 def s3_server(s3_environment: S3Place) -> Iterator[S3Place]:
     """The running server; ends with the session."""
-    folder = Path(tempfile.mkdtemp(prefix="s3-", dir=_memory()))
-    process = _start(s3_environment, folder)
-    try:
-        _wait_until_ready(s3_environment, process, folder)
+    with serving(s3_environment):
         yield s3_environment
+
+
+def new_place() -> S3Place:
+    """Of a server that is not started yet."""
+    return S3Place(_free_ports(), f"key{secrets.token_hex(4)}", secrets.token_hex(16))
+
+
+@contextmanager
+def serving(place: S3Place) -> Iterator["subprocess.Popen[bytes]"]:
+    """A server at that place, with an empty bucket; it ends with the block."""
+    folder = Path(tempfile.mkdtemp(prefix="s3-", dir=_memory()))
+    process = _start(place, folder)
+    try:
+        _wait_until_ready(place, process, folder)
+        yield process
     finally:
         process.kill()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
-        for port in s3_environment.ports.values():
+        for port in place.ports.values():
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 left.unlink()
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from training_assets.checks import CHECKS
+from training_assets.assets.vacuum import VACUUM
 from training_assets.definitions import DAILY_JOB, build_definitions
 from training_assets.engine.resource import SparkResource
 from training_assets.settings import Settings
+from training_assets.tables import SPECS
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +32,19 @@ def test_lineage_begins_with_the_raw_tables(defs: dg.Definitions) -> None:
         "unified_actions": {"raw/clicks", "raw/add_to_carts", "raw/previous_orders"},
         "customer_history": {"raw/impressions", "unified_actions"},
         "training_input": {"raw/impressions", "customer_history"},
+        VACUUM: set(),
     }
 
 
 def test_every_check_is_an_asset_check_of_its_table(defs: dg.Definitions) -> None:
     keys = defs.resolve_asset_graph().asset_check_keys
-    expected = {(table, check.name) for table, checks in CHECKS.items() for check in checks}
+    expected = {(spec.name, check.name) for spec in SPECS.values() for check in spec.checks}
     assert {(key.asset_key.to_user_string(), key.name) for key in keys} == expected
 
 
 def test_backfills_are_single_runs_with_identity_partitions(defs: dg.Definitions) -> None:
     graph = defs.resolve_asset_graph()
-    for name in ("unified_actions", "customer_history", "training_input"):
+    for name in SPECS:
         node = graph.get(dg.AssetKey(name))
         assert node.backfill_policy == dg.BackfillPolicy.single_run()
         assert isinstance(node.partitions_def, dg.DailyPartitionsDefinition)

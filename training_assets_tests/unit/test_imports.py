@@ -13,10 +13,11 @@ import training_assets
 PACKAGE = Path(training_assets.__file__).parent
 # From the ground up: a room may import rooms of its own floor and of those below.
 FLOORS = (
-    {"schemas", "settings", "errors"},
+    {"schemas", "settings", "errors", "locations"},
     {"sources", "lake", "engine", "list_format", "sample"},
     {"transforms", "kernels", "provenance", "loader", "features"},
     {"checks"},
+    {"tables"},
     {"pipeline"},
     {"assets"},
     {"definitions", "cli"},
@@ -75,6 +76,15 @@ def test_rooms_on_the_ground_import_nothing_of_ours() -> None:
     for room, path in modules():
         if room in IMPORTS_NOTHING_OF_OURS:
             assert rooms_imported(path) <= {room}, path
+
+
+def test_checks_share_nothing_with_what_builds_the_tables() -> None:
+    shared = {"checks", "engine", "errors", "lake", "list_format", "schemas", "settings", "sources"}
+    for room, path in modules():
+        if room == "checks":
+            # Whether a day is up to date is what provenance says.
+            allowed = shared | ({"provenance"} if path.stem == "up_to_date" else set())
+            assert rooms_imported(path) <= allowed, path
 
 
 def test_tests_and_package_import_no_benchmarks_and_the_package_no_tests() -> None:

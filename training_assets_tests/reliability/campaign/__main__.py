@@ -5,7 +5,7 @@
         --campaign fuzz --fuzz-seconds 60
 
 Campaigns: bad_input (raw data of every bad kind), kills (processes killed at random moments),
-breakdowns (full and read-only disks, engines that die), races (several runs at once), late_data
+breakdowns (full and read-only disks, S3 servers that fail, engines that die), races (several runs at once), late_data
 (raw data that comes or changes late), fuzz (made-up files).
 
 A campaign that is run by itself replaces its own rows only; those of the others are kept from
@@ -32,7 +32,7 @@ from training_assets_tests.reliability.campaign.outcome import Outcome
 
 CAMPAIGNS = ("bad_input", "kills", "breakdowns", "races", "late_data", "fuzz")
 RESULTS = Path(__file__).parents[3] / "benchmarks" / "results" / "reliability.json"
-_PACKAGES = ("pyspark", "pysail", "pyarrow", "dagster", "hypothesis")
+_PACKAGES = ("pyspark", "pysail", "pyarrow", "deltalake", "dagster", "hypothesis")
 
 
 def main() -> None:

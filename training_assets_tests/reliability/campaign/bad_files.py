@@ -15,6 +15,7 @@ from unittest.mock import patch
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from training_assets.lake import Lake
 from training_assets.schemas import CLICKS, IMPRESSIONS, PREVIOUS_ORDERS, Table
 from training_assets.sources import RawDays, find_raw_days
 from training_assets_tests.reliability.campaign.planting import (
@@ -320,8 +321,8 @@ def _after_listing(act: Callable[[], None]) -> Iterator[None]:
     """Let ``act`` happen right after the first listing of a day, and never again."""
     left = [act]
 
-    def find(root: Path, table: Table, days: Any, **knobs: Any) -> RawDays:
-        found = find_raw_days(root, table, days, **knobs)
+    def find(lake: Lake, table: Table, days: Any, *known: Any, **knobs: Any) -> RawDays:
+        found = find_raw_days(lake, table, days, *known, **knobs)
         if EVE in days and table is CLICKS and left:
             left.pop()()
         return found

@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from training_assets.errors import RawDataError, SchemaError
+from training_assets.lake import Lake
 from training_assets.schemas import (
     ADD_TO_CARTS,
     CLICKS,
@@ -196,7 +197,7 @@ def fresh(root: Path) -> Path:
 def read_rows(root: Path, table: Table) -> tuple[list[Row], list[Row]] | None:
     """Valid rows and faults of DAY; None where the file is refused by an error of ours."""
     try:
-        found = find_raw_days(root, table, [DAY], allow_missing=True)
+        found = find_raw_days(Lake.at(root), table, [DAY], allow_missing=True)
         valid = parse_all(found, wants_rejects=False)
         faults = parse_all(found, wants_rejects=True)
         counted = found.count_rows()[DAY]

@@ -5,11 +5,13 @@ A run that ends before its moment has come counts for nothing, and another one t
 
 import os
 import random
+import secrets
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -18,17 +20,28 @@ import psutil
 
 from training_assets.engine import java_version, spark_session
 from training_assets_tests.reliability.campaign.outcome import Outcome
-from training_assets_tests.reliability.campaign.two_versions import World, build, child
+from training_assets_tests.reliability.campaign.two_versions import (
+    World,
+    build,
+    child,
+    num_left,
+    num_left_after_vacuum,
+)
+from training_assets_tests.support.s3 import S3Place, new_place, serving
 
-# Kills by engine and signal for each one that is asked for.
+# Kills by store, engine and signal for each one that is asked for.
 _SHARES: Final = {
-    ("sail", signal.SIGKILL): 6.25,
-    ("sail", signal.SIGTERM): 1.25,
-    ("sail", signal.SIGINT): 1.25,
-    ("spark", signal.SIGKILL): 0.75,
-    ("spark", signal.SIGTERM): 0.25,
-    ("spark", signal.SIGINT): 0.25,
+    ("local", "sail", signal.SIGKILL): 2.75,
+    ("local", "sail", signal.SIGTERM): 0.5,
+    ("local", "sail", signal.SIGINT): 0.5,
+    ("local", "spark", signal.SIGKILL): 0.75,
+    ("local", "spark", signal.SIGTERM): 0.25,
+    ("local", "spark", signal.SIGINT): 0.25,
+    ("s3", "sail", signal.SIGKILL): 3.5,
+    ("s3", "sail", signal.SIGTERM): 0.75,
+    ("s3", "sail", signal.SIGINT): 0.75,
 }
+_PLACES: Final = {"local": "local disk", "s3": "S3"}
 _LONGEST_SECONDS: Final = 60.0
 _TRIES: Final = 20
 _MIN_JAVA: Final = 17
@@ -38,12 +51,13 @@ _AT_ONCE: Final = 2
 
 @dataclass
 class _Tally:
-    """Of the kills of one kind."""
+    """Of the kills of one kind; ``left`` counts files that the killed runs left."""
 
     times: int = 0
     struck: int = 0
     published: int = 0
     repaired: int = 0
+    left: int = 0
     lost_rows: int = 0
     torn_days: int = 0
     hung: int = 0
@@ -59,40 +73,46 @@ class _Tally:
 
 
 def run(scratch: Path, seed: int, times: int) -> list[Outcome]:
-    """175 kills on Sail and 25 on Spark for ``times`` 20."""
+    """200 kills for ``times`` 20: half of them on S3, and 25 on Spark."""
     rng = random.Random(seed)
     outcomes = []
-    roots = [scratch / f"lake-{number}" / "lake" for number in range(_AT_ONCE)]
-    with spark_session("sail") as spark, ThreadPoolExecutor(_AT_ONCE) as pool:
+    place = new_place()
+    os.environ.update(place.environment)
+    # Before the first child, which takes its environment from here.
+    with (
+        serving(place),
+        spark_session("sail") as spark,
+        ThreadPoolExecutor(_AT_ONCE) as pool,
+    ):
         world = World.make(scratch, spark)
-        for engine in ("sail", "spark"):
+        for (store, engine, how), share in _SHARES.items():
             if engine == "spark" and (java_version() or 0) < _MIN_JAVA:
                 continue
-            # As many at once as there will be kills at once.
-            tried = pool.map(lambda root, of=engine: _undisturbed_seconds(world, root, of), roots)
-            seconds = median(list(tried))
-            for (of, how), share in _SHARES.items():
-                if of != engine:
-                    continue
-                seeds = [rng.random() for _ in range(max(1, round(share * times)))]
-                struck = pool.map(
-                    lambda root, part, of=engine, how=how, longest=seconds: [
-                        _strike_once(world, root, spark, of, how, random.Random(one), longest)
-                        for one in part
-                    ],
-                    roots,
-                    [seeds[number::_AT_ONCE] for number in range(_AT_ONCE)],
-                )
-                tally = _Tally.of([strike for part in struck for strike in part])
-                outcomes.append(_outcome(engine, how, seconds, tally))
-                print(outcomes[-1].kind, outcomes[-1].result, flush=True)
+            roots = [_roots(store, scratch / f"lake-{n}" / "lake", place) for n in range(_AT_ONCE)]
+            if how == signal.SIGKILL:
+                # As many at once as there will be kills at once.
+                tried = pool.map(partial(_undisturbed_seconds, world, engine), roots)
+                seconds = median(list(tried))
+            seeds = [rng.random() for _ in range(max(1, round(share * times)))]
+            strike = partial(_strike_all, world, spark, engine, how, seconds)
+            struck = pool.map(strike, roots, [seeds[n::_AT_ONCE] for n in range(_AT_ONCE)])
+            tally = _Tally.of([strike for part in struck for strike in part])
+            outcomes.append(_outcome(store, engine, how, seconds, tally))
+            print(outcomes[-1].kind, outcomes[-1].result, flush=True)
     return outcomes
 
 
-def _undisturbed_seconds(world: World, root: Path, engine: str) -> float:
-    """The middle of three runs: the first one also starts what later ones find started."""
+def _roots(store: str, folder: Path, place: S3Place) -> Iterator[str]:
+    """A place for a lake, again and again: always the same folder, always another URL."""
+    while True:
+        yield str(folder) if store == "local" else place.new_url()
+
+
+def _undisturbed_seconds(world: World, engine: str, roots: Iterator[str]) -> float:
+    """The shortest of three runs: the first one also starts what later ones find started."""
     found = []
     for _ in range(3):
+        root = next(roots)
         world.copy(root)
         with child(root, engine) as (_, told):
             told.recv()
@@ -101,12 +121,27 @@ def _undisturbed_seconds(world: World, root: Path, engine: str) -> float:
             _, problems = told.recv()
             assert not problems, problems
             found.append(time.monotonic() - started)
-    return median(found)
+    return min(found)
+
+
+def _strike_all(
+    world: World,
+    spark: Any,
+    engine: str,
+    how: signal.Signals,
+    longest: float,
+    roots: Iterator[str],
+    seeds: Sequence[float],
+) -> list[_Tally]:
+    return [
+        _strike_once(world, roots, spark, engine, how, random.Random(seed), longest)
+        for seed in seeds
+    ]
 
 
 def _strike_once(
     world: World,
-    root: Path,
+    roots: Iterator[str],
     spark: Any,
     engine: str,
     how: signal.Signals,
@@ -114,18 +149,19 @@ def _strike_once(
     longest: float,
 ) -> _Tally:
     for _ in range(_TRIES):
-        tally = _strike(world, root, spark, engine, how, rng.uniform(0, longest))
+        tally = _strike(world, next(roots), spark, engine, how, rng.uniform(0, longest))
         if tally.struck:
             return tally
     raise AssertionError(f"no run lasted until its moment came, in {_TRIES} tries")
 
 
 def _strike(
-    world: World, root: Path, spark: Any, engine: str, how: signal.Signals, after: float
+    world: World, root: str, spark: Any, engine: str, how: signal.Signals, after: float
 ) -> _Tally:
     tally = _Tally(times=1)
     world.copy(root)
-    with child(root, engine) as (process, told):
+    log = world.between.parent / f"{secrets.token_hex(4)}.log"
+    with child(root, engine, log=log) as (process, told):
         told.recv()
         told.send("go")
         time.sleep(after)
@@ -139,15 +175,19 @@ def _strike(
             tally.hung += 1
             os.kill(process.pid, signal.SIGUSR1)
             time.sleep(1)
+            print(f"hung after {after:.2f} s:\n{log.read_text()}", flush=True)
             process.kill()
             process.join()
         tally.slowest = time.monotonic() - started
     # Spark and its workers go when they notice that their driver is gone; till then they may write.
     psutil.wait_procs(helpers, _LONGEST_SECONDS)
     tally.lost_rows, tally.torn_days = world.judge(root)
-    tally.published = sum(world.version_of(root, *key) == "b" for key in world.expected["b"])
+    tally.published = world.num_new(root)
     problems = [report.problem for report in build(spark, root) if report.problem]
-    tally.repaired = int(not problems and world.is_undisturbed(root))
+    is_repaired = not problems and world.is_undisturbed(root)
+    tally.left = num_left(root)
+    is_clean = num_left_after_vacuum(root) == 0
+    tally.repaired = int(is_repaired and is_clean and world.is_undisturbed(root))
     return tally
 
 
@@ -158,13 +198,16 @@ def _helpers(process: int) -> list[psutil.Process]:
         return []
 
 
-def _outcome(engine: str, how: signal.Signals, seconds: float, tally: _Tally) -> Outcome:
+def _outcome(
+    store: str, engine: str, how: signal.Signals, seconds: float, tally: _Tally
+) -> Outcome:
     days = tally.times * 12
     result = (
         f"all struck before the end of a run, which takes {seconds:.1f} s; of {days} table "
         f"days {tally.published} were the new and the others the old one; ended "
         f"within {tally.slowest:.1f} s; the next run gave in {tally.repaired} of {tally.times} "
-        "cases exactly what an undisturbed one gives, and left nothing in _staging"
+        f"cases exactly what an undisturbed one gives, and a vacuum removed the {tally.left} files "
+        "that the newest version does not name"
     )
     if tally.hung:
         result = f"{tally.hung} hung for {_LONGEST_SECONDS:g} s; {result}"
@@ -172,7 +215,7 @@ def _outcome(engine: str, how: signal.Signals, seconds: float, tally: _Tally) ->
         result = f"NOT AS PROMISED: {result}"
     return Outcome(
         "kills",
-        f"{how.name} on {engine} at a random moment",
+        f"{how.name} on {engine}, {_PLACES[store]}, at a random moment",
         tally.times,
         result,
         tally.lost_rows,

@@ -1,8 +1,13 @@
-"""Two runs at once over one lake, with a reader that looks on all the time."""
+"""Two runs at once over one lake, with two readers that look on all the time.
 
-import threading
+One reader opens Delta's tables and knows nothing of this project; the other one is the loader.
+"""
+
+import json
+import os
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
@@ -11,8 +16,8 @@ from typing import Any, Final
 
 from training_assets.engine import spark_session
 from training_assets.errors import DayNotPublishedError
-from training_assets.lake import MANIFEST, Lake
-from training_assets.loader import TrainingDays
+from training_assets.lake import Lake, list_versions, manifest_path
+from training_assets.tables import SPECS
 from training_assets_tests.reliability.campaign.outcome import Outcome
 from training_assets_tests.reliability.campaign.two_versions import (
     DAYS,
@@ -20,68 +25,65 @@ from training_assets_tests.reliability.campaign.two_versions import (
     World,
     build,
     child,
-    rows_of,
+    read_by_delta,
+    read_by_loader,
 )
+from training_assets_tests.support.s3 import new_place, serving
 
 _SECONDS: Final = 300.0
-_PAUSE_SECONDS: Final = 0.1
-_HOST: Final = "another-host"
-_RACES: Final[dict[str, tuple[Sequence[date], Sequence[date], str]]] = {
-    "two runs over the same days": (DAYS, DAYS, ""),
-    "two runs over overlapping days": (DAYS[:3], DAYS[1:], ""),
-    "two runs over disjoint days": (DAYS[:2], DAYS[2:], ""),
-    "two runs over the same days, one on another host": (DAYS, DAYS, _HOST),
+_RACES: Final[dict[str, tuple[Sequence[date], Sequence[date]]]] = {
+    "the same days": (DAYS, DAYS),
+    "overlapping days": (DAYS[:3], DAYS[1:]),
+    "disjoint days": (DAYS[:2], DAYS[2:]),
 }
+_STORES: Final = {"local": "local disk", "s3": "S3"}
 
 
 @dataclass
 class _Tally:
-    """Of the races of one kind; ``seen`` counts what the reader looked at."""
+    """Of the races of one kind; ``read`` counts the days that each reader has seen."""
 
     times: int = 0
-    waited: int = 0
     failed: list[str] = field(default_factory=list)
+    commits: int = 0
+    twice: int = 0
     unlike: int = 0
-    seen: int = 0
+    read: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
     lost_rows: int = 0
     torn_days: int = 0
 
 
 def run(scratch: Path, seed: int, times: int) -> list[Outcome]:
-    """A quarter of ``times`` races of each of the kinds; none is drawn at random."""
+    """A sixth of ``times`` races of each kind on each store; none is drawn at random."""
     del seed
     outcomes = []
-    with spark_session("sail") as spark:
+    place = new_place()
+    os.environ.update(place.environment)
+    with serving(place), spark_session("sail") as spark:
         world = World.make(scratch, spark)
         # Where one run builds days that only the other looks back to, a history may rightly be of
         # neither version, unless their actions are the same.
         calm = World.make(scratch, spark, same_actions=True)
-        number = max(1, times // 4)
-        for kind, (one, other, host) in _RACES.items():
-            tally = _Tally()
-            for _ in range(number):
-                of = world if one == other else calm
-                _race(of, scratch / "lake", one, other, host, tally)
-                _settle(of, scratch / "lake", spark, tally)
-            outcomes.append(_outcome(kind, tally, must_wait=bool(set(one) & set(other))))
-        outcomes.append(_read_meanwhile(world, scratch / "lake", spark, number))
+        for store, words in _STORES.items():
+            for kind, (one, other) in _RACES.items():
+                tally, of = _Tally(), world if one == other else calm
+                for _ in range(-(-times // (len(_RACES) * len(_STORES)))):
+                    root = str(scratch / "lake") if store == "local" else place.new_url()
+                    _race(of, root, one, other, tally)
+                    _settle(of, root, spark, tally)
+                outcomes.append(_outcome(f"two runs over {kind}, {words}", tally))
+                print(outcomes[-1].kind, outcomes[-1].result, flush=True)
     return outcomes
 
 
 def _race(
-    world: World,
-    root: Path,
-    one: Sequence[date],
-    other: Sequence[date],
-    host: str,
-    tally: _Tally,
+    world: World, root: str, one: Sequence[date], other: Sequence[date], tally: _Tally
 ) -> None:
     world.copy(root)
+    before = {table: Lake.at(root).snapshot(table).version for table in SPECS}
     with ExitStack() as stack:
-        runs = [
-            stack.enter_context(child(root, "sail", one)),
-            stack.enter_context(child(root, "sail", other, host)),
-        ]
+        runs = [stack.enter_context(child(root, "sail", days)) for days in (one, other)]
         for _, told in runs:
             told.recv()
         for _, told in runs:
@@ -92,93 +94,59 @@ def _race(
             assert time.monotonic() < end, "two runs wait for each other"
         answers = [told.recv() for _, told in runs]
     tally.times += 1
-    said = [line for lines, _ in answers for line in lines if line.startswith("waiting for")]
-    tally.waited += bool(said)
     tally.failed += [problem for _, problems in answers for problem in problems]
+    commits = list(_commits(root, before))
+    tally.commits += len(commits)
+    tally.twice += sum(count - 1 for count in Counter(commits).values())
 
 
-def _look(world: World, root: Path, tally: _Tally) -> None:
-    """Read every day as it is published now; one that was exchanged meanwhile is read again."""
-    for table, day in KEYS:
-        manifest = Lake(root).day_path(table, day) / MANIFEST
-        while True:
-            before = manifest.stat().st_ino
-            try:
-                rows = rows_of(manifest.parent, table)
-            except FileNotFoundError:
-                continue
-            if manifest.stat().st_ino == before:
-                break
-        tally.seen += 1
-        if rows not in (world.expected["a"][table, day], world.expected["b"][table, day]):
-            tally.torn_days += 1
+def _commits(root: str, before: dict[str, int]) -> Iterator[tuple[str, date, str]]:
+    """Table, day and hash of its inputs, for each time that a day was committed since then."""
+    for table, first in before.items():
+        store = Lake.at(root).table_store(table)
+        for version in list_versions(store, table):
+            for day in version.days if version.number > first else ():
+                manifest = json.loads(store.read(manifest_path(day, version.run)))
+                yield table, day, str(manifest["inputs"])
 
 
-def _settle(world: World, root: Path, spark: Any, tally: _Tally) -> None:
+def _look(world: World, root: str, tally: _Tally) -> None:
+    """Read all days by both readers, as they are published now."""
+    found = read_by_delta(root)
+    tally.read["Delta"] += len(found)
+    both = [world.by_delta["a"], world.by_delta["b"]]
+    tally.torn_days += sum(rows not in [of[key] for of in both] for key, rows in found.items())
+    try:
+        given = read_by_loader(root)
+    except DayNotPublishedError:
+        tally.refused += 1
+        return
+    tally.read["the loader"] += len(given)
+    of_loader = [world.by_loader["a"], world.by_loader["b"]]
+    tally.torn_days += sum(rows not in [of[day] for of in of_loader] for day, rows in given.items())
+
+
+def _settle(world: World, root: str, spark: Any, tally: _Tally) -> None:
+    """What the runs left, before and after another one, which has nothing to do."""
     lost, torn = world.judge(root)
     tally.lost_rows += lost
     tally.torn_days += torn
     tally.unlike += not world.is_undisturbed(root)
-    build(spark, root)
-    tally.unlike += not world.is_undisturbed(root)
+    reports = build(spark, root)
+    is_idle = not any(report.problem or report.has_changed for report in reports)
+    tally.unlike += not (is_idle and world.is_undisturbed(root))
 
 
-def _outcome(kind: str, tally: _Tally, *, must_wait: bool) -> Outcome:
-    waited = f"one waited for the other in {tally.waited}, and said for whom"
+def _outcome(kind: str, tally: _Tally) -> Outcome:
+    read = ", ".join(f"{count} by {name}" for name, count in tally.read.items())
     result = (
-        f"{2 * tally.times} runs, {len(tally.failed)} problems; "
-        f"{waited if must_wait else f'neither waited in {tally.times - tally.waited}'}; "
-        f"{tally.seen} days were read meanwhile, each old or new; in {tally.times - tally.unlike} "
-        f"of {tally.times} cases the lake was in the end as after one undisturbed run"
+        f"{2 * tally.times} runs, {len(tally.failed)} problems; {tally.commits} times a day was "
+        f"committed for {tally.times * len(KEYS)} table days, {tally.twice} of them again from the "
+        f"same inputs; days read meanwhile, each old or new: {read}; {tally.refused} times the "
+        f"loader said that a day is being published; in {tally.times - tally.unlike} of "
+        f"{tally.times} cases the lake was in the end as after one undisturbed run, and another "
+        "run had nothing to do"
     )
-    is_odd = tally.waited < tally.times if must_wait else tally.waited > 0
-    if tally.failed or tally.unlike or is_odd:
+    if tally.failed or tally.unlike or tally.twice:
         result = f"NOT AS PROMISED: {result} {tally.failed[:1]}"
     return Outcome("races", kind, tally.times, result, tally.lost_rows, tally.torn_days)
-
-
-def _read_meanwhile(world: World, root: Path, spark: Any, times: int) -> Outcome:
-    """Loaders opened and read while runs publish the days anew."""
-    whole = [_labels_by_day(world.copy(root))]
-    build(spark, root)
-    whole.append(_labels_by_day(root))
-    found = {"old": 0, "new": 0, "an error that says so": 0}
-    torn = 0
-    for _ in range(times):
-        world.copy(root)
-        run = threading.Thread(target=build, args=(spark, root))
-        run.start()
-        is_last = False
-        # Once more when it has ended, so that both are seen however short the run is.
-        while not is_last:
-            is_last = not run.is_alive()
-            try:
-                read = _labels_by_day(root)
-            except DayNotPublishedError:
-                found["an error that says so"] += 1
-                time.sleep(_PAUSE_SECONDS)
-                continue
-            for day, labels in read.items():
-                found["old"] += labels == whole[0][day]
-                found["new"] += labels == whole[1][day]
-                torn += labels not in (whole[0][day], whole[1][day])
-        run.join()
-    seen = ", ".join(f"{count} {name}" for name, count in found.items())
-    result = f"days read by a loader: {seen}; a day is never a mixture"
-    return Outcome("races", "a loader reads while a run publishes", times, result, 0, torn)
-
-
-def _labels_by_day(root: Path) -> dict[date, list[list[float]]]:
-    """What a model would be given of each day: items, labels and histories, in one order."""
-    found = {}
-    for day in DAYS:
-        batches = list(TrainingDays(root, batch_size=64, days=[day], shuffle="none"))
-        rows = [
-            [float(item), float(label), *actions.tolist(), *types.tolist()]
-            for batch in batches
-            for item, label, actions, types in zip(
-                batch.impressions, batch.labels, batch.actions, batch.action_types, strict=True
-            )
-        ]
-        found[day] = sorted(rows)
-    return found

@@ -12,9 +12,10 @@ _ABOUT = {
     "reference, and every row that they lack must be in the quarantine with reason, file and "
     "content.",
     "kills": "Processes killed at random moments of a run; the next run repairs. At every named "
-    "step of publishing, `training_assets_tests/reliability/test_publishing.py` kills processes.",
-    "breakdowns": "The disk of the lake is full or read-only, or the engine dies, under a run.",
-    "races": "Several runs, readers and deliveries at once.",
+    "step of a run, `training_assets_tests/reliability/test_publishing.py` kills processes.",
+    "breakdowns": "The disk of the lake is full or read-only, its S3 server fails, or the engine "
+    "dies, under a run.",
+    "races": "Two runs at once, while one reader opens the Delta tables and the loader reads days.",
     "late_data": "Raw data that comes, changes or goes after its day was published.",
     "fuzz": "Made-up files and changed bytes, read as the workers read them; times counts files.",
 }

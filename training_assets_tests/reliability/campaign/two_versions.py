@@ -18,24 +18,24 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
+from deltalake import DeltaTable
 
 from training_assets.engine import spark_session
 from training_assets.errors import TrainingAssetsError
-from training_assets.lake import (
-    Lake,
-    data_files,
-    quarantine_files,
-)
-from training_assets.pipeline import DayReport, build_days
-from training_assets.provenance import content_hash
-from training_assets.schemas import QUARANTINED_BY, TABLES
+from training_assets.lake import Lake, LocalStore, open_store
+from training_assets.lake.log import delta_uri
+from training_assets.list_format import SealedParquet
+from training_assets.loader import TrainingDays
+from training_assets.pipeline import DayReport, build_days, vacuum_lake
+from training_assets.provenance import Provenance, find_outdated
 from training_assets.settings import Settings
+from training_assets.tables import BUILT_FROM, SPECS
 
 Version = Literal["a", "b"]
 Rows = list[str]
+Key = tuple[str, date]
 DAYS = [date(2024, 5, 7) + timedelta(days=n) for n in range(4)]
-KEYS = [(table, day) for table in TABLES for day in DAYS]
+KEYS = [(table, day) for table in SPECS for day in DAYS]
 SPARK_CONF = {
     "spark.sql.shuffle.partitions": "2",
     "spark.ui.enabled": "false",
@@ -82,99 +82,172 @@ def _put(root: Path, table: str, day: date, name: str, lines: list[str]) -> None
     path.write_text("\n".join(lines) + "\n")
 
 
-def rows_of(folder: Path, table: str) -> Rows:
-    """Rows of a day folder and of its quarantine, in one order; none for a day that is absent."""
-    found = [_rows(file) for file in data_files(folder)]
-    for source in QUARANTINED_BY[table]:
-        found += [_rows(file) for file in quarantine_files(folder, source)]
-    return sorted(row for rows in found for row in rows)
-
-
-def _rows(file: Path) -> Rows:
-    return [f"{file.suffix} {list(row.items())}" for row in pq.ParquetFile(file).read().to_pylist()]
-
-
 @dataclass(frozen=True)
 class World:
-    """``expected`` is what an undisturbed run gives: rows by version, table and day."""
+    """``expected`` is what an undisturbed run gives: rows by version, table and day.
+
+    ``by_delta`` are the rows that any reader of Delta tables sees of it, ``by_loader`` what a model
+    would be given, by day.
+    """
 
     between: Path
-    expected: Mapping[Version, Mapping[tuple[str, date], Rows]]
+    expected: Mapping[Version, Mapping[Key, Rows]]
+    by_delta: Mapping[Version, Mapping[Key, Rows]]
+    by_loader: Mapping[Version, Mapping[date, Rows]]
 
     @classmethod
     def make(cls, scratch: Path, spark: Any, *, same_actions: bool = False) -> "World":
         between = scratch / f"between-{same_actions}"
         undisturbed = scratch / f"undisturbed-{same_actions}"
-        expected: dict[Version, dict[tuple[str, date], Rows]] = {}
         put_raw(between, "a", same_actions=same_actions)
-        build(spark, between)
-        expected["a"] = published(between)
+        build(spark, str(between))
         put_raw(between, "b", same_actions=same_actions)
         shutil.copytree(between, undisturbed)
-        build(spark, undisturbed)
-        expected["b"] = published(undisturbed)
+        build(spark, str(undisturbed))
+        lakes: dict[Version, str] = {"a": str(between), "b": str(undisturbed)}
+        expected = {version: published(lake) for version, lake in lakes.items()}
         assert all(expected["a"][key] != expected["b"][key] for key in KEYS)
-        return cls(between, expected)
+        return cls(
+            between,
+            expected,
+            {version: read_by_delta(lake) for version, lake in lakes.items()},
+            {version: read_by_loader(lake) for version, lake in lakes.items()},
+        )
 
-    def copy(self, target: Path) -> Path:
-        """With the modification times, so that what is up to date stays so."""
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(self.between, target)
-        return target
+    def copy(self, root: str) -> None:
+        """To a local folder, or to an empty place in a store."""
+        store = open_store(root)
+        if isinstance(store, LocalStore):
+            # With the modification times, so that what is up to date stays so.
+            shutil.rmtree(store.root, ignore_errors=True)
+            shutil.copytree(self.between, store.root)
+            return
+        files = LocalStore(self.between)
+        store.put_all({entry.path: files.read(entry.path) for entry in files.list()})
 
-    def version_of(self, root: Path, table: str, day: date) -> Version | None:
-        """Of which version a published day is, whole, with its manifest; None for neither."""
-        folder = Lake(root).day_path(table, day)
-        rows = rows_of(folder, table)
-        for version, expected in self.expected.items():
-            if rows == expected[table, day]:
-                manifest = Lake(root).manifest(table, day)
-                is_whole = manifest["content"] == content_hash(folder)
-                return version if is_whole else None
-        return None
+    def versions_of(self, root: str) -> dict[Key, Version | None]:
+        """Of which version each published day is, whole, with its manifest; None for neither."""
+        return {key: self._version_of(rows, key) for key, rows in published(root).items()}
 
-    def judge(self, root: Path) -> tuple[int, int]:
+    def _version_of(self, rows: Rows, key: Key) -> Version | None:
+        return next((v for v, expected in self.expected.items() if rows == expected[key]), None)
+
+    def num_new(self, root: str) -> int:
+        """Days of all tables that are those of "b"."""
+        return sum(version == "b" for version in self.versions_of(root).values())
+
+    def judge(self, root: str) -> tuple[int, int]:
         """(rows lost, days torn) of all published days of a lake at rest."""
         lost = torn = 0
-        for table, day in KEYS:
-            if self.version_of(root, table, day) is None:
+        for key, rows in published(root).items():
+            if self._version_of(rows, key) is None:
                 torn += 1
-                rows = rows_of(Lake(root).day_path(table, day), table)
-                lost += max(0, len(self.expected["a"][table, day]) - len(rows))
+                lost += max(0, len(self.expected["a"][key]) - len(rows))
         return lost, torn
 
-    def is_undisturbed(self, root: Path) -> bool:
-        """Whether all is of version "b", and nothing is left of any run."""
-        left = [*(root / "_staging").iterdir(), *root.glob("_retired/*/*")]
-        return not left and all(self.version_of(root, *key) == "b" for key in KEYS)
+    def is_undisturbed(self, root: str) -> bool:
+        """Whether all is of version "b", by every reader, and nothing is out of date."""
+        is_new = self.num_new(root) == len(KEYS)
+        found = find_outdated(Provenance(Lake.at(root), _settings(root)), BUILT_FROM)
+        is_read = read_by_delta(root) == self.by_delta["b"]
+        return is_new and is_read and not found.days
 
 
-def published(root: Path) -> dict[tuple[str, date], Rows]:
-    return {key: rows_of(Lake(root).day_path(*key), key[0]) for key in KEYS}
+def published(root: str) -> dict[Key, Rows]:
+    """Rows of each day with those of its quarantine, in one order; none for one that is absent.
+
+    What does not fit its checksums, or its manifest, is an error.
+    """
+    lake, found = Lake.at(root), {}
+    for table, day in KEYS:
+        snapshot, uris = lake.snapshot(table), []
+        if day in snapshot.files:
+            beside = snapshot.store.list(snapshot.quarantine_path(day))
+            uris = [*snapshot.uris(day), *(snapshot.store.uri(entry.path) for entry in beside)]
+            assert snapshot.manifest(day)["content"] == snapshot.content(day)
+        found[table, day] = sorted(row for uri in uris for row in _rows(uri))
+    return found
+
+
+def _rows(uri: str) -> Rows:
+    kind = uri.rpartition(".")[2]
+    return [f"{kind} {list(row.items())}" for row in SealedParquet(uri).read().to_pylist()]
+
+
+def read_by_delta(root: str) -> dict[Key, Rows]:
+    """What a reader that knows nothing of this project finds in each day, in one version."""
+    lake, found = Lake.at(root), {key: [] for key in KEYS}
+    for table in SPECS:
+        delta = DeltaTable(delta_uri(lake.table_store(table)))
+        for row in delta.to_pyarrow_dataset().to_table().to_pylist():
+            day = date.fromisoformat(str(row["dt"]))
+            found[table, day].append(str(sorted(row.items(), key=lambda item: item[0])))
+    return {key: sorted(rows) for key, rows in found.items()}
+
+
+def read_by_loader(root: str) -> dict[date, Rows]:
+    """What a model would be given of each day: items, labels and histories, in one order."""
+    found: dict[date, Rows] = {day: [] for day in DAYS}
+    for batch in TrainingDays(root, batch_size=64, shuffle="none"):
+        columns = (batch.impressions, batch.labels, batch.actions, batch.action_types)
+        found[batch.dt] += [str([v.tolist() for v in row]) for row in zip(*columns, strict=True)]
+    return {day: sorted(rows) for day, rows in found.items()}
+
+
+def num_left_after_vacuum(root: str) -> int:
+    """Files that no version names, once all that is not of the newest version has been removed."""
+    vacuum_lake(Lake.at(root), _settings(root, keep_versions_days=0))
+    return num_left(root)
+
+
+def num_left(root: str) -> int:
+    """Files of all tables that the newest version does not name."""
+    left = 0
+    for table in SPECS:
+        now = Lake.at(root).snapshot(table)
+        named = {file.name for files in now.files.values() for file in files}
+        named |= {now.manifest_path(day) for day in now.days}
+        folders = tuple(f"{now.quarantine_path(day)}/" for day in now.days)
+        for entry in [*now.store.list(), *now.store.unfinished()]:
+            is_named = entry.path in named or entry.path.startswith(("_delta_log/", *folders))
+            left += not is_named
+    return left
+
+
+def _settings(root: str, **options: Any) -> Settings:
+    return Settings(lake=root, history_length=20, min_valid_share=0, **options)
 
 
 def build(
     spark: Any,
-    root: Path,
+    root: str,
     days: Sequence[date] = DAYS,
     progress: Callable[[str], None] = lambda message: None,
+    step: Callable[[str], None] = lambda name: None,
 ) -> list[DayReport]:
-    settings = Settings(lake=root, history_length=20)
-    return list(build_days(spark, Lake(root), settings, list(TABLES.values()), days, progress))
+    specs, lake = list(SPECS.values()), Lake.at(root)
+    return list(build_days(spark, lake, _settings(root), specs, days, progress, step))
 
 
 @contextmanager
 def child(
-    root: Path, engine: str, days: Sequence[date] = DAYS, host: str = ""
+    root: str,
+    engine: str,
+    days: Sequence[date] = DAYS,
+    fatal: tuple[str, str] | None = None,
+    log: Path = Path(os.devnull),
 ) -> Iterator[tuple[Any, Any]]:
     """A process that builds the days; yields it, and what it tells.
 
-    It tells "ready" and then waits for a word; in the end what it said and the days' problems.
+    It tells "ready" and then waits for a word; in the end what it said and the days' problems. It
+    kills itself when it begins the ``fatal`` step, of a table.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     here, there = context.Pipe()
-    process = context.Process(target=_build, args=(there, root, engine, days, host), daemon=True)
+    environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    arguments = (there, environment, root, engine, days, fatal, log)
+    process = context.Process(target=_build, args=arguments, daemon=True)
     process.start()
     there.close()
     try:
@@ -185,10 +258,17 @@ def child(
         here.close()
 
 
-def _build(told: Any, root: Path, engine: str, days: Sequence[date], host: str) -> None:
-    if host:
-        _be_host(host)
-    os.dup2(os.open(root.parent / "child.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+def _build(
+    told: Any,
+    environment: Mapping[str, str],
+    root: str,
+    engine: str,
+    days: Sequence[date],
+    fatal: tuple[str, str] | None,
+    log: Path,
+) -> None:
+    os.environ.update(environment)
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     # Where it stands, for whoever finds it hanging.
     faulthandler.register(signal.SIGUSR1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -202,20 +282,23 @@ def _build(told: Any, root: Path, engine: str, days: Sequence[date], host: str) 
         told.recv()
         said: list[str] = []
         try:
-            reports = build(spark, root, days, said.append)
+            reports = build(spark, root, days, said.append, _killing(fatal))
             problems = [report.problem for report in reports if report.problem]
         except TrainingAssetsError as error:
             problems = [str(error)]
         told.send((said, problems))
 
 
-def _be_host(name: str) -> None:
-    """Have another host name: really so where that is allowed, else as far as Python knows."""
-    import ctypes
-    import socket
+def _killing(fatal: tuple[str, str] | None) -> Callable[[str], None]:
+    """Each table begins with the step "write"."""
+    tables = list(reversed(SPECS))
+    table = ""
 
-    new_host_names = 0x04000000
-    if ctypes.CDLL(None).unshare(new_host_names) == 0:
-        socket.sethostname(name)
-    else:
-        socket.gethostname = lambda: name
+    def begin(step: str) -> None:
+        nonlocal table
+        if step == "write":
+            table = tables.pop()
+        if (table, step) == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return begin

@@ -1,6 +1,5 @@
 """The assets through Dagster on a small generated lake, on both engines."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import dagster as dg
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
@@ -18,11 +16,14 @@ from training_assets.checks import CheckContext
 from training_assets.definitions import BACKFILL_JOB, CHECK_JOB, DAILY_JOB, build_definitions
 from training_assets.engine.resource import SparkResource
 from training_assets.lake import Lake, day_range
-from training_assets.pipeline import build
+from training_assets.list_format import SealedParquet
 from training_assets.sample.generate import SampleSpec, generate
-from training_assets.schemas import RAW_TABLES, TABLES
+from training_assets.schemas import RAW_TABLES
 from training_assets.settings import Settings
+from training_assets.tables import SPECS, training_input
 from training_assets_tests.support import reference
+from training_assets_tests.support.late_lakes import tables_of
+from training_assets_tests.support.planting import unpublish
 
 # What does not depend on the engine; on Spark each such run takes ten seconds.
 ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
@@ -94,13 +95,22 @@ def evaluations(instance: dg.DagsterInstance, table: str, check: str) -> dict[st
 
 
 def files(lake: Path) -> dict[str, bytes]:
-    published = [lake / name for name in TABLES]
-    return {
-        str(path.relative_to(lake)): path.read_bytes()
-        for folder in published
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    """What is published, with manifests and quarantine, whatever else lies there."""
+    found = {}
+    for name in SPECS:
+        snapshot = Lake.at(lake).snapshot(name)
+        for day in snapshot.days:
+            names = [file.name for file in snapshot.files_of(day)]
+            names += [entry.path for entry in snapshot.store.list(snapshot.quarantine_path(day))]
+            for path in (*names, snapshot.manifest_path(day)):
+                found[f"{name}/{path}"] = snapshot.store.read(path)
+    return found
+
+
+def rows_of(lake: Path, table: str, day: date) -> list[dict[str, Any]]:
+    """With the day, in the order of the columns."""
+    found = [row for file in tables_of(Lake.at(lake), table, day) for row in file.to_pylist()]
+    return [{"dt": str(day), **row} for row in found]
 
 
 @pytest.fixture(scope="session")
@@ -151,9 +161,7 @@ def test_published_training_input_is_that_of_the_reference(built) -> None:
         history_length=20,
         lookback_days=25,
     )
-    table = ds.dataset(lake / "training_input", partitioning="hive").to_table()
-    names = [column.name for column in TABLES["training_input"].columns]
-    rows = [tuple(row[name] for name in names) for row in table.to_pylist()]
+    rows = [tuple(row.values()) for day in DAYS for row in rows_of(lake, "training_input", day)]
     assert sorted(rows, key=repr) == expected
 
 
@@ -162,8 +170,7 @@ def test_published_histories_are_those_of_the_reference(built) -> None:
     names = ("clicks", "add_to_carts", "previous_orders")
     actions = reference.unified_actions(*(raw_rows(lake, name) for name in names))
     for day in DAYS:
-        folder = Lake(lake).day_path("customer_history", day)
-        for row in pq.ParquetFile(folder / "part-00000.parquet").read().to_pylist():
+        for row in rows_of(lake, "customer_history", day):
             newest = reference.history(actions, row["customer_id"], day, 20, 25)
             assert row["action_items"] == [a.item_id for a in newest]
             assert row["action_types"] == [a.action_type for a in newest]
@@ -172,19 +179,20 @@ def test_published_histories_are_those_of_the_reference(built) -> None:
 
 def test_files_have_the_declared_schema_and_are_sorted_by_customer(built) -> None:
     lake, _ = built
-    for name, table in TABLES.items():
-        for file in sorted((lake / name).rglob("*.parquet")):
-            found = pq.read_schema(file)
-            assert found.names == table.arrow_schema.names
-            customers = pq.ParquetFile(file).read(["customer_id"]).column(0).to_pylist()
+    for name, spec in SPECS.items():
+        snapshot = Lake.at(lake).snapshot(name)
+        for path in (path for day in snapshot.days for path in snapshot.uris(day)):
+            found = SealedParquet(path).read()
+            assert found.schema.equals(spec.table.arrow_schema)
+            customers = found["customer_id"].to_pylist()
             assert customers == sorted(customers)
-            column = pq.read_metadata(file).row_group(0).column(0)
+            column = pq.read_metadata(path).row_group(0).column(0)
             assert column.compression == "ZSTD"
 
 
 def test_every_day_is_a_materialized_partition_with_figures(built) -> None:
     _, instance = built
-    for name in TABLES:
+    for name in SPECS:
         assert {str(day) for day in DAYS} <= materialized(instance, name)
     (record,) = instance.fetch_materializations(dg.AssetKey("training_input"), limit=1).records
     assert record.asset_materialization is not None
@@ -202,26 +210,26 @@ def test_every_check_is_recorded_for_every_day(built) -> None:
         assert found == {str(day): True for day in DAYS}
 
 
-def test_building_again_changes_no_byte(spark: SparkSession, lake: Path) -> None:
-    before = files(lake)
+def versions_of(lake: Path) -> list[int]:
+    return [Lake.at(lake).snapshot(name).version for name in SPECS]
+
+
+def test_building_again_changes_no_byte_and_commits_nothing(
+    spark: SparkSession, lake: Path
+) -> None:
+    before, versions = files(lake), versions_of(lake)
     with dg.DagsterInstance.ephemeral() as instance:
         assert run(definitions(spark, lake), instance, DAYS).success
-    assert files(lake) == before
-    assert list((lake / "_staging").iterdir()) == []
+    assert (files(lake), versions_of(lake)) == (before, versions)
 
 
 def test_one_day_alone_gives_the_same_rows_as_in_a_range(spark: SparkSession, lake: Path) -> None:
-    def rows() -> list:
-        folder = Lake(lake).day_path("training_input", DAYS[3])
-        table = ds.dataset(sorted(folder.glob("*.parquet"))).to_table()
-        return sorted(map(repr, table.to_pylist()))
-
-    before = rows()
-    shutil.rmtree(Lake(lake).day_path("training_input", DAYS[3]))
+    before = rows_of(lake, "training_input", DAYS[3])
+    unpublish(Lake.at(lake), "training_input", DAYS[3])
     with dg.DagsterInstance.ephemeral() as instance:
         assert run(definitions(spark, lake), instance, [DAYS[3]], job=DAILY_JOB).success
         assert materialized(instance, "training_input") == {str(DAYS[3])}
-    assert rows() == before
+    assert rows_of(lake, "training_input", DAYS[3]) == before
 
 
 def test_a_day_with_a_broken_raw_file_fails_alone(spark: SparkSession, lake: Path) -> None:
@@ -255,7 +263,7 @@ def test_checks_run_alone_over_what_is_published(spark: SparkSession, lake: Path
         assert run(defs, instance, DAYS, job=CHECK_JOB).success
         assert evaluations(instance, "customer_history", "leakage") == {str(d): True for d in DAYS}
         assert materialized(instance, "customer_history") == set()
-        shutil.rmtree(Lake(lake).day_path("training_input", POISONED))
+        unpublish(Lake.at(lake), "training_input", POISONED)
         assert not run(defs, instance, DAYS, job=CHECK_JOB).success
         found = evaluations(instance, "training_input", "row_counts")
         assert [day for day, passed in found.items() if not passed] == [str(POISONED)]
@@ -266,9 +274,7 @@ def test_changed_settings_are_recorded_with_the_day(spark: SparkSession, lake: P
     with dg.DagsterInstance.ephemeral() as instance:
         defs = definitions(spark, lake, history_length=5)
         assert run(defs, instance, [DAYS[0]]).success
-    manifest = json.loads(
-        (Lake(lake).day_path("training_input", DAYS[0]) / "_day.json").read_text()
-    )
+    manifest = Lake.at(lake).manifest("training_input", DAYS[0])
     assert manifest["settings"] == {"history_length": 5, "lookback_days": 25}
 
 
@@ -293,14 +299,11 @@ def test_a_missing_raw_day_may_be_taken_as_empty(spark: SparkSession, lake: Path
 def test_dagster_knows_what_was_published_before_a_run_broke(
     spark: SparkSession, lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    describe = build.describe_days
-
     def break_late(context: CheckContext) -> Any:
-        if context.table.name == "training_input":
-            raise RuntimeError("the engine died")
-        return describe(context)
+        raise RuntimeError("the engine died")
 
-    monkeypatch.setattr(build, "describe_days", break_late)
+    broken = replace(training_input.SPEC, metrics=break_late)
+    monkeypatch.setitem(SPECS, "training_input", broken)
     with dg.DagsterInstance.ephemeral() as instance:
         assert not run(definitions(spark, lake), instance, DAYS).success
         for name in ("unified_actions", "customer_history"):

@@ -184,6 +184,7 @@ def test_a_file_that_is_written_twice_at_once_is_whole(tmp_path: Path) -> None:
 # --- workers ----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("workers_elsewhere")
 def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
     assert kernels.list_format.__name__ == "training_assets.list_format"
     rows = some_rows(50)

@@ -10,7 +10,7 @@ from training_assets.loader import TrainingDays, day_bytes
 from training_assets.loader.day import Day
 from training_assets.loader.memory import day_bound_bytes
 from training_assets.loader.opening import Reading, open_days
-from training_assets.loader.published import Lake
+from training_assets.loader.published import Published
 from training_assets.loader.stream import read_day
 from training_assets_tests.support.loader_lakes import FIRST_DAY, random_days, write_lake
 
@@ -39,7 +39,7 @@ def test_a_day_holds_the_stated_bytes(
         dense_limit_bytes=2**30 if is_dense else 0,
         threads=1,
     )
-    (opened,) = open_days(Lake.at(lake), [FIRST_DAY], reading)
+    (opened,) = open_days(Published.at(lake), [FIRST_DAY], reading)
     day = read_day(opened, reading)
     assert day.histories.is_dense == is_dense
     stated = day_bytes(

@@ -1,13 +1,11 @@
 """What is wrong with a lake or a request is named before the first batch."""
 
-import json
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from training_assets.errors import (
@@ -16,8 +14,19 @@ from training_assets.errors import (
     SettingsError,
     ValidationError,
 )
+from training_assets.lake import Lake
+from training_assets.list_format import DamagedFileError
 from training_assets.loader import TrainingDays, published_days
-from training_assets_tests.support.loader_lakes import FIRST_DAY, random_days, write_lake
+from training_assets_tests.support import planting
+from training_assets_tests.support.loader_lakes import (
+    FIRST_DAY,
+    change_manifest,
+    input_table,
+    publish_rows,
+    random_days,
+    replace_rows,
+    write_lake,
+)
 
 
 @pytest.fixture
@@ -25,29 +34,23 @@ def lake(tmp_path: Path) -> Path:
     return write_lake(tmp_path / "lake", random_days(2, num_days=2))
 
 
-def folder(lake: Path, table: str = "training_input", dt: date = FIRST_DAY) -> Path:
-    return lake / table / f"dt={dt}"
-
-
-def change_manifest(path: Path, **changes: Any) -> None:
-    manifest = json.loads((path / "_day.json").read_text())
-    manifest["settings"].update(changes.pop("settings", {}))
-    (path / "_day.json").write_text(json.dumps(manifest | changes))
-
-
-def change_column(path: Path, column: str, values: pa.Array | None) -> None:
-    (file,) = path.glob("part-*.parquet")
-    table = pq.read_table(file)
-    index = table.column_names.index(column)
-    changed = table.remove_column(index)
+def change_column(lake: Path, table: str, column: str, values: pa.Array | None) -> None:
+    rows = rows_of(lake, table)
+    index = rows.column_names.index(column)
+    changed = rows.remove_column(index)
     if values is not None:
-        changed = table.set_column(index, column, values)
-    pq.write_table(changed, file)
+        changed = rows.set_column(index, column, values)
+    replace_rows(lake, table, FIRST_DAY, changed)
 
 
-def test_published_days_are_those_with_a_manifest(lake: Path) -> None:
-    folder(lake, dt=date(2024, 3, 9)).mkdir()
-    (folder(lake, dt=date(2024, 3, 9)) / "part-00000.parquet").write_bytes(b"")
+def rows_of(lake: Path, table: str) -> pa.Table:
+    return planting.rows_of(Lake.at(lake), table, FIRST_DAY)
+
+
+def test_published_days_are_those_of_the_log(lake: Path) -> None:
+    stray = lake / "training_input" / "dt=2024-03-09"
+    stray.mkdir()
+    (stray / "part-00000.parquet").write_bytes(b"")
     assert published_days(lake) == [date(2024, 3, 1), date(2024, 3, 2)]
     assert published_days(lake, table="customer_history") == published_days(lake)
     assert published_days(lake / "nowhere") == []
@@ -61,7 +64,9 @@ def test_missing_day(lake: Path) -> None:
 
 
 def test_day_of_one_table_only(lake: Path) -> None:
-    (folder(lake, "customer_history") / "_day.json").unlink()
+    (day,) = random_days(3, num_days=1)
+    lake = lake.parent / "other"
+    publish_rows(lake, "training_input", {day.dt: input_table(day)})
     with pytest.raises(
         DayNotPublishedError, match="customer_history of 2024-03-01: the day is not"
     ):
@@ -75,40 +80,40 @@ def test_empty_lake(tmp_path: Path) -> None:
 
 
 def test_lost_file(lake: Path) -> None:
-    change_manifest(folder(lake), rows=1000)
+    change_manifest(lake, "training_input", FIRST_DAY, rows=1000)
     with pytest.raises(DayNotPublishedError, match="expected the 1000 rows of its manifest"):
         TrainingDays(lake, batch_size=4)
 
 
 def test_old_schema_version(lake: Path) -> None:
-    change_manifest(folder(lake, "customer_history"), schema_version=0)
+    change_manifest(lake, "customer_history", FIRST_DAY, schema_version=0)
     with pytest.raises(SchemaError, match="customer_history of 2024-03-01: schema version 0; ex"):
         TrainingDays(lake, batch_size=4)
 
 
 def test_manifest_without_settings(lake: Path) -> None:
-    path = folder(lake) / "_day.json"
-    path.write_text(json.dumps({"table": "training_input"}))
+    snapshot = Lake.at(lake).snapshot("training_input")
+    snapshot.store.put(snapshot.manifest_path(FIRST_DAY), b'{"table": "training_input"}')
     with pytest.raises(SchemaError, match="KeyError: 'settings'"):
         TrainingDays(lake, batch_size=4)
 
 
 def test_manifest_of_another_day(lake: Path) -> None:
-    change_manifest(folder(lake), dt="2024-02-28")
+    change_manifest(lake, "training_input", FIRST_DAY, dt="2024-02-28")
     with pytest.raises(SchemaError, match="is of training_input of 2024-02-28; expected training"):
         TrainingDays(lake, batch_size=4)
 
 
 def test_missing_column(lake: Path) -> None:
-    change_column(folder(lake, "customer_history"), "action_days_ago", None)
+    change_column(lake, "customer_history", "action_days_ago", None)
     with pytest.raises(SchemaError, match="column action_days_ago is missing"):
         TrainingDays(lake, batch_size=4, extras=["days_ago"])
     TrainingDays(lake, batch_size=4)
 
 
 def test_column_of_another_type(lake: Path) -> None:
-    num_rows = pq.read_table(next(folder(lake).glob("part-*.parquet"))).num_rows
-    change_column(folder(lake), "is_order", pa.array(np.zeros(num_rows, bool)))
+    num_rows = rows_of(lake, "training_input").num_rows
+    change_column(lake, "training_input", "is_order", pa.array(np.zeros(num_rows, bool)))
     with pytest.raises(SchemaError, match="column is_order is bool; expected int32"):
         TrainingDays(lake, batch_size=4)
 
@@ -122,20 +127,20 @@ def test_longer_than_the_history(lake: Path) -> None:
 
 def test_days_of_different_lengths(lake: Path) -> None:
     for table in ("training_input", "customer_history"):
-        change_manifest(folder(lake, table), settings={"history_length": 20})
+        change_manifest(lake, table, FIRST_DAY, settings={"history_length": 20})
     with pytest.raises(SettingsError, match="history_length is 20 on 2024-03-01 and 12 on"):
         TrainingDays(lake, batch_size=4)
     TrainingDays(lake, batch_size=4, length=12)
 
 
 def test_tables_of_different_lengths(lake: Path) -> None:
-    change_manifest(folder(lake), settings={"history_length": 20})
+    change_manifest(lake, "training_input", FIRST_DAY, settings={"history_length": 20})
     with pytest.raises(SettingsError, match="made with history_length 20 and customer_history w"):
         TrainingDays(lake, batch_size=4)
 
 
 def test_days_of_different_look_back(lake: Path) -> None:
-    change_manifest(folder(lake, "customer_history"), settings={"lookback_days": None})
+    change_manifest(lake, "customer_history", FIRST_DAY, settings={"lookback_days": None})
     with pytest.raises(SettingsError, match="lookback_days is None on 2024-03-01 and 365 on"):
         TrainingDays(lake, batch_size=4)
 
@@ -159,10 +164,8 @@ def test_impossible_requests(lake: Path, options: dict[str, Any], message: str) 
 
 
 def test_customer_without_a_history_row(lake: Path) -> None:
-    path = next(folder(lake, "customer_history").glob("part-*.parquet"))
-    table = pq.read_table(path)
-    pq.write_table(table.slice(1), path)
-    change_manifest(folder(lake, "customer_history"), rows=table.num_rows - 1)
+    table = rows_of(lake, "customer_history")
+    replace_rows(lake, "customer_history", FIRST_DAY, table.slice(1))
     customer = table.column("customer_id")[0].as_py()
     with pytest.raises(
         ValidationError, match=f"1 of the 9 customers.*among them {customer} with 0"
@@ -171,32 +174,62 @@ def test_customer_without_a_history_row(lake: Path) -> None:
 
 
 def test_arrays_that_are_not_parallel(lake: Path) -> None:
-    path = next(folder(lake, "customer_history").glob("part-*.parquet"))
-    lists = pq.read_table(path).column("action_types").to_pylist()
+    lists = rows_of(lake, "customer_history").column("action_types").to_pylist()
     longest = max(range(len(lists)), key=lambda n: len(lists[n]))
     lists[longest] = lists[longest][:-1]
-    change_column(path.parent, "action_types", pa.array(lists, pa.list_(pa.int8())))
+    values = pa.array(lists, pa.list_(pa.int8()))
+    change_column(lake, "customer_history", "action_types", values)
     with pytest.raises(SchemaError, match="action_types and action_items differ in length"):
         next(iter(TrainingDays(lake, batch_size=4)))
 
 
 def test_nulls_in_arrays(lake: Path) -> None:
-    path = next(folder(lake, "customer_history").glob("part-*.parquet"))
-    lists = [[None] * len(x) for x in pq.read_table(path).column("action_items").to_pylist()]
-    change_column(path.parent, "action_items", pa.array(lists, pa.list_(pa.int32())))
+    column = rows_of(lake, "customer_history").column("action_items")
+    values = pa.array([[None] * len(x) for x in column.to_pylist()], pa.list_(pa.int32()))
+    change_column(lake, "customer_history", "action_items", values)
     with pytest.raises(SchemaError, match="action_items holds nulls"):
         next(iter(TrainingDays(lake, batch_size=4)))
 
 
 def test_padded_rows_of_another_length(lake: Path) -> None:
-    change_manifest(folder(lake), settings={"history_length": 11})
+    change_manifest(lake, "training_input", FIRST_DAY, settings={"history_length": 11})
     with pytest.raises(SchemaError, match="arrays of 12 to 12 items; expected 11"):
         next(iter(TrainingDays(lake, batch_size=4, source="training_input", days=[FIRST_DAY])))
 
 
 def test_errors_of_a_day_read_ahead_reach_the_caller(lake: Path) -> None:
     days = TrainingDays(lake, batch_size=4)
-    for file in folder(lake, dt=date(2024, 3, 2)).glob("part-*.parquet"):
-        file.write_bytes(file.read_bytes() + b"PAR1")
-    with pytest.raises(DayNotPublishedError, match="Was the day published anew"):
+    for path in planting.paths_of(Lake.at(lake), "training_input", date(2024, 3, 2)):
+        path.unlink()
+    with pytest.raises(DayNotPublishedError, match=r"training_input of 2024-03-02: .* is gone"):
         list(days)
+
+
+@pytest.mark.parametrize("table", ["training_input", "customer_history"])
+def test_any_damaged_byte_of_what_is_read_is_an_error(lake: Path, table: str) -> None:
+    """Each row group's columns lie one after the other, so every few bytes hit another one."""
+    (path,) = planting.paths_of(Lake.at(lake), table, FIRST_DAY)
+    whole = path.read_bytes()
+    options: Any = {"batch_size": 4, "days": [FIRST_DAY], "extras": ["identity"]}
+    if table == "customer_history":
+        options["extras"] = ["identity", "days_ago"]
+    expected = read_by(lake, **options)
+    same = 0
+    for place in range(4, len(whole), max(1, len(whole) // 60)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        try:
+            found = read_by(lake, **options)
+        except DamagedFileError as error:
+            assert str(path) in str(error)
+            continue
+        # Columns that this loader does not read may be damaged without a word.
+        assert found == expected
+        same += 1
+    assert same < 30
+    path.write_bytes(whole)
+    assert read_by(lake, **options) == expected
+
+
+def read_by(lake: Path, **options: Any) -> list[Any]:
+    found = TrainingDays(lake, **options)
+    return [(b.actions.tolist(), b.impressions.tolist(), b.labels.tolist()) for b in found]

@@ -27,6 +27,7 @@ from training_assets_tests.support.raw_input import (
     clicks,
     each_format,
     orders,
+    parse_all,
     put,
     put_rows,
     read,
@@ -287,3 +288,25 @@ def test_columns_without_any_value_are_read_as_nulls(tmp_path: Path) -> None:
     rows = {"customer_id": [1], "item_id": [1], "click_time": pa.nulls(1)}
     put(tmp_path, "a.parquet", pa.table(rows))
     assert read(tmp_path) == ([click(1, 1, DAY)], [])
+
+
+# --- files that change between two looks ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "then", "says"),
+    [
+        ("a.csv", "customer_id,item\n1,2\n", "the column item_id was there when the file was"),
+        ("a.parquet", pa.table({"customer_id": [1]}), "the column item_id was there when the file"),
+        ("a.parquet", pa.table({"customer_id": ["1"], "item_id": [2]}), "customer_id is string"),
+    ],
+)
+def test_file_that_is_another_one_when_it_is_read_is_refused(
+    tmp_path: Path, name: str, then: Any, says: str
+) -> None:
+    put_rows(tmp_path, name.partition(".")[2], clicks((1, 2)))
+    found = find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
+    put(tmp_path, name, then)
+    with pytest.raises(RawDataError, match=says) as caught:
+        parse_all(found, wants_rejects=False)
+    assert f"raw/clicks/dt={DAY}/{name}: " in str(caught.value)

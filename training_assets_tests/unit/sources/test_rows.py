@@ -1,6 +1,6 @@
 """Every raw row ends among the valid rows or, with its reason, among the faults.
 
-No engine: ``raw_files.parse`` is called as the workers call it.
+No engine: ``rows.parse`` is called as the workers call it.
 """
 
 import gzip
@@ -8,6 +8,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from training_assets.sources import (
     find_raw_days,
     fingerprint,
     source_days,
+    write_rejects,
 )
 from training_assets_tests.support.frames import DAY, at, before, click
 from training_assets_tests.support.raw_input import (
@@ -404,6 +406,7 @@ class _Engine:
         self.sent.append(function)
 
 
+@pytest.mark.usefixtures("workers_elsewhere")
 def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
     for ending in FORMATS:
         put_rows(tmp_path, ending, clicks((1, 2), (None, 3), (1, 0)))
@@ -411,9 +414,17 @@ def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
     engine: Any = _Engine()
     found.read_valid(engine)
     found.read_rejects(engine)
+    _, read_rejects = engine.sent
+    root = str(tmp_path / "unified_actions")
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in read_rejects(batches):
+            source = pa.array(["clicks"] * len(batch))
+            yield from write_rejects([batch.append_column("source", source)], root, "0" * 12)
+
     tasks = pa.RecordBatch.from_pylist([task._asdict() for task in found.tasks])
     pickled = tmp_path / "sent.pickle"
-    pickled.write_bytes(cloudpickle.dumps([tasks, *engine.sent]))
+    pickled.write_bytes(cloudpickle.dumps([tasks, *engine.sent, write]))
     done = subprocess.run(
         [sys.executable, "-c", _WORKER, str(pickled)],
         capture_output=True,
@@ -426,4 +437,5 @@ def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
     assert done.stdout.count("'item_id': 2") == 3
     assert done.stdout.count("customer_id is null") == 3
     assert done.stdout.count(OUTSIDE) == 3
+    assert done.stdout.count("'rows': 2, 'name': '_quarantine/dt=") == 3
     assert done.stdout.endswith("not installed\n")

@@ -1,0 +1,189 @@
+"""A lake in a bucket: the main job, a backfill, late data, checks, cleaning up, and training."""
+
+import os
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from training_assets.engine import spark_session
+from training_assets.lake import Lake, day_range, list_versions
+from training_assets.loader import TrainingDays
+from training_assets.pipeline import build_days, check_days, rebuild_outdated, vacuum_lake
+from training_assets.settings import Settings
+from training_assets.tables import SPECS, unified_actions
+from training_assets_tests.conftest import HAS_JAVA, NO_JAVA
+from training_assets_tests.integration.test_cluster import SMALL
+from training_assets_tests.support.frames import DAY, at, before, click
+from training_assets_tests.support.lakes import (
+    ACTION_DAYS,
+    IMPRESSION_DAYS,
+    SETTINGS,
+    SHORT,
+    write_tiny_lake,
+)
+from training_assets_tests.support.late_lakes import put
+from training_assets_tests.support.s3 import S3Place
+
+sys.path.append(str(Path(__file__).parents[2] / "examples"))
+from local_cluster import local_cluster
+
+ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
+EVERYTHING = list(SPECS.values())
+
+
+def build(spark: SparkSession, lake: Lake) -> None:
+    for specs, days in (([unified_actions.SPEC], ACTION_DAYS), (EVERYTHING[1:], IMPRESSION_DAYS)):
+        reports = list(build_days(spark, lake, SETTINGS, specs, days))
+        assert [report.problem for report in reports if report.problem] == []
+    lake.refresh()
+
+
+def contents(lake: Lake) -> dict[tuple[str, date], str]:
+    """Hashes of the bytes of all days of all tables."""
+    snapshots = [lake.snapshot(name) for name in SPECS]
+    return {(found.table, day): found.content(day) for found in snapshots for day in found.days}
+
+
+def upload_raw(folder: Path, lake: Lake) -> None:
+    raw = folder / "raw"
+    for file in (path for path in raw.rglob("*") if path.is_file()):
+        lake.raw.put(str(file.relative_to(raw)), file.read_bytes())
+    # A bucket has no empty folders.
+    for day in (path for path in raw.glob("*/dt=*") if not any(path.iterdir())):
+        lake.raw.put(f"{day.relative_to(raw)}/_SUCCESS", b"")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_lake(tmp_path_factory.mktemp("local"))
+
+
+@pytest.fixture
+def bucket(s3_server: S3Place, local: Path) -> Lake:
+    lake = Lake.at(s3_server.new_url())
+    upload_raw(local, lake)
+    return lake
+
+
+@ONLY_SAIL
+def test_a_bucket_holds_what_a_folder_holds_byte_for_byte(
+    spark: SparkSession, local: Path, bucket: Lake, tmp_path: Path
+) -> None:
+    of_folder = Lake.at(local)
+    build(spark, of_folder)
+    build(spark, bucket)
+    assert contents(bucket) == contents(of_folder)
+    assert problems(spark, bucket) == []
+    build(spark, bucket)
+    assert {len(list_versions(bucket.table_store(name), name)) for name in SPECS} == {2}
+    late_click_is_rebuilt_and_the_old_days_go_with_a_vacuum(spark, bucket, tmp_path)
+
+
+def problems(spark: SparkSession, lake: Lake) -> list[str]:
+    lake.refresh()
+    results = list(check_days(spark, lake, SETTINGS, EVERYTHING, IMPRESSION_DAYS))
+    assert len(results) > 50
+    return [r.message for r in results if not r.passed and r.severity == "error"]
+
+
+def late_click_is_rebuilt_and_the_old_days_go_with_a_vacuum(
+    spark: SparkSession, lake: Lake, scratch: Path
+) -> None:
+    before_it = TrainingDays(lake.store.url, batch_size=64, shuffle="none")
+    state = before_it.state_dict()
+    expected = [batch.actions.tolist() for batch in before_it]
+    file = scratch / f"dt={before(5)}" / "late.parquet"
+    file.parent.mkdir()
+    put(file, "clicks", [click(SHORT, 5, before(5), at(before(5)))])
+    lake.raw.put(f"clicks/dt={before(5)}/late.parquet", file.read_bytes())
+    done = rebuild_outdated(
+        lake,
+        SETTINGS,
+        lambda days, specs: all(
+            not report.problem for report in build_days(spark, lake, SETTINGS, specs, days)
+        ),
+    )
+    assert [(found.table, bool(found.changed), found.failed) for found in done] == [
+        (name, True, {}) for name in SPECS
+    ]
+    assert problems(spark, lake) == []
+    now = TrainingDays(lake.store.url, batch_size=64, shuffle="none")
+    assert [batch.actions.tolist() for batch in now] != expected
+    # As it was, by the state of then, until a vacuum.
+    now.load_state_dict(state)
+    assert [batch.actions.tolist() for batch in now] == expected
+    keep_nothing = Settings(keep_versions_days=0)
+    removed = vacuum_lake(lake, keep_nothing)
+    assert all(removed[name].files for name in SPECS)
+    assert problems(spark, lake) == []
+    assert not any(found.files for found in vacuum_lake(lake, keep_nothing).values())
+
+
+def test_the_commands_work_on_a_bucket(s3_server: S3Place, tmp_path: Path) -> None:
+    """Sample data, the main job as a Dagster run, a backfill of other days, checks, SQL."""
+    env = {**os.environ, "TRAINING_ASSETS_LAKE": s3_server.new_url()}
+
+    def command(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "training_assets.cli", *words],
+            cwd=tmp_path,
+            env={**env, "DAGSTER_HOME": str(tmp_path / "dagster")},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert s3_server.secret not in done.stdout + done.stderr
+        return done.stdout
+
+    size = ["--customers", "40", "--items", "30", "--interactions", "400", "--days", "6"]
+    command("generate", *size, "--end-date", "2026-11-19")
+    command("run", "--start-date", "2026-11-18")
+    assert "all days are published" in command("run", "--start-date", "2026-11-18")
+    command("run", "--start-date", "2026-11-16", "--end-date", "2026-11-17")
+    command("check", "--start-date", "2026-11-16", "--end-date", "2026-11-19")
+    assert "4" in command("sql", "select count(distinct dt) n from training_input")
+    assert "Every published day is up to date" in command("outdated")
+    # Nothing of the lake lies here.
+    assert {path.name for path in tmp_path.iterdir()} == {"dagster"}
+
+
+@pytest.mark.spark
+@pytest.mark.skipif(not HAS_JAVA, reason=NO_JAVA)
+def test_a_cluster_needs_the_bucket_and_nothing_shared(
+    local: Path, bucket: Lake, tmp_path: Path
+) -> None:
+    days = day_range(before(1), DAY)
+    settings = Settings(history_length=6, lookback_days=4)
+    # Executors have pyarrow and NumPy, but not the platform, and work in a folder of their own.
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "sitecustomize.py").write_text("import sys; sys.modules['training_assets'] = None")
+    conf = dict(line.split("=", 1) for line in (*SMALL, f"spark.executorEnv.PYTHONPATH={bare}"))
+    with (
+        local_cluster(workers=1, memory_mb=512, conf=conf) as cluster,
+        spark_session("remote", remote=cluster.remote) as spark,
+    ):
+        for specs, some in (
+            ([unified_actions.SPEC], day_range(before(5), DAY)),
+            (EVERYTHING[1:], days),
+        ):
+            reports = list(build_days(spark, bucket, settings, specs, some))
+            assert [report.problem for report in reports if report.problem] == []
+    of_folder = Lake.at(local)
+    with spark_session("sail") as spark:
+        for specs, some in (
+            ([unified_actions.SPEC], day_range(before(5), DAY)),
+            (EVERYTHING[1:], days),
+        ):
+            list(build_days(spark, of_folder, settings, specs, some))
+    for lake in (bucket, of_folder):
+        lake.refresh()
+    assert {key: of for key, of in contents(bucket).items() if key[1] in days} == {
+        key: of for key, of in contents(of_folder).items() if key[1] in days
+    }
