@@ -44,18 +44,16 @@ def catalogue_as_of(items: DataFrame, calendar: Calendar, *, where: str) -> Data
     Raises ``SchemaError`` for a missing column.
     """
     require_columns(items, "items", ("dt", "item_id"), where)
-    versions = _newest_versions(items, calendar).withColumn("until", _until("since", calendar))
+    versions = _newest_versions(items, calendar)
     current = (F.col("dt") >= F.col("since")) & (
         F.col("until").isNull() | (F.col("dt") < F.col("until"))
     )
     as_of = versions.join(F.broadcast(calendar.days(items)), on=current)
-    return _with_percentile(as_of.select("dt", "item_id", "row.*")).select(
-        "dt", "item_id", *CATALOGUE_COLUMNS
-    )
+    return _with_percentile(as_of).select("dt", "item_id", *CATALOGUE_COLUMNS)
 
 
 def _newest_versions(items: DataFrame, calendar: Calendar) -> DataFrame:
-    """(item_id, since, row): the newest snapshot of all that no earlier dt has seen."""
+    """Of each item the newest snapshots, with the dt ``since`` and ``until`` which each is that."""
     snapshots = items.select(
         as_id(items, "item_id").alias("item_id"),
         as_day(items, "dt").alias("day"),
@@ -65,9 +63,14 @@ def _newest_versions(items: DataFrame, calendar: Calendar) -> DataFrame:
         _created_day(items).alias("created_day"),
         F.coalesce(column_or_null(items, "is_active", "boolean"), F.lit(True)).alias("is_active"),
     ).where(F.col("item_id").isNotNull() & F.col("day").isNotNull())
-    columns = [name for name in snapshots.columns if name not in ("item_id", "day")]
-    newest = F.max(F.struct("day", *columns)).alias("row")
-    return calendar.with_since(snapshots).groupBy("item_id", "since").agg(newest)
+    # Two of one item and day are a fault; it must not depend on the order of rows which is taken.
+    others = [name for name in snapshots.columns if name not in ("item_id", "day")]
+    until = after("since", ["item_id"], ["day", *others])
+    return (
+        calendar.with_since(snapshots)
+        .withColumn("until", until)
+        .where(F.col("until").isNull() | (F.col("until") > F.col("since")))
+    )
 
 
 def _with_percentile(as_of: DataFrame) -> DataFrame:
@@ -97,7 +100,7 @@ def attribute_ranges(catalogue: DataFrame, names: Sequence[str], calendar: Calen
         known.withColumn("_is_first", is_first(*in_order))
         .withColumn("_before", before("row", *in_order))
         .where(F.col("_is_first") | ~F.col("row").eqNullSafe(F.col("_before")))
-        .withColumn("_until", _until("dt", calendar))
+        .withColumn("_until", after("dt", *in_order))
     )
     stretch = _stretch(F.col("dt"), F.col("_until"), F.col("row"))
     no_row = F.when(F.lit(False), F.col("row"))
@@ -118,13 +121,6 @@ def is_in_range() -> Column:
     """Whether ``dt`` lies in the row's ``since`` and ``until``; items that are nowhere do."""
     begun = F.col("since").isNull() | (F.col("dt") >= F.col("since"))
     return begun & (F.col("until").isNull() | (F.col("dt") < F.col("until")))
-
-
-def _until(since: str, calendar: Calendar) -> Column:
-    """Where the item's next stretch begins; null in its last."""
-    if calendar.has_one_day:
-        return F.lit(None).cast("long")
-    return after(since, ["item_id"], [since])
 
 
 def _stretch(since: Column, until: Column, row: Column) -> Column:

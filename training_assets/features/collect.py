@@ -178,5 +178,6 @@ def _of_categories(leaf: Leaf, window: int) -> Column:
         (-F.col(f"_newest_{window}")).alias("newest"),
         F.col("category").alias("name"),
     )
-    best = F.min(F.when(F.col("category").isNotNull() & actions.isNotNull(), order))
+    known = F.when(F.col("category").isNotNull() & actions.isNotNull(), order)
+    best = F.get(F.sort_array(F.collect_list(known)), 0)
     return best["name"] if leaf.part == "name" else -best["actions"]
