@@ -1,8 +1,8 @@
 """Which days of input count for which days of features, without looking at each pair of them.
 
 A *segment* is a stretch of days of input that counts for the same days of features in the same
-windows. What was collected per segment is added up per day afterwards; of 14 days with 365 days
-of look-back there are 29 segments, 14 of which have most of the rows:
+windows. What was collected per segment is added up per day afterwards. 14 days in a row with 365
+days of look-back have 27 segments, and nearly all rows are in one of them:
 
     days of features            11 12          look-back 5
     days of input         6  7 .. 10 11 12 13
