@@ -1,4 +1,49 @@
-"""What is said of users, items and samples besides their sequences, as of each day.
+"""Features of users, items and pairs as of each day, declared once and collected in few passes.
 
-May import transforms, kernels, schemas, settings and errors. Begin with ``sampling_draws.py``.
+A row of ``dt`` knows the actions of ``dt - lookback_days <= day < dt`` and the catalogue of the
+days before ``dt``, and nothing of ``dt`` itself. DataFrames in and out; the same values on Sail and
+on Apache Spark; nothing is computed before somebody asks for rows.
+
+May import errors. Begin with ``declared_users.py``, which says what the columns are, then with
+``users.py`` and ``collect.py``, which say how they come about.
 """
+
+from training_assets.features.feature import Feature, FeatureTable
+from training_assets.features.items import build_item_features
+from training_assets.features.measures import (
+    ENGAGEMENT,
+    Across,
+    Formula,
+    Given,
+    Ratio,
+    count,
+    days,
+    first,
+    last,
+    mean,
+    total,
+)
+from training_assets.features.pairs import build_pair_features
+from training_assets.features.registry import declared_table, declared_tables
+from training_assets.features.users import build_user_features
+
+__all__ = [
+    "ENGAGEMENT",
+    "Across",
+    "Feature",
+    "FeatureTable",
+    "Formula",
+    "Given",
+    "Ratio",
+    "build_item_features",
+    "build_pair_features",
+    "build_user_features",
+    "count",
+    "days",
+    "declared_table",
+    "declared_tables",
+    "first",
+    "last",
+    "mean",
+    "total",
+]
