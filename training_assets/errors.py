@@ -6,10 +6,9 @@ TrainingAssetsError
 ├── SchemaError          a table has a wrong or missing column
 ├── RawDataError         raw files of a day are missing or unreadable
 ├── DayNotPublishedError a day was asked for that the lake does not hold
-├── DayLockedError       another run is building the day, and has been for too long
 ├── StoreError           the place of the lake cannot be read or written
 ├── LakeFormatError      a table was written by an older version, or cannot lie there
-├── PublishError         a day could not be published; it stands as it was
+├── PublishError         a day could not be published; it stands as it was, or whole
 └── ValidationError      the tables of a published day do not fit together
 
 Messages read ``where: what is wrong with the value; what was expected. What to do.``
@@ -40,10 +39,6 @@ class DayNotPublishedError(TrainingAssetsError, LookupError):
     """A day was asked for that the lake does not hold."""
 
 
-class DayLockedError(TrainingAssetsError):
-    """Another run holds the day's lock, and did so for as long as this one may wait."""
-
-
 class StoreError(TrainingAssetsError):
     """The place where data lies cannot be reached, read or written."""
 
@@ -53,7 +48,7 @@ class LakeFormatError(TrainingAssetsError):
 
 
 class PublishError(TrainingAssetsError):
-    """A staged day could not be made visible; the day stands as it was before."""
+    """A day could not be published; it stands as it was before, or is published whole."""
 
 
 class ValidationError(TrainingAssetsError):

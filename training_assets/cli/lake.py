@@ -12,6 +12,7 @@ from training_assets.cli.console import DAY, as_text, console, open_lake
 from training_assets.errors import SettingsError
 from training_assets.lake import Lake, days_in_words, list_versions, new_run
 from training_assets.lake import restore as restore_days
+from training_assets.lake.base import first_line
 from training_assets.lake.migrate import migrate as migrate_lake
 from training_assets.pipeline import span, vacuum_lake
 from training_assets.settings import Settings
@@ -134,7 +135,9 @@ def sql(query: str) -> None:
     try:
         result = connection.sql(query)
     except duckdb.Error as error:
-        raise SettingsError(f"sql: {error}") from None
+        raise SettingsError(
+            f"sql: {first_line(error)}; expected a query over {', '.join(SPECS)}. Correct it."
+        ) from None
     if result is not None:
         _print_rows(result.columns, result.fetchall())
 

@@ -229,3 +229,16 @@ def test_no_table_is_restored_where_one_has_no_version_of_then(
     assert done.exit_code == 1
     assert done.output.startswith("Error: training_input: version ")
     assert open_snapshot(store, "unified_actions").version == 1
+
+
+def test_a_query_that_is_none_ends_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _two_tables(tmp_path, monkeypatch)
+    done = CliRunner().invoke(main, ["sql", "selec dt\nfrom training_input"])
+    assert done.exit_code == 1
+    assert re.fullmatch(
+        r"Error: sql: Parser Error: [^\\\n]+ \"selec\"; expected a query over unified_actions, "
+        r"customer_history, training_input. Correct it.\n",
+        done.output,
+    )
