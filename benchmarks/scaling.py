@@ -161,10 +161,10 @@ def daily(lake: Path, root: Path, lookback: int = 365) -> dict[str, Any]:
     if done.returncode:
         return {"error": (done.stdout + done.stderr)[-500:]}
     seconds: dict[str, float] = defaultdict(float)
-    for stage, value in re.findall(
-        r"(stage|checks|figures|publish) ([0-9.]+) s", done.stdout + done.stderr
+    for step, value in re.findall(
+        r"(build|checks|figures|publish) ([0-9.]+) s", done.stdout + done.stderr
     ):
-        seconds[f"{stage}_s"] += float(value)
+        seconds[f"{step}_s"] += float(value)
     rest = wall - sum(seconds.values())
     shutil.rmtree(root, ignore_errors=True)
     return {"wall_s": round(wall, 2), **seconds, "rest_s": round(rest, 2)}

@@ -56,11 +56,11 @@ ON_DISK = {FIRST_TIME: "_blocks"}
 class Span:
     """When a table was built, in ms since 1970, and by part what Python workers did meanwhile.
 
-    From ``staged`` on it was checked and described.
+    From ``built`` on it was checked and described.
     """
 
     start: int
-    staged: int
+    built: int
     stop: int
     python: dict[str, "PythonWork"]
     peak_mib: int
@@ -175,7 +175,7 @@ def task_metrics(log: Path, spans: dict[str, Span]) -> dict[str, dict[str, Count
             launched = event["Task Info"]["Launch Time"]
             for table, span in spans.items():
                 if span.start <= launched <= span.stop:
-                    part = "build" if launched < span.staged else "checks"
+                    part = "build" if launched < span.built else "checks"
                     _add(sums[table][part], event["Task Metrics"])
     return sums
 

@@ -6,10 +6,9 @@ TrainingAssetsError
 ├── SchemaError          a table has a wrong or missing column
 ├── RawDataError         raw files of a day are missing or unreadable
 ├── DayNotPublishedError a day was asked for that the lake does not hold
-├── DayLockedError       another run is building the day, and has been for too long
 ├── StoreError           the place of the lake cannot be read or written
 ├── LakeFormatError      a table was written by an older version, or cannot lie there
-├── PublishError         a day could not be published; it stands as it was
+├── PublishError         a day could not be published; it stands as it was, or whole
 ├── DatabaseError        the database of the patterns cannot be had, or holds something else
 ├── ChunkError           chunks of the feed overlap, or one is other than it was
 └── ValidationError      the tables of a published day do not fit together
@@ -40,10 +39,6 @@ class RawDataError(TrainingAssetsError):
 
 class DayNotPublishedError(TrainingAssetsError, LookupError):
     """A day was asked for that the lake does not hold."""
-
-
-class DayLockedError(TrainingAssetsError):
-    """Another run holds the day's lock, and did so for as long as this one may wait."""
 
 
 class StoreError(TrainingAssetsError):

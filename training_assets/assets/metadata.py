@@ -55,8 +55,8 @@ def day_metadata(
         "path": place_value(place),
         "changed": report.has_changed,
     }
-    for stage, seconds in report.seconds.items():
-        metadata[f"seconds_{stage}"] = round(seconds / num_days, 3)
+    for step, seconds in report.seconds.items():
+        metadata[f"seconds_{step}"] = round(seconds / num_days, 3)
     if any(upstream.window == "look-back" for upstream in SPECS[report.table].built_from.upstream):
         metadata["window_start"] = str(settings.window_start(report.day) or "unlimited")
         metadata["history_length"] = settings.history_length

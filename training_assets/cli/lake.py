@@ -1,7 +1,7 @@
 """Commands about the lake as a whole: its versions, going back, cleaning, taking over, asking."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +10,9 @@ from rich.table import Table as Grid
 
 from training_assets.cli.console import DAY, as_text, console, open_lake
 from training_assets.errors import SettingsError
-from training_assets.lake import days_in_words, list_versions, new_run
+from training_assets.lake import Lake, days_in_words, list_versions, new_run
 from training_assets.lake import restore as restore_days
+from training_assets.lake.base import first_line
 from training_assets.lake.migrate import migrate as migrate_lake
 from training_assets.pipeline import span, vacuum_lake
 from training_assets.settings import Settings
@@ -40,8 +41,8 @@ def versions(table: str | None, limit: int) -> None:
 @_TABLE
 @click.option("--version", type=int, help="A version of that table.")
 @click.option("--as-of", "as_of", help="A time, UTC: YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS.")
-@click.option("--start-date", type=DAY, help="First day; all days by default.")
-@click.option("--end-date", type=DAY, help="Last day.")
+@click.option("--start-date", type=DAY, help="First day; from the oldest on by default.")
+@click.option("--end-date", type=DAY, help="Last day; up to the newest by default.")
 def restore(
     table: str | None,
     version: int | None,
@@ -56,12 +57,24 @@ def restore(
             "`training-assets versions` lists both."
         )
     wanted: int | datetime = version if as_of is None and version is not None else _time(as_of)
-    days = span(start_date.date(), end_date.date()) if start_date and end_date else None
+    first, last = (day.date() if day else None for day in (start_date, end_date))
+    if first and last:
+        span(first, last)
     lake = open_lake()
-    for name in _chosen(table):
-        changed = restore_days(lake.table_store(name), name, wanted, {"run": new_run()}, days)
+    # All are looked at before any is changed: they belong together.
+    days = {name: _days_of_either(lake, name, wanted, first, last) for name in _chosen(table)}
+    for name, chosen in days.items():
+        changed = restore_days(lake.table_store(name), name, wanted, {"run": new_run()}, chosen)
         what = days_in_words(changed) if changed else "nothing differs"
         console.print(f"{name}: {what}", soft_wrap=True)
+
+
+def _days_of_either(
+    lake: Lake, table: str, version: int | datetime, first: date | None, last: date | None
+) -> list[date]:
+    """Those of the range that the older version holds, or the newest one."""
+    found = {*lake.snapshot(table, version).days, *lake.days(table)}
+    return sorted(d for d in found if (first or d) <= d <= (last or d))
 
 
 def _time(text: str | None) -> datetime:
@@ -122,7 +135,9 @@ def sql(query: str) -> None:
     try:
         result = connection.sql(query)
     except duckdb.Error as error:
-        raise SettingsError(f"sql: {error}") from None
+        raise SettingsError(
+            f"sql: {first_line(error)}; expected a query over {', '.join(SPECS)}. Correct it."
+        ) from None
     if result is not None:
         _print_rows(result.columns, result.fetchall())
 

@@ -74,12 +74,13 @@ def _commit_days(store: LocalStore, table: Table, days: Sequence[date]) -> int:
     if not days:
         return 0
     delta = open_delta(store, table.name, may_be_old=True)
-    files = {day: _files(table, store.root, day) for day in days}
-    for day in days:
-        _copy_what_is_beside(store, day)
-    store.sync(file.name for found in files.values() for file in found)
+    # After a kill: what lies in their folders may be the files of later runs as well.
     published = snapshot_of(store, table.name, delta).files if delta else {}
     new = [day for day in days if day not in published]
+    files = {day: _files(table, store.root, day) for day in new}
+    for day in new:
+        _copy_what_is_beside(store, day)
+    store.sync(file.name for found in files.values() for file in found)
     actions = [add_action(file, None) for day in new for file in files[day]]
     info = {"operation": "migrate", "run": MIGRATED, "days": [str(day) for day in new]}
     error: Exception | None = None

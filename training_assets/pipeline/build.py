@@ -46,7 +46,7 @@ class DayReport:
     """What became of one day of one table.
 
     ``problem`` is None for a day that is published (or, without a build, that passed).
-    ``seconds`` are those of the whole range that the day was part of, by stage.
+    ``seconds`` are those of the whole range that the day was part of, by step.
     """
 
     table: str
@@ -165,15 +165,15 @@ class _TableRun:
             self._report(day, attempt, problem)
         reports = [self._reports[day] for day in self._days]
         published = sum(not report.problem for report in reports)
-        spent = ", ".join(f"{stage} {value:.1f} s" for stage, value in self._seconds.items())
+        spent = ", ".join(f"{step} {value:.1f} s" for step, value in self._seconds.items())
         self._build.progress(
             f"{self._spec.name}: {published} of {len(reports)} days published ({spent})"
         )
         return reports
 
-    def _lap(self, stage: str) -> None:
+    def _lap(self, step: str) -> None:
         now = time.monotonic()
-        self._seconds[stage] = round(self._seconds.get(stage, 0.0) + now - self._started, 3)
+        self._seconds[step] = round(self._seconds.get(step, 0.0) + now - self._started, 3)
         self._started = now
 
     # --- write and check --------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class _TableRun:
         build, spec, attempt = self._build, self._spec, _Attempt()
         self._step("write")
         self._write(days, attempt)
-        self._lap("stage")
+        self._lap("build")
         if attempt.files:
             self._step("checks")
             context = self._context(attempt.files)

@@ -13,8 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from training_assets.cli import main
-from training_assets.lake import Lake, day_range
+from training_assets.lake import Lake, LocalStore, day_range, list_versions, migrate, open_snapshot
 from training_assets.sample.generate import SampleSpec, generate
+from training_assets.schemas import TABLES
+from training_assets_tests.support.old_lakes import write_old_lake
+from training_assets_tests.support.published_days import DAYS, numbers_of, publish_days
 
 LAST = "2024-03-01"
 
@@ -181,3 +184,61 @@ def test_no_sample_is_mixed_into_data_that_has_no_days(
     assert done.exit_code == 1
     assert name in done.output
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]
+
+
+def _two_tables(root: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+    """Three days of two tables, of which the first has a second version; says where that lies."""
+    write_old_lake(root, DAYS[:3])
+    migrate(root, list(TABLES.values()))
+    store = LocalStore(root / "unified_actions")
+    publish_days(store, DAYS[:3], number=7)
+    monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(root))
+    return store
+
+
+@pytest.mark.parametrize(
+    ("options", "numbers"),
+    [
+        (("--start-date", str(DAYS[1])), [7, 2, 3]),
+        (("--end-date", str(DAYS[1])), [1, 2, 7]),
+        (("--start-date", str(DAYS[1]), "--end-date", str(DAYS[1])), [7, 2, 7]),
+        ((), [1, 2, 3]),
+    ],
+)
+def test_restore_changes_only_the_days_from_the_first_or_up_to_the_last_given(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    numbers: list[int],
+) -> None:
+    store = _two_tables(tmp_path, monkeypatch)
+    chosen = ("--table", "unified_actions", "--version", "0")
+    done = CliRunner().invoke(main, ["restore", *chosen, *options])
+    assert done.exit_code == 0, done.output
+    now = open_snapshot(store, "unified_actions")
+    assert [set(numbers_of(now, day)) for day in DAYS[:3]] == [{n} for n in numbers]
+
+
+def test_no_table_is_restored_where_one_has_no_version_of_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _two_tables(tmp_path, monkeypatch)
+    history = LocalStore(tmp_path / "customer_history")
+    at = list_versions(history, "customer_history")[0].at.isoformat()
+    done = CliRunner().invoke(main, ["restore", "--as-of", at])
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: training_input: version ")
+    assert open_snapshot(store, "unified_actions").version == 1
+
+
+def test_a_query_that_is_none_ends_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _two_tables(tmp_path, monkeypatch)
+    done = CliRunner().invoke(main, ["sql", "selec dt\nfrom training_input"])
+    assert done.exit_code == 1
+    assert re.fullmatch(
+        r"Error: sql: Parser Error: [^\\\n]+ \"selec\"; expected a query over unified_actions, "
+        r"customer_history, training_input. Correct it.\n",
+        done.output,
+    )

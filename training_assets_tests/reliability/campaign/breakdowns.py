@@ -142,7 +142,7 @@ def _problems(root: str, spark: Any) -> list[str]:
 
 
 def _fill(world: World, disk: Path, spark: Any, rng: random.Random, tally: _Tally) -> None:
-    """Room for a random part of what the run will stage."""
+    """Room for a random part of what the run will write."""
     root = str(disk / "lake")
     world.copy(root)
     tables = [path for path in (disk / "lake").iterdir() if path.name != "raw"]

@@ -200,7 +200,7 @@ def test_every_day_is_a_materialized_partition_with_figures(built) -> None:
     assert metadata["rows"] == metadata["dagster/partition_row_count"] > 0
     assert 0 <= metadata["positives_rate"] < 1
     assert metadata["bytes"] > 0
-    assert metadata["seconds_stage"] >= 0
+    assert metadata["seconds_build"] >= 0
 
 
 def test_every_check_is_recorded_for_every_day(built) -> None:

@@ -142,6 +142,18 @@ def test_a_lost_manifest_of_a_migrated_day_does_not_keep_it_from_being_built_ane
     assert publish_days(store, [A], number=7) == {A: PUBLISHED}
 
 
+def test_a_day_built_anew_between_a_killed_migration_and_the_next_stays(root: Path) -> None:
+    old_manifest = root / "unified_actions" / f"dt={A}" / "_day.json"
+    kept = old_manifest.read_bytes()
+    migrate(root, ALL)
+    store = LocalStore(root / "unified_actions")
+    publish_days(store, [A], number=7)
+    old_manifest.write_bytes(kept)  # a kill after the commit leaves it
+    assert migrate(root, ALL)["unified_actions"] == 0
+    assert set(numbers_of(open_snapshot(store, "unified_actions"), A)) == {7}
+    assert not old_manifest.exists()
+
+
 @pytest.mark.parametrize(
     ("file", "data", "problem"),
     [
