@@ -170,21 +170,30 @@ def upserts(folder: Path) -> dict[str, Any]:
     database, settings = Database(str(folder / "postgres")), TransactionSettings()
     rng = np.random.default_rng(0)
     ways: dict[str, list[float]] = {"one_statement": [], "per_pair": [], "per_transaction": []}
+    # Of both ends of the connection, which other work on the machine does not change.
+    cpus: dict[str, list[float]] = {way: [] for way in ways}
     try:
         database.run(lambda c: start_again(c, settings, generation=0))
         for number in range(REPEATS + 1):
             rows = _banksim_rows(rng)
             arrived = _arrived(number * CHUNK_ROWS, _totals(rows))
-            ways["one_statement"].append(_timed(database, _apply(arrived, settings)))
-            ways["per_pair"].append(_timed(database, _upsert_pairs(rows)))
-            ways["per_transaction"].append(_timed(database, _upsert_transactions(rows)))
+            for way, work in (
+                ("one_statement", _apply(arrived, settings)),
+                ("per_pair", _upsert_pairs(rows)),
+                ("per_transaction", _upsert_transactions(rows)),
+            ):
+                cpu = time.process_time() + database.run(_cpu_seconds)
+                ways[way].append(_timed(database, work))
+                cpus[way].append(time.process_time() + database.run(_cpu_seconds) - cpu)
     finally:
         database.leave()
     middle = {way: median(seconds[1:]) for way, seconds in ways.items()}
     return {
         "rows": CHUNK_ROWS,
         "seconds": ways,
+        "cpu_seconds": cpus,
         "median_seconds": middle,
+        "median_cpu_seconds": {way: median(cpu[1:]) for way, cpu in cpus.items()},
         "times_as_fast_as_per_pair": middle["per_pair"] / middle["one_statement"],
         "times_as_fast_as_per_transaction": middle["per_transaction"] / middle["one_statement"],
     }
