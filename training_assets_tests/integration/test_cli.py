@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from training_assets.cli import main
 from training_assets.lake import Lake, LocalStore, day_range, list_versions, migrate, open_snapshot
 from training_assets.sample.generate import SampleSpec, generate
-from training_assets.schemas import TABLES
+from training_assets.tables import SPECS
 from training_assets_tests.support.old_lakes import write_old_lake
 from training_assets_tests.support.published_days import DAYS, numbers_of, publish_days
 
@@ -189,7 +189,7 @@ def test_no_sample_is_mixed_into_data_that_has_no_days(
 def _two_tables(root: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
     """Three days of two tables, of which the first has a second version; says where that lies."""
     write_old_lake(root, DAYS[:3])
-    migrate(root, list(TABLES.values()))
+    migrate(root, [spec.table for spec in SPECS.values()])
     store = LocalStore(root / "unified_actions")
     publish_days(store, DAYS[:3], number=7)
     monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(root))
