@@ -242,13 +242,17 @@ def _wait_for_workers() -> None:
 
 def _stop_client(session: SparkSession) -> None:
     """Stop a Connect session, but do not wait for good: a call that was interrupted never ends."""
-    thread = threading.Thread(target=session.stop, daemon=True)
+    if not _does_end(session.stop):
+        # Calls that get no answer would keep the process from ending; this ends them.
+        _does_end(cast(Any, session).client._channel.close)
+    _end_release_threads()
+
+
+def _does_end(stop: Callable[[], None]) -> bool:
+    thread = threading.Thread(target=stop, daemon=True)
     thread.start()
     thread.join(_STOP_SECONDS)
-    if thread.is_alive():
-        # Calls that get no answer would keep the process from ending; this ends them.
-        cast(Any, session).client._channel.close()
-    _end_release_threads()
+    return not thread.is_alive()
 
 
 def _end_release_threads() -> None:
