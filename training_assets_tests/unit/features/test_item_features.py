@@ -22,6 +22,9 @@ from training_assets_tests.support.feature_cases import (
 )
 from training_assets_tests.support.feature_frames import Row, at, before, frame, is_same, rows_of
 
+# That both engines compute the same is shown by ``test_against_reference.py``.
+pytestmark = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
+
 MIX = [
     act(CLICK, 1),
     act(CLICK, 2, customer=2),

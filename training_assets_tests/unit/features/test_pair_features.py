@@ -27,6 +27,9 @@ from training_assets_tests.support.feature_frames import (
     rows_of,
 )
 
+# That both engines compute the same is shown by ``test_against_reference.py``.
+pytestmark = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
+
 SHOES = listed(9, category="shoes", subcategory="boots", brand="acme", price="30")
 
 CASES = (

@@ -60,8 +60,9 @@ NOT_NUMBERS = {
 
 
 WINDOW = range(1, 31)
-# What does not depend on how an engine computes an expression.
-ON_ONE_ENGINE = pytest.mark.parametrize("engine", ["sail"], indirect=True)
+# What does not depend on how an engine computes an expression; that both compute them alike is
+# shown by ``test_against_reference.py`` and the literal cases.
+pytestmark = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
 
 
 def shop(seed: int, days: range, rows: int = 40) -> tuple[list[Row], list[Row]]:
@@ -122,7 +123,6 @@ def test_nothing_on_or_after_the_day_changes_a_feature_of_it(
     assert build(spark, *both, lookback_days=len(WINDOW)) == plain
 
 
-@ON_ONE_ENGINE
 def test_no_action_before_the_window_changes_a_feature_of_the_day(
     spark: SparkSession, plain: dict
 ) -> None:
@@ -130,7 +130,6 @@ def test_no_action_before_the_window_changes_a_feature_of_the_day(
     assert build(spark, older + actions, items, lookback_days=len(WINDOW)) == plain
 
 
-@ON_ONE_ENGINE
 def test_rows_may_come_in_any_order(spark: SparkSession, plain: dict) -> None:
     actions, items = shop(1, WINDOW)
     assert build(spark, actions[::-1], items[::-1], lookback_days=len(WINDOW)) == plain
@@ -150,7 +149,6 @@ def test_columns_stand_as_in_the_contract_and_have_its_types(spark: SparkSession
         assert result.collect() == []
 
 
-@ON_ONE_ENGINE
 def test_only_the_required_columns_are_needed(spark: SparkSession) -> None:
     keys = [{"dt": before(1), "customer_id": 1, "item_id": 1, "action_type": ORDER}]
     acted = spark.createDataFrame(pa.Table.from_pylist(keys))
@@ -197,7 +195,6 @@ def test_invalid_actions_are_left_out(spark: SparkSession) -> None:
     assert (user.customer_id, user.total_interactions) == (1, 1)
 
 
-@ON_ONE_ENGINE
 def test_shorter_windows_are_what_a_shorter_lookback_gives(spark: SparkSession) -> None:
     actions, items = shop(5, range(1, 40))
     acted, listed_items = frame(spark, "actions", actions), frame(spark, "items", items)
@@ -215,7 +212,6 @@ def test_shorter_windows_are_what_a_shorter_lookback_gives(spark: SparkSession) 
                 assert {n: found[place][names[n]] for n in kept} == {n: row[n] for n in kept}
 
 
-@ON_ONE_ENGINE
 def test_a_window_in_which_a_customer_did_nothing_has_zeros_and_nulls(spark: SparkSession) -> None:
     acted = frame(spark, "actions", [act(VIEW, 20), order(20, price="3")])
     (user,) = build_user_features(acted, days=[DAY], windows=[7]).collect()
@@ -223,7 +219,6 @@ def test_a_window_in_which_a_customer_did_nothing_has_zeros_and_nulls(spark: Spa
     assert (user.share_view_7d, user.recency_days_7d, user.recent_items_7d) == (None, None, [])
 
 
-@ON_ONE_ENGINE
 def test_other_columns_of_pairs_pass_through_and_each_row_stays_a_row(spark: SparkSession) -> None:
     pair = {"dt": DAY, "customer_id": 1, "item_id": 1, "price": Decimal("7"), "is_bot": None}
     result = build_pair_features(
@@ -253,7 +248,6 @@ def test_nothing_is_computed_before_rows_are_asked_for(spark: SparkSession) -> N
             result.collect()
 
 
-@ON_ONE_ENGINE
 def test_arguments_that_cannot_work_are_named(spark: SparkSession) -> None:
     acted = frame(spark, "actions", [act(CLICK, 1), act(LIKE, 1, "10:00")])
     cases: list[tuple[dict[str, Any], str]] = [
@@ -273,7 +267,6 @@ def test_arguments_that_cannot_work_are_named(spark: SparkSession) -> None:
         build_item_features(acted, items, days=[DAY])
 
 
-@ON_ONE_ENGINE
 def test_no_day_gives_no_row(spark: SparkSession) -> None:
     acted = frame(spark, "actions", [act(VIEW, 1)])
     assert build_user_features(acted, days=[]).collect() == []
