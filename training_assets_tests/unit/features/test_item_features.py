@@ -23,7 +23,7 @@ from training_assets_tests.support.feature_cases import (
 from training_assets_tests.support.feature_frames import Row, at, before, frame, is_same, rows_of
 
 # That both engines compute the same is shown by ``test_against_reference.py``.
-pytestmark = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
+ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
 
 MIX = [
     act(CLICK, 1),
@@ -280,6 +280,7 @@ def test_every_item_feature_has_a_case() -> None:
     assert {case.feature for case in CASES} == {feature.name for feature in ITEM_FEATURES}
 
 
+@ONLY_SAIL
 @pytest.mark.parametrize(("engagement", "expected"), [("view", 2.0), ("click", None)])
 def test_without_impressions_clicks_are_put_over_views_where_those_are_recorded(
     spark: SparkSession, engagement: str, expected: float | None

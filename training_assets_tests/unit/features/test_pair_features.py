@@ -28,7 +28,7 @@ from training_assets_tests.support.feature_frames import (
 )
 
 # That both engines compute the same is shown by ``test_against_reference.py``.
-pytestmark = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
+ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
 
 SHOES = listed(9, category="shoes", subcategory="boots", brand="acme", price="30")
 
@@ -141,6 +141,7 @@ def test_every_pair_feature_has_a_case() -> None:
     assert {case.feature for case in CASES} == {feature.name for feature in PAIR_FEATURES}
 
 
+@ONLY_SAIL
 def test_places_in_a_session_go_by_time_and_id(spark: SparkSession) -> None:
     def pair(name: str, clock: str, session: str | None, **more: object) -> Row:
         keys = {"dt": DAY, "customer_id": 1, "item_id": 1, "interaction_id": name}

@@ -29,7 +29,7 @@ from training_assets_tests.support.feature_frames import (
 )
 
 # That both engines compute the same is shown by ``test_against_reference.py``.
-pytestmark = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
+ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
 
 MIX = [act(CLICK, 1), act(CLICK, 2), act(CART, 2), act(ORDER, 3), act(VIEW, 3), act(LIKE, 9)]
 
