@@ -33,6 +33,8 @@ DEFAULT_HISTORY_LENGTH: Final = 1000
 DEFAULT_LOOKBACK_DAYS: Final = 365
 # Lists have 32-bit offsets.
 MAX_HISTORY_LENGTH: Final = 2**31 - 1
+# A century; times before the year 1 cannot be written.
+MAX_KEEP_VERSIONS_DAYS: Final = 36_500
 _PREFIX: Final = "TRAINING_ASSETS_"
 _DEFAULT_LAKE: Final = "data/lake"
 
@@ -89,6 +91,11 @@ class Settings:
                 "settings", "keep_versions_days", self.keep_versions_days, least=0
             ),
         }
+        if self.keep_versions_days > MAX_KEEP_VERSIONS_DAYS:
+            raise SettingsError(
+                f"settings: keep_versions_days is {self.keep_versions_days}; expected at most "
+                f"{MAX_KEEP_VERSIONS_DAYS}. Lower keep_versions_days."
+            )
         if not 0 <= self.min_valid_share <= 1:
             raise SettingsError(
                 f"settings: min_valid_share is {self.min_valid_share}; expected 0 to 1. "

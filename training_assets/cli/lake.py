@@ -24,12 +24,22 @@ _TABLE: Final = click.option("--table", type=click.Choice(list(SPECS)), help="On
 
 @click.command()
 @_TABLE
-@click.option("--limit", default=20, show_default=True, help="Versions of each table to show.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Versions of each table to show.",
+)
 def versions(table: str | None, limit: int) -> None:
     """Say what changed when, and by which run; newest first."""
     lake = open_lake()
     for name in _chosen(table):
-        for found in list_versions(lake.table_store(name), name, limit):
+        store = lake.table_store(name)
+        all_found = list_versions(store, name, limit)
+        if not all_found:
+            console.print(f"{name}: no version under {store.url}", markup=False, soft_wrap=True)
+        for found in all_found:
             at = found.at.strftime("%Y-%m-%d %H:%M:%S")
             run = f" by run {found.run}" if found.run else ""
             days = f": {days_in_words(found.days)}" if found.days else ""

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 import click
 from pyspark.sql import SparkSession
@@ -16,9 +15,7 @@ from training_assets.pipeline import Rebuilt, changed_customers, rebuild_outdate
 from training_assets.provenance import Outdated, Provenance, find_outdated
 from training_assets.settings import Settings
 from training_assets.sources import printable
-from training_assets.tables import BUILT_FROM, unified_actions
-
-_CURRENT: Final = "Every published day is up to date."
+from training_assets.tables import BUILT_FROM, SPECS, unified_actions
 
 
 @click.command()
@@ -56,10 +53,19 @@ def rebuild(dry_run: bool) -> None:
         sys.exit(1)
 
 
+def _say_that_all_is_current() -> None:
+    lake = open_lake()
+    if any(lake.days(name) for name in SPECS):
+        console.print("Every published day is up to date.")
+    else:
+        text = f"No day is published under {lake.store.url}."
+        console.print(printable(text), markup=False, soft_wrap=True)
+
+
 def _print_outdated(found: Outdated) -> None:
     """Each out-of-date day with its reasons, and what a rebuild may change besides."""
     if not found.days:
-        console.print(_CURRENT)
+        _say_that_all_is_current()
         return
     for late in found.days:
         reasons = printable("; ".join(late.reasons))
@@ -91,7 +97,7 @@ def _print_customers(spark: SparkSession, provenance: Provenance, found: Outdate
 def _print_plan(found: Outdated) -> None:
     """What ``rebuild`` would do."""
     if not found.days:
-        console.print(_CURRENT)
+        _say_that_all_is_current()
         return
     for built in BUILT_FROM:
         name = built.table.name
@@ -112,7 +118,7 @@ def _print_plan(found: Outdated) -> None:
 def _print_rebuilt(done: Sequence[Rebuilt]) -> None:
     """One row per table, and a line for each day that could not be built."""
     if not any(result.days or result.failed for result in done):
-        console.print(_CURRENT)
+        _say_that_all_is_current()
         return
     grid = Grid("table", "days rebuilt", "of which changed", "changed bytes", "failed")
     for column in grid.columns[1:]:

@@ -72,8 +72,8 @@ def open_delta(
         raise _no_version(store, table, version, error)
     raise StoreError(
         f"{table}: the log under {store.url} cannot be read ({first_line(error)}); expected a "
-        "Delta table. Check the store and its credentials; put a damaged log back from a copy, or "
-        "move the table away and build it anew."
+        "Delta table. Check endpoint, bucket and credentials; put a damaged log back from a copy, "
+        "or move the table away and build it anew."
     )
 
 

@@ -242,3 +242,19 @@ def test_a_query_that_is_none_ends_in_one_sentence(
         r"customer_history, training_input. Correct it.\n",
         done.output,
     )
+
+
+@pytest.mark.parametrize("name", ["outdated", "rebuild", "versions"])
+def test_a_lake_without_days_is_not_called_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    root = tmp_path / "mistyped [1]"
+    monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(root))
+    done = CliRunner().invoke(main, [name])
+    assert done.exit_code == 0, done.output
+    assert str(root) in done.output
+    assert "up to date" not in done.output
+
+
+def test_no_versions_can_be_asked_for_by_a_limit_below_one() -> None:
+    assert CliRunner().invoke(main, ["versions", "--limit", "-3"]).exit_code == 2

@@ -142,6 +142,7 @@ def test_every_knob_is_read_from_its_variable() -> None:
         ("MISSING_RAW", "skip", "missing_raw is 'skip'; expected 'error' or 'empty'"),
         ("LIST_FORMAT", "Lists", "list_format is 'Lists'; expected 'lists' or 'parquet'"),
         ("KEEP_VERSIONS_DAYS", "-1", "keep_versions_days is -1; expected at least 0"),
+        ("KEEP_VERSIONS_DAYS", "99999", "keep_versions_days is 99999; expected at most 36500"),
         ("KEEP_VERSIONS_DAYS", "7d", "TRAINING_ASSETS_KEEP_VERSIONS_DAYS is '7d'; expected a whol"),
         ("MIN_VALID_SHARE", "1.5", "min_valid_share is 1.5; expected 0 to 1"),
         ("MIN_VALID_SHARE", "nan", "min_valid_share is nan; expected 0 to 1"),
