@@ -1,6 +1,7 @@
 """The Dagster instance of the command line, and runs in it."""
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -10,10 +11,28 @@ from typing import Final
 import dagster as dg
 
 from training_assets.cli.console import console, open_lake
+from training_assets.cli.process_locks import Locks
 from training_assets.cli.run_guard import own_run
 from training_assets.tables import SPECS, TableSpec
 
 _INSTANCE_YAML: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+
+# Beyond the numbers of all processes.
+_OPENING: Final = 1 << 48
+
+
+@contextmanager
+def open_instance() -> Iterator[tuple[dg.DagsterInstance, Path]]:
+    """The instance and its home. One process at a time opens it: two that both make a new
+    instance's database would stop each other."""
+    with instance_home() as home:
+        locks = Locks.of_processes(home)
+        while not (opening := locks.try_hold(_OPENING)):
+            time.sleep(0.05)
+        with opening:
+            instance = dg.DagsterInstance.get()
+        with instance:
+            yield instance, home
 
 
 @contextmanager
@@ -39,8 +58,7 @@ def _default_home() -> Path:
 def dagster_run(days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
     """One Dagster run over the range that spans ``days``; whether it succeeded."""
     with (
-        instance_home() as home,
-        dg.DagsterInstance.get() as instance,
+        open_instance() as (instance, home),
         own_run(instance, home) as tags,
     ):
         from training_assets.definitions import BACKFILL_JOB, RUN_CONFIG, defs
@@ -64,7 +82,7 @@ def dagster_run(days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
 def build_seconds() -> dict[str, float]:
     """By day: the seconds of its latest materializations, over all tables."""
     totals: dict[str, float] = {}
-    with instance_home(), dg.DagsterInstance.get() as instance:
+    with open_instance() as (instance, _):
         for name in SPECS:
             latest: dict[str, float] = {}
             for record in instance.fetch_materializations(dg.AssetKey(name), limit=400).records:

@@ -1,6 +1,7 @@
 """Locks of processes, kept by the kernel, so that a killed process holds none.
 
     <home>/processes    byte n is the process of the Dagster run that is tagged with n
+                        byte 2**48 is whoever opens the instance
 
 The file has no content: locks are on ranges of bytes, which need not exist.
 """

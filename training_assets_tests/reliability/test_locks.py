@@ -91,3 +91,38 @@ def test_a_file_system_without_locks_is_named(root: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(fcntl, "fcntl", refuse)
     with pytest.raises(SettingsError, match=r"No locks available.*POSIX locks.*Set DAGSTER_HOME"):
         Locks.of_processes(root).try_hold(1)
+
+
+OPENER = """
+import sys
+import dagster
+from training_assets.cli.instance import open_instance
+print("ready", flush=True)
+sys.stdin.readline()
+with open_instance() as (instance, _):
+    print(instance.get_runs_count(), flush=True)
+"""
+
+
+def test_a_new_instance_can_be_opened_by_several_processes_at_once(root: Path) -> None:
+    home = {"DAGSTER_HOME": str(root / "home"), "TRAINING_ASSETS_LAKE": str(root / "lake")}
+    openers = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENER],
+            env={**os.environ, **home},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for opener in openers:
+        assert opener.stdout is not None
+        assert opener.stdout.readline() == "ready\n"
+    for opener in openers:
+        assert opener.stdin is not None
+        opener.stdin.write("\n")
+        opener.stdin.flush()
+    said = [opener.communicate(timeout=60) for opener in openers]
+    assert [out for out, _ in said] == ["0\n"] * 3, [err[-500:] for _, err in said]
