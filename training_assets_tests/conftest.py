@@ -70,10 +70,8 @@ def spark(engine: str) -> Iterator[SparkSession]:
 @pytest.fixture
 def workers_elsewhere() -> Iterator[None]:
     """What is pickled is for workers that need not have this package, whatever session there is."""
-    are_here = shipping.are_workers_here()
-    shipping.workers_are_here(False)
-    yield
-    shipping.workers_are_here(are_here)
+    with shipping.workers(are_here=False):
+        yield
 
 
 def _is_on_spark(nodeid: str) -> bool:

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
@@ -28,7 +28,7 @@ from pyspark.sql.connect.client.retries import DefaultPolicy
 
 from training_assets.engine.memory import keep_memory
 from training_assets.engine.probes import first_line, probe, require_java
-from training_assets.engine.shipping import workers_are_here
+from training_assets.engine.shipping import workers
 from training_assets.errors import EngineError
 
 Engine = Literal["sail", "spark", "remote"]
@@ -125,8 +125,12 @@ def open_session(
         else:
             session, stop = _open_remote(remote, extra, where)
 
+    open_workers = ExitStack()
+    open_workers.enter_context(workers(are_here=engine == "sail"))
+
     def stop_once() -> None:
         try:
+            open_workers.close()
             stop()
         finally:
             release()
@@ -211,11 +215,8 @@ def _open_sail(conf: Mapping[str, str]) -> tuple[SparkSession, Callable[[], None
     client.set_retry_policies([DefaultPolicy(max_retries=1)])
     client.interrupt_operation = lambda operation_id: None
 
-    workers_are_here(True)
-
     # The closure also keeps the server alive: it stops as soon as it is garbage collected.
     def stop() -> None:
-        workers_are_here(False)
         _stop_client(session)
         server.stop()
         _wait_for_workers()

@@ -1,0 +1,43 @@
+"""Modules travel to workers unless all of them are threads of this process."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from pyspark import cloudpickle
+
+from training_assets import kernels
+from training_assets.engine import shipping
+
+
+@pytest.fixture(autouse=True)
+def no_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if the tests' own session were not open."""
+    with monkeypatch.context() as patch:
+        patch.setattr(shipping._SHIPPED, "are_workers_here", [])
+        shipping._SHIPPED.update()
+        yield
+    shipping._SHIPPED.update()
+
+
+def travels() -> bool:
+    return kernels.__name__ in cloudpickle.list_registry_pickle_by_value()
+
+
+def test_names_are_enough_while_all_workers_are_here() -> None:
+    assert travels()
+    with shipping.workers(are_here=True):
+        assert not travels()
+    assert travels()
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True)])
+def test_modules_travel_as_long_as_some_workers_are_elsewhere(order: tuple[bool, bool]) -> None:
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(shipping.workers(are_here=order[0]))
+        second.enter_context(shipping.workers(are_here=order[1]))
+        assert travels()
+        (second if order[0] else first).close()
+        assert not travels()
+        (first if order[0] else second).close()
+        assert travels()
