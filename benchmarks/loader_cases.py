@@ -1,9 +1,8 @@
 """The lakes that benchmarks/loader.py reads, and the cases that it measures."""
 
 import argparse
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,11 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from training_assets.kernels.day_files import HistoryColumns, encoded_histories, write_part
+from training_assets.kernels.day_files import HistoryColumns, Written, encoded_histories, write_part
 from training_assets.kernels.training_rows import write_training_rows
+from training_assets.lake import Lake
+from training_assets.lake.publish import NewDay, publish
 from training_assets.list_format import JaggedLists
 from training_assets.loader import TrainingDays
-from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
+from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT, Table
+from training_assets.tables.build import NewFiles
 
 FIRST_DAY = date(2024, 3, 1)
 NUM_DAYS = 3
@@ -54,12 +56,13 @@ def write_lake(options: Options, lake: Path, *, is_full: bool) -> None:
         steps = range(0, len(customers), ROWS_AT_ONCE)
         chunks = (customers[at : at + ROWS_AT_ONCE] for at in steps)
         parquet = encoded_histories([_histories(rng, chunk, options, is_full) for chunk in chunks])
-        file = write_part(roots[0], RUN, day, part, parquet, np.array(customers))
-        files.append(f"{roots[0]}/{file.name}")
+        files.append(write_part(roots[0], RUN, day, part, parquet, np.array(customers)))
+    _publish(lake, CUSTOMER_HISTORY, files, options.length)
     rankings = (_rankings(rng, part, options) for part in range(len(starts)))
-    list(write_training_rows(rankings, roots[1], RUN, {day: files}, options.length))
-    for table in (CUSTOMER_HISTORY, TRAINING_INPUT):
-        _publish(lake / table.name, table.name, options.length)
+    paths = {day: [f"{roots[0]}/{file.name}" for file in files]}
+    (batch,) = write_training_rows(rankings, roots[1], RUN, paths, options.length)
+    rows = [Written(**row) for row in batch.to_pylist()]
+    _publish(lake, TRAINING_INPUT, rows, options.length)
 
 
 def _histories(
@@ -102,23 +105,35 @@ def _rankings(rng: np.random.Generator, part: int, options: Options) -> pa.Recor
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _publish(folder: Path, table: str, length: int) -> None:
-    """A manifest for the day, and days after it that are links to its files."""
-    files = sorted(folder.glob("*/*.parquet"))
+def _publish(lake: Path, table: Table, written: Sequence[Written], length: int) -> None:
+    """The day that was written, and days after it that are links to its files."""
+    found = Lake.at(lake)
+    histories = found.snapshot(CUSTOMER_HISTORY.name)
+    first, days = NewFiles.of(written), {}
     for number in range(NUM_DAYS):
         dt = FIRST_DAY + timedelta(days=number)
-        day = folder / f"dt={dt}"
-        day.mkdir(exist_ok=True)
-        for file in files if number else []:
-            os.link(file, day / file.name)
-        manifest = {
-            "table": table,
+        files = tuple(
+            file._replace(name=file.name.replace(str(FIRST_DAY), str(dt))) for file in first.files
+        )
+        (lake / table.name / f"dt={dt}").mkdir(exist_ok=True)
+        for old, new in zip(first.files, files, strict=True) if number else ():
+            os.link(lake / table.name / old.name, lake / table.name / new.name)
+        manifest: dict[str, Any] = {
+            "table": table.name,
             "dt": str(dt),
-            "rows": sum(pq.read_metadata(file).num_rows for file in files),
+            "inputs": str(dt),
+            "rows": sum(file.rows for file in files),
             "schema_version": 1,
             "settings": {"history_length": length, "lookback_days": 365},
         }
-        (day / "_day.json").write_text(json.dumps(manifest))
+        if table is TRAINING_INPUT:
+            content = str(histories.content(dt))[:16]
+            manifest["built_from"] = {
+                "upstream": {CUSTOMER_HISTORY.name: {str(dt): content}},
+            }
+        days[dt] = NewDay(files, first.bounds, manifest)
+    store, before = found.table_store(table.name), found.snapshot(table.name)
+    publish(store, table, days, before, {"run": RUN})
 
 
 def ours(num_workers: int | None = None, *, is_held: bool = False, **settings: Any) -> Case:

@@ -50,7 +50,7 @@ class LakeFormatError(TrainingAssetsError):
 
 
 class PublishError(TrainingAssetsError):
-    """A staged day could not be made visible; the day stands as it was before."""
+    """Days could not be published; each stands as it was, or is published whole."""
 
 
 class ValidationError(TrainingAssetsError):
