@@ -28,10 +28,26 @@ from training_assets.schemas.raw import (
     PREVIOUS_ORDERS,
     RAW_TABLES,
 )
+from training_assets.schemas.shop import (
+    CUSTOMER_IDS,
+    INTERACTION_TYPES,
+    INTERACTIONS,
+    ITEM_IDS,
+    ITEMS,
+    RAW_INTERACTIONS,
+    RAW_ITEMS,
+    RAW_USERS,
+    SHOP_TABLES,
+    UNKNOWN,
+    USERS,
+)
 from training_assets.schemas.types import (
     Column,
     Table,
 )
+
+# All that can be delivered, by the name of its folder.
+DELIVERED_TABLES = {**RAW_TABLES, **SHOP_TABLES}
 
 __all__ = [
     "ACTION_SOURCES",
@@ -41,17 +57,29 @@ __all__ = [
     "CLICK",
     "CLICKS",
     "CUSTOMER_HISTORY",
+    "CUSTOMER_IDS",
+    "DELIVERED_TABLES",
     "IMPRESSIONS",
+    "INTERACTIONS",
+    "INTERACTION_TYPES",
+    "ITEMS",
+    "ITEM_IDS",
     "MAX_ITEM_ID",
     "MIN_ITEM_ID",
     "ORDER",
     "PADDING",
     "PREVIOUS_ORDERS",
     "QUARANTINE",
+    "RAW_INTERACTIONS",
+    "RAW_ITEMS",
     "RAW_TABLES",
+    "RAW_USERS",
     "SCHEMA_VERSION",
+    "SHOP_TABLES",
     "TRAINING_INPUT",
     "UNIFIED_ACTIONS",
+    "UNKNOWN",
+    "USERS",
     "Column",
     "Table",
 ]

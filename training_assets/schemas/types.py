@@ -10,6 +10,9 @@ _ARROW_TYPES: Final = {
     "int": pa.int32(),
     "smallint": pa.int16(),
     "tinyint": pa.int8(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "decimal(18,4)": pa.decimal128(18, 4),
     "boolean": pa.bool_(),
     "string": pa.string(),
     "date": pa.date32(),
@@ -17,6 +20,10 @@ _ARROW_TYPES: Final = {
     "array<int>": pa.list_(pa.int32()),
     "array<smallint>": pa.list_(pa.int16()),
     "array<tinyint>": pa.list_(pa.int8()),
+    "array<long>": pa.list_(pa.int64()),
+    "array<float>": pa.list_(pa.float32()),
+    "array<double>": pa.list_(pa.float64()),
+    "array<string>": pa.list_(pa.string()),
     "array<struct<item_id:int,is_order:boolean>>": pa.list_(
         pa.struct([("item_id", pa.int32()), ("is_order", pa.bool_())])
     ),
@@ -27,13 +34,30 @@ _ARROW_TYPES: Final = {
 class Column:
     """One column: its Spark type and what it means.
 
-    ``is_optional`` columns may be absent from raw data; they then read as null.
+    ``is_optional`` columns may be absent from raw data; they then read as null. The others say what
+    a value may be, from which rules, JSON Schema and cleaning derive: a row without a value of an
+    ``is_required`` column is refused; ``aliases`` are other names under which it is delivered;
+    ``allowed`` are all values there are; ``minimum`` and ``maximum`` are inclusive; ``max_length``
+    is in characters; a ``max_null_share`` above is a warning; ``is_id`` may be text or an integer;
+    ``is_json`` is text that holds a JSON object; ``is_key`` text is compared by its letters alone,
+    in lower case; where a value is missing, cleaning puts ``fill``.
     """
 
     name: str
     type: str
     description: str
     is_optional: bool = False
+    is_required: bool = False
+    aliases: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    max_length: int | None = None
+    max_null_share: float | None = None
+    is_id: bool = False
+    is_json: bool = False
+    is_key: bool = False
+    fill: str | None = None
 
     @property
     def arrow(self) -> pa.DataType:
