@@ -1,0 +1,414 @@
+"""What must hold of interactions, items and users: every rule once, as data.
+
+The reader, the checks, the report, the JSON Schema, the documentation and the service go by this
+list. Rules of a single row say what is broken as an expression over a table; those of many rows,
+and those that ask the catalogue, are looked at in ``validation.py``.
+
+Rules of a row derive from what ``schemas`` says of its columns. Runs on the workers; needs pyarrow
+only.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache, reduce
+from typing import Any, Final, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from training_assets.schemas import SHOP_TABLES, Column, Table
+
+Severity = Literal["error", "warn"]
+Kind = Literal[
+    "required",
+    "allowed",
+    "range",
+    "length",
+    "json",
+    "future",
+    "past",
+    "nulls",
+    "unique",
+    "repeated",
+    "order",
+    "known",
+    "not before",
+]
+# Of the service's closed list, and what only a look at many rows can find.
+Code = Literal[
+    "required",
+    "not_allowed",
+    "out_of_range",
+    "too_long",
+    "not_json",
+    "duplicate_id",
+    "duplicate_row",
+    "unknown_id",
+    "out_of_order",
+]
+
+FUTURE: Final = timedelta(minutes=5)
+OLDEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+MAX_UNKNOWN_SHARE: Final = 0.01
+_OF_ROWS: Final = ("required", "allowed", "range", "length", "json", "future", "past")
+_MAX_VALUE: Final = 200
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What may not be: ``columns`` of ``table`` are broken in the way of ``kind``.
+
+    ``phrase`` follows the name of the column: *is null*. Of the rows that are looked at a share of
+    ``threshold`` may be broken; above, the rule is broken with its ``severity``. ``limits`` are
+    what the kind needs: allowed values, the smallest and the largest, a length.
+    """
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+    kind: Kind
+    code: Code
+    severity: Severity
+    phrase: str
+    threshold: float = 0.0
+    limits: tuple[Any, ...] = ()
+
+    @property
+    def column(self) -> str:
+        return self.columns[0]
+
+    @property
+    def is_of_rows(self) -> bool:
+        """Whether a single row tells; such rows are set aside where the rule is an error."""
+        return self.kind in _OF_ROWS
+
+    @property
+    def reason(self) -> str:
+        return f"{self.column} {self.phrase}"
+
+    def broken(self, now: datetime) -> pc.Expression:
+        """True in the rows that break the rule; null or false in all others.
+
+        Raises ``ValueError`` for a rule that no single row breaks.
+        """
+        return _BROKEN[self.kind](self, pc.field(self.column), now)
+
+
+class RowFault(NamedTuple):
+    """Row ``row`` (from 0) breaks a rule; ``value`` is the cell as text, cut after 200 letters."""
+
+    row: int
+    column: str
+    code: Code
+    message: str
+    value: str | None
+    severity: Severity
+    rule: str
+
+
+def _no_row(rule: Rule, field: pc.Expression, now: datetime) -> pc.Expression:
+    raise ValueError(f"{rule.name}: no single row breaks it; expected a rule of rows.")
+
+
+def _is_missing(rule: Rule, field: pc.Expression, now: datetime) -> pc.Expression:
+    if _column(rule).type != "string":
+        return field.is_null()
+    return field.is_null() | (pc.utf8_length(pc.utf8_trim_whitespace(field)) == 0)
+
+
+def _is_outside(rule: Rule, field: pc.Expression, now: datetime) -> pc.Expression:
+    low, high = rule.limits
+    type_ = _column(rule).arrow
+    parts = [pc.is_finite(field)] if pa.types.is_floating(type_) else []
+    if low is not None:
+        parts.append(field >= _scalar(low, type_))
+    if high is not None:
+        parts.append(field <= _scalar(high, type_))
+    # Not a number is neither below nor above anything.
+    return ~reduce(lambda a, b: a & b, parts)
+
+
+def _scalar(limit: float, type_: pa.DataType) -> pa.Scalar:
+    return pa.scalar(Decimal(str(limit)) if pa.types.is_decimal(type_) else limit, type_)
+
+
+_BROKEN: Final = {
+    "required": _is_missing,
+    "allowed": lambda rule, field, now: field.is_valid() & ~field.isin(list(rule.limits)),
+    "range": _is_outside,
+    "length": lambda rule, field, now: pc.utf8_length(field) > rule.limits[0],
+    "future": lambda rule, field, now: field > pa.scalar(now + FUTURE, pa.timestamp("us", "UTC")),
+    "past": lambda rule, field, now: field < pa.scalar(OLDEST, pa.timestamp("us", "UTC")),
+    **dict.fromkeys(("json", "nulls", "unique", "repeated", "order", "known"), _no_row),
+    "not before": _no_row,
+}
+
+
+def _column(rule: Rule) -> Column:
+    return next(c for c in SHOP_TABLES[rule.table].columns if c.name == rule.column)
+
+
+def _of_column(table: Table, column: Column) -> Iterator[Rule]:
+    def rule(kind: Kind, code: Code, phrase: str, *limits: Any) -> Rule:
+        name = f"{table.name}.{column.name}.{kind}"
+        return Rule(name, table.name, (column.name,), kind, code, "error", phrase, 0.0, limits)
+
+    if column.is_required:
+        yield rule("required", "required", "is null")
+    if column.allowed:
+        phrase = f"is not one of {', '.join(column.allowed)}"
+        yield rule("allowed", "not_allowed", phrase, *column.allowed)
+    if column.minimum is not None or column.maximum is not None:
+        low, high = (
+            "" if limit is None else f"{limit:g}" for limit in (column.minimum, column.maximum)
+        )
+        phrase = f"is not within {low}..{high}" if high else f"is below {low}"
+        yield rule("range", "out_of_range", phrase, column.minimum, column.maximum)
+    if column.max_length is not None:
+        phrase = f"is longer than {column.max_length} characters"
+        yield rule("length", "too_long", phrase, column.max_length)
+    if column.is_json:
+        yield rule("json", "not_json", "is not a JSON object")
+    if column.max_null_share is not None:
+        name = f"{table.name}.{column.name}.nulls"
+        phrase = f"is null in more than {column.max_null_share * 100:g} % of the rows"
+        share = column.max_null_share
+        yield Rule(
+            name, table.name, (column.name,), "nulls", "required", "warn", phrase, threshold=share
+        )
+
+
+def _of_times(table: str, column: str) -> Iterator[Rule]:
+    future = "is more than 5 minutes in the future"
+    past = f"is before {OLDEST.date()}"
+    yield Rule(
+        f"{table}.{column}.future", table, (column,), "future", "out_of_range", "error", future
+    )
+    yield Rule(f"{table}.{column}.past", table, (column,), "past", "out_of_range", "error", past)
+
+
+def _of_many_rows() -> Iterator[Rule]:
+    def rule(
+        table: str,
+        columns: tuple[str, ...],
+        kind: Kind,
+        code: Code,
+        severity: Severity,
+        phrase: str,
+        threshold: float = 0.0,
+    ) -> Rule:
+        name = f"{table}.{columns[0]}.{kind.replace(' ', '_')}"
+        return Rule(name, table, columns, kind, code, severity, phrase, threshold)
+
+    table = "interactions"
+    again = "stands in more than one row"
+    yield rule(table, ("interaction_id",), "unique", "duplicate_id", "error", again)
+    yield rule(
+        table,
+        ("row",),
+        "repeated",
+        "duplicate_row",
+        "warn",
+        "is equal to another in all of its columns",
+    )
+    yield rule(
+        table,
+        ("session_id", "timestamp"),
+        "order",
+        "out_of_order",
+        "warn",
+        "goes on before the time of the row before it",
+    )
+    share = MAX_UNKNOWN_SHARE
+    for column, of in (("item_id", "items"), ("user_id", "users")):
+        phrase = f"is not in {of} as of the day"
+        yield rule(table, (column,), "known", "unknown_id", "error", phrase, share)
+    for name, column, of in (
+        ("item", "item_id", "created_at of the item"),
+        ("user", "user_id", "join_date of the user"),
+    ):
+        yield Rule(
+            f"{table}.timestamp.before_{name}",
+            table,
+            ("timestamp", column),
+            "not before",
+            "out_of_range",
+            "warn",
+            f"is before the {of}",
+        )
+    for other, key in (("items", "item_id"), ("users", "user_id")):
+        yield rule(other, (key,), "unique", "duplicate_id", "error", again)
+
+
+# In the order in which a row's first fault is looked for.
+RULES: Final[tuple[Rule, ...]] = (
+    *(
+        rule
+        for table in SHOP_TABLES.values()
+        for column in table.columns
+        for rule in _of_column(table, column)
+    ),
+    *_of_times("interactions", "timestamp"),
+    *_of_many_rows(),
+)
+
+
+@cache
+def rules_of(table_name: str) -> tuple[Rule, ...]:
+    """All rules of a table; none for a table that has no rules."""
+    return tuple(rule for rule in RULES if rule.table == table_name)
+
+
+def judge_rows(table_name: str, rows: pa.Table, *, now: datetime) -> list[RowFault]:
+    """What is wrong with single rows, by row and then in the order of the rules.
+
+    ``rows`` has the table's columns as ``schemas`` types them; an absent one reads as null. ``now``
+    is the moment beyond which the future begins. A row has a fault for each rule that it breaks.
+    """
+    faults = []
+    for rule, mask in broken_rows(table_name, rows, now=now):
+        places = pc.indices_nonzero(mask)
+        values = (
+            rows[rule.column].take(places).to_pylist()
+            if rule.column in rows.column_names
+            else [None] * len(places)
+        )
+        for row, value in zip(places.to_pylist(), values, strict=True):
+            shown = None if value is None else str(value)[:_MAX_VALUE]
+            faults.append(
+                RowFault(row, rule.column, rule.code, rule.phrase, shown, rule.severity, rule.name)
+            )
+    order = {rule.name: number for number, rule in enumerate(RULES)}
+    return sorted(faults, key=lambda fault: (fault.row, order[fault.rule]))
+
+
+def broken_rows(
+    table_name: str, rows: pa.Table, *, now: datetime
+) -> list[tuple[Rule, pa.BooleanArray]]:
+    """The rules of rows that any row breaks, each with a mask of those rows."""
+    if not len(rows):
+        return []
+    rules = [rule for rule in rules_of(table_name) if rule.is_of_rows]
+    known = set(rows.column_names)
+    asked = {r.name: r.broken(now) for r in rules if r.column in known and r.kind != "json"}
+    masks = ds.dataset(rows).scanner(columns=asked, use_threads=False).to_table() if asked else {}
+    found = []
+    for rule in rules:
+        if rule.name in asked:
+            mask = _combined(masks[rule.name])
+        elif rule.column in known:
+            mask = _is_no_object(_combined(rows[rule.column]))
+        elif rule.kind == "required":
+            mask = pa.repeat(pa.scalar(True), len(rows))
+        else:
+            continue
+        if pc.any(mask, min_count=0).as_py():
+            found.append((rule, pc.fill_null(mask, False)))
+    return found
+
+
+def first_reasons(table_name: str, rows: pa.Table, *, now: datetime) -> pa.StringArray:
+    """Of each row the reason why it cannot be used, null where it can."""
+    reasons = pa.nulls(len(rows), pa.string())
+    for rule, mask in broken_rows(table_name, rows, now=now):
+        if rule.severity == "error":
+            hit = pc.and_(mask, pc.is_null(reasons))
+            reasons = pc.if_else(hit, pa.scalar(rule.reason), reasons)
+    return reasons
+
+
+def _combined(column: Any) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _is_no_object(texts: pa.Array) -> pa.BooleanArray:
+    return pa.array([text is not None and not _is_object(text) for text in texts.to_pylist()])
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+# --- the same as JSON Schema ----------------------------------------------------------------------
+
+_JSON_TYPES: Final[dict[str, Sequence[str]]] = {
+    "string": ("string",),
+    "long": ("integer",),
+    "double": ("number",),
+    "decimal(18,4)": ("number", "string"),
+    "boolean": ("boolean",),
+    "date": ("string",),
+    "timestamp": ("string",),
+}
+_FORMATS: Final = {"date": "date", "timestamp": "date-time"}
+
+
+def json_schema(data_type: str) -> dict[str, Any]:
+    """One delivered object of a table as JSON Schema 2020-12; raises ``KeyError`` for another name.
+
+    Columns that have aliases may come under any of their names.
+    """
+    table = SHOP_TABLES[data_type]
+    columns = [column for column in table.columns if column.name != table.day_column]
+    properties = {
+        name: _property(column) for column in columns for name in (column.name, *column.aliases)
+    }
+    needed = [column for column in columns if column.is_required]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": table.name,
+        "description": f"{table.description} One object is {table.grain}.",
+        "type": "object",
+        "properties": properties,
+        "required": [column.name for column in needed if not column.aliases],
+        "allOf": [
+            {"anyOf": [{"required": [name]} for name in (column.name, *column.aliases)]}
+            for column in needed
+            if column.aliases
+        ],
+        "additionalProperties": True,
+    }
+
+
+def _property(column: Column) -> dict[str, Any]:
+    types = list(_JSON_TYPES[column.type])
+    if column.is_id:
+        types.append("integer")
+    if column.is_json:
+        types.append("object")
+    if not column.is_required:
+        types.append("null")
+    found: dict[str, Any] = {
+        "type": types[0] if len(types) == 1 else types,
+        "description": column.description,
+    }
+    if column.type in _FORMATS:
+        found["format"] = _FORMATS[column.type]
+    limits = {
+        "enum": [*column.allowed, *([] if column.is_required else [None])]
+        if column.allowed
+        else None,
+        "minimum": column.minimum,
+        "maximum": column.maximum,
+        "maxLength": column.max_length,
+        "minLength": 1 if column.is_required and column.type == "string" else None,
+    }
+    return found | {name: value for name, value in limits.items() if value is not None}
+
+
+def rules_markdown(tables: Iterable[str] = tuple(SHOP_TABLES)) -> str:
+    """All rules as a Markdown table, for the documentation."""
+    lines = ["| rule | broken where | level | allowed share |", "|---|---|---|---|"]
+    lines += [
+        f"| {rule.name} | {rule.reason} | {rule.severity} | {rule.threshold * 100:g} % |"
+        for table in tables
+        for rule in rules_of(table)
+    ]
+    return "\n".join(lines)
