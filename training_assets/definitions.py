@@ -11,6 +11,8 @@ import importlib.util
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -20,6 +22,7 @@ from training_assets.assets.vacuum import VACUUM
 from training_assets.engine.resource import SparkResource
 from training_assets.errors import TrainingAssetsError
 from training_assets.lake import Lake
+from training_assets.pipeline import last_partition
 from training_assets.schemas import RAW_TABLES
 from training_assets.settings import Settings
 from training_assets.sources import source_days
@@ -36,7 +39,8 @@ RUN_CONFIG: Mapping[str, Any] = {"loggers": {"console": {"config": {}}}}
 
 def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definitions:
     """All definitions over one lake and one engine."""
-    partitions = dg.DailyPartitionsDefinition(start_date=str(first_partition(settings)))
+    first_day = first_partition(settings)
+    partitions = dg.DailyPartitionsDefinition(start_date=str(first_day))
     tables = dg.AssetSelection.assets(*SPECS)
     daily = dg.define_asset_job(
         DAILY_JOB,
@@ -79,21 +83,23 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
                 description="Every day at 05:00 UTC.",
             ),
         ],
-        sensors=[outdated_days_sensor(settings, BACKFILL_JOB, RUN_CONFIG)],
+        sensors=[outdated_days_sensor(settings, BACKFILL_JOB, RUN_CONFIG, first_day)],
         resources={"spark": spark},
         executor=dg.in_process_executor,
         loggers={"console": console_logger},
     )
 
 
-def first_partition(settings: Settings) -> str:
-    """The configured start date, or an earlier first day of the raw data."""
-    lake, days = Lake.at(settings.lake), [settings.start_date]
+def first_partition(settings: Settings) -> date:
+    """The configured first day, else the first raw day, else yesterday."""
+    if settings.start_date is not None:
+        return settings.start_date
+    lake, days = Lake.at(settings.lake), []
     for table in RAW_TABLES.values():
         # What is wrong with raw data is said where a day is built, not where definitions load.
         with suppress(TrainingAssetsError):
             days += [first] if (first := source_days(lake, table).first) else []
-    return str(min(days))
+    return min(days, default=last_partition())
 
 
 @dg.logger(
@@ -131,3 +137,11 @@ def with_transactions(defs: dg.Definitions) -> dg.Definitions:
 
 
 defs = with_transactions(build_definitions(Settings.from_env(), SparkResource.from_env()))
+
+
+def definitions_from(day: date) -> dg.Definitions:
+    """With partitions that begin at ``day`` at the latest: a person may ask for any day."""
+    settings = Settings.from_env()
+    if first_partition(settings) <= day:
+        return defs
+    return build_definitions(replace(settings, start_date=day), SparkResource.from_env())

@@ -4,7 +4,7 @@
 |------------------------------------|-----------|------------------------------------------------|
 | TRAINING_ASSETS_LAKE               | data/lake | root of all tables: a path, or s3://, gs://,   |
 |                                    |           | az://, abfs:// with bucket and path            |
-| TRAINING_ASSETS_START_DATE         | 2024-01-01| first partition                                |
+| TRAINING_ASSETS_START_DATE         |           | first partition; without it, the first raw day |
 | TRAINING_ASSETS_HISTORY_LENGTH     | 1000      | actions per history                            |
 | TRAINING_ASSETS_LOOKBACK_DAYS      | 365       | days per history; "none" is unlimited          |
 | TRAINING_ASSETS_MISSING_RAW        | error     | "empty" takes an absent raw day as empty       |
@@ -63,14 +63,15 @@ class Settings:
     """What a run does, apart from the engine that does it.
 
     ``lake`` is an absolute local path or the URL of a store, whatever was given: see
-    ``locations.py``. ``history_length`` is in actions, ``lookback_days`` in days (None is
+    ``locations.py``. ``start_date`` is the first partition; None takes the first raw day.
+    ``history_length`` is in actions, ``lookback_days`` in days (None is
     unlimited), ``check_customers`` the number of customers per day up to which leakage is checked
     in full, ``min_valid_share`` the share of a source's rows that must be valid for its day to be
     published, ``keep_versions_days`` how long a version stays readable after it was replaced.
     """
 
     lake: str = _DEFAULT_LAKE
-    start_date: date = date(2024, 1, 1)
+    start_date: date | None = None
     history_length: int = DEFAULT_HISTORY_LENGTH
     lookback_days: int | None = DEFAULT_LOOKBACK_DAYS
     missing_raw: MissingRaw = "error"
@@ -118,10 +119,11 @@ class Settings:
         def number(name: str, default: int) -> int:
             return _parse_int(name, text(name, str(default)))
 
+        start = text("START_DATE", "")
         lookback = text("LOOKBACK_DAYS", str(DEFAULT_LOOKBACK_DAYS)).lower()
         return cls(
             lake=text("LAKE", _DEFAULT_LAKE),
-            start_date=_parse_date("START_DATE", text("START_DATE", "2024-01-01")),
+            start_date=_parse_date("START_DATE", start) if start else None,
             history_length=number("HISTORY_LENGTH", DEFAULT_HISTORY_LENGTH),
             lookback_days=None if lookback == "none" else _parse_int("LOOKBACK_DAYS", lookback),
             missing_raw=cast(MissingRaw, text("MISSING_RAW", "error")),

@@ -29,9 +29,9 @@ _UNFINISHED: Final = [
 
 
 def outdated_days_sensor(
-    settings: Settings, job_name: str, run_config: Mapping[str, Any]
+    settings: Settings, job_name: str, run_config: Mapping[str, Any], first_day: date
 ) -> dg.SensorDefinition:
-    """Off until a person starts it."""
+    """Off until a person starts it. Days before ``first_day`` are no partitions, and left alone."""
 
     @dg.sensor(
         name=SENSOR,
@@ -65,14 +65,17 @@ def outdated_days_sensor(
                     },
                     run_config=dict(run_config),
                 )
-                for days in contiguous(found.buildable(spec.built_from))
+                for days in contiguous(
+                    day for day in found.buildable(spec.built_from) if day >= first_day
+                )
                 if _is_new(context, spec, days, key := _run_key(found, spec, days))
             ]
             if requests:
                 return requests
         return dg.SkipReason(
             f"{len(found.days)} out of date, of which none can be built now: they were requested "
-            "before and failed, or lack raw data; see the log of this tick and the failed runs."
+            "before and failed, lack raw data, or lie before the first partition; see the log of "
+            "this tick and the failed runs."
         )
 
     return _sensor

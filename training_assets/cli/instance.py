@@ -61,11 +61,11 @@ def dagster_run(days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
         open_instance() as (instance, home),
         own_run(instance, home) as tags,
     ):
-        from training_assets.definitions import BACKFILL_JOB, RUN_CONFIG, defs
+        from training_assets.definitions import BACKFILL_JOB, RUN_CONFIG, definitions_from
 
         names = ", ".join(spec.name for spec in specs)
         console.print(f"{days[0]} to {days[-1]}: {names}")
-        result = defs.resolve_job_def(BACKFILL_JOB).execute_in_process(
+        result = definitions_from(days[0]).resolve_job_def(BACKFILL_JOB).execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey(spec.name) for spec in specs],
             tags={

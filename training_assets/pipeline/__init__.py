@@ -9,6 +9,7 @@ from training_assets.pipeline.build import DayReport, build_days, check_days
 from training_assets.pipeline.day_selection import (
     Plan,
     absent_sources,
+    last_partition,
     left_out_days,
     plan_run,
     requested_days,
@@ -25,6 +26,7 @@ __all__ = [
     "build_days",
     "changed_customers",
     "check_days",
+    "last_partition",
     "left_out_days",
     "plan_run",
     "rebuild_outdated",

@@ -1,6 +1,6 @@
 """The definitions load, and their keys, dependencies and checks are what the docs say."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -15,7 +15,8 @@ from training_assets.tables import SPECS
 
 @pytest.fixture(scope="module")
 def defs(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
-    return build_definitions(Settings(lake=tmp_path_factory.mktemp("lake")), SparkResource())
+    lake = tmp_path_factory.mktemp("lake")
+    return build_definitions(Settings(lake=lake, start_date=date(2026, 1, 1)), SparkResource())
 
 
 def test_lineage_begins_with_the_raw_tables(defs: dg.Definitions) -> None:
@@ -63,15 +64,22 @@ def test_schedule_asks_for_yesterday(defs: dg.Definitions) -> None:
     assert [request.partition_key for request in data.run_requests] == ["2026-05-01"]
 
 
-def test_partitions_begin_at_the_start_date_or_earlier_raw_data(tmp_path: Path) -> None:
-    settings = Settings(lake=tmp_path, start_date=date(2024, 6, 1))
+def _first_partition(settings: Settings) -> str:
+    graph = build_definitions(settings, SparkResource()).resolve_asset_graph()
+    partitions = graph.get(dg.AssetKey("training_input")).partitions_def
+    assert partitions is not None
+    return str(partitions.get_first_partition_key())
 
-    def first() -> str:
-        graph = build_definitions(settings, SparkResource()).resolve_asset_graph()
-        partitions = graph.get(dg.AssetKey("training_input")).partitions_def
-        assert partitions is not None
-        return str(partitions.get_first_partition_key())
 
-    assert first() == "2024-06-01"
+def test_partitions_begin_at_the_first_raw_day(tmp_path: Path) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    assert _first_partition(Settings(lake=str(tmp_path))) == str(yesterday)
+    for name, day in (("clicks", "2017-01-02"), ("impressions", "2017-01-01")):
+        (tmp_path / "raw" / name / f"dt={day}").mkdir(parents=True)
+    assert _first_partition(Settings(lake=str(tmp_path))) == "2017-01-01"
+
+
+@pytest.mark.parametrize("start", [date(2016, 6, 1), date(2018, 6, 1)])
+def test_partitions_begin_at_the_start_date_where_it_is_set(tmp_path: Path, start: date) -> None:
     (tmp_path / "raw" / "clicks" / "dt=2017-01-01").mkdir(parents=True)
-    assert first() == "2017-01-01"
+    assert _first_partition(Settings(lake=str(tmp_path), start_date=start)) == str(start)
