@@ -65,7 +65,8 @@ def dagster_run(days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
 
         names = ", ".join(spec.name for spec in specs)
         console.print(f"{days[0]} to {days[-1]}: {names}")
-        result = definitions_from(days[0]).resolve_job_def(BACKFILL_JOB).execute_in_process(
+        job = definitions_from(days[0]).resolve_job_def(BACKFILL_JOB)
+        result = job.execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey(spec.name) for spec in specs],
             tags={
