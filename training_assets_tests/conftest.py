@@ -16,7 +16,10 @@ from pyspark.sql import SparkSession
 from training_assets.engine import java_version, shipping, spark_session
 from training_assets.engine import partitioning as partitioning
 
-pytest_plugins = ["training_assets_tests.support.s3"]
+pytest_plugins = [
+    "training_assets_tests.support.s3",
+    "training_assets_tests.support.online_servers",
+]
 
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 

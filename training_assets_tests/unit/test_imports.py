@@ -23,6 +23,7 @@ FLOORS = (
         "features",
         "sampling",
         "splits",
+        "online",
         "transactions",
     },
     {"checks"},
