@@ -7,6 +7,9 @@
 | TRAINING_ASSETS_START_DATE         |           | first partition; without it, the first raw day |
 | TRAINING_ASSETS_HISTORY_LENGTH     | 1000      | actions per history                            |
 | TRAINING_ASSETS_LOOKBACK_DAYS      | 365       | days per history; "none" is unlimited          |
+| TRAINING_ASSETS_ACTION_TYPES       | 1,2,3     | codes of the actions in histories: 1 click,    |
+|                                    |           | 2 add_to_cart, 3 order, 4 view, 5 like         |
+| TRAINING_ASSETS_BOTS               | leave_out | "keep" takes actions of marked bots as well    |
 | TRAINING_ASSETS_MISSING_RAW        | error     | "empty" takes an absent raw day as empty       |
 | TRAINING_ASSETS_INCOMPLETE_WINDOW  | error     | "warn" publishes histories of which days of    |
 |                                    |           | the look-back are missing                      |
@@ -31,6 +34,8 @@ from training_assets.locations import canonical
 
 DEFAULT_HISTORY_LENGTH: Final = 1000
 DEFAULT_LOOKBACK_DAYS: Final = 365
+DEFAULT_ACTION_TYPES: Final = (1, 2, 3)
+_KNOWN_ACTION_TYPES: Final = range(1, 6)
 # Lists have 32-bit offsets.
 MAX_HISTORY_LENGTH: Final = 2**31 - 1
 # A century; times before the year 1 cannot be written.
@@ -39,6 +44,7 @@ _PREFIX: Final = "TRAINING_ASSETS_"
 _DEFAULT_LAKE: Final = "data/lake"
 
 MissingRaw = Literal["error", "empty"]
+Bots = Literal["leave_out", "keep"]
 IncompleteWindow = Literal["error", "warn"]
 ListFormat = Literal["lists", "parquet"]
 
@@ -65,15 +71,19 @@ class Settings:
     ``lake`` is an absolute local path or the URL of a store, whatever was given: see
     ``locations.py``. ``start_date`` is the first partition; None takes the first raw day.
     ``history_length`` is in actions, ``lookback_days`` in days (None is
-    unlimited), ``check_customers`` the number of customers per day up to which leakage is checked
-    in full, ``min_valid_share`` the share of a source's rows that must be valid for its day to be
-    published, ``keep_versions_days`` how long a version stays readable after it was replaced.
+    unlimited). ``action_types`` are the codes of the actions that stand in histories, where those
+    of marked bots do only if ``bots`` is "keep". ``check_customers`` is the number of customers per
+    day up to which leakage is checked in full, ``min_valid_share`` the share of a source's rows
+    that must be valid for its day to be published, ``keep_versions_days`` how long a version stays
+    readable after it was replaced.
     """
 
     lake: str = _DEFAULT_LAKE
     start_date: date | None = None
     history_length: int = DEFAULT_HISTORY_LENGTH
     lookback_days: int | None = DEFAULT_LOOKBACK_DAYS
+    action_types: tuple[int, ...] = DEFAULT_ACTION_TYPES
+    bots: Bots = "leave_out"
     missing_raw: MissingRaw = "error"
     incomplete_window: IncompleteWindow = "error"
     check_customers: int = 1_000
@@ -87,6 +97,7 @@ class Settings:
             "lake": canonical(self.lake, "settings"),
             "history_length": length,
             "lookback_days": lookback,
+            "action_types": _action_types(self.action_types),
             "check_customers": _whole("settings", "check_customers", self.check_customers),
             "keep_versions_days": _whole(
                 "settings", "keep_versions_days", self.keep_versions_days, least=0
@@ -104,6 +115,7 @@ class Settings:
             )
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        _require_one_of("bots", self.bots, ("leave_out", "keep"))
         _require_one_of("missing_raw", self.missing_raw, ("error", "empty"))
         _require_one_of("incomplete_window", self.incomplete_window, ("error", "warn"))
         _require_one_of("list_format", self.list_format, ("lists", "parquet"))
@@ -126,6 +138,8 @@ class Settings:
             start_date=_parse_date("START_DATE", start) if start else None,
             history_length=number("HISTORY_LENGTH", DEFAULT_HISTORY_LENGTH),
             lookback_days=None if lookback == "none" else _parse_int("LOOKBACK_DAYS", lookback),
+            action_types=_parse_action_types(text("ACTION_TYPES", "1,2,3")),
+            bots=cast(Bots, text("BOTS", "leave_out")),
             missing_raw=cast(MissingRaw, text("MISSING_RAW", "error")),
             incomplete_window=cast(IncompleteWindow, text("INCOMPLETE_WINDOW", "error")),
             check_customers=number("CHECK_CUSTOMERS", 1_000),
@@ -133,6 +147,11 @@ class Settings:
             list_format=cast(ListFormat, text("LIST_FORMAT", "lists")),
             min_valid_share=_parse_share("MIN_VALID_SHARE", text("MIN_VALID_SHARE", "0.9")),
         )
+
+    def recorded(self, name: str) -> Any:
+        """A setting as a manifest has it, in what JSON can say."""
+        value = getattr(self, name)
+        return list(value) if isinstance(value, tuple) else value
 
     def window_start(self, day: date) -> date | None:
         """First day whose actions count for an impression on ``day``; None is unlimited."""
@@ -153,6 +172,21 @@ def _whole(where: str, name: str, value: Any, otherwise: str = "", *, least: int
             f"{where}: {name} is {value}; expected at least {least}{otherwise}. Raise {name}."
         )
     return int(value)
+
+
+def _action_types(values: Sequence[int]) -> tuple[int, ...]:
+    """Known codes, each once, ascending."""
+    codes = sorted({_whole("settings", "action_types", value) for value in values})
+    if not codes or codes[-1] not in _KNOWN_ACTION_TYPES:
+        raise SettingsError(
+            f"settings: action_types is {','.join(map(str, values)) or 'empty'}; expected some of "
+            f"1 click, 2 add_to_cart, 3 order, 4 view, 5 like. Set {_PREFIX}ACTION_TYPES."
+        )
+    return tuple(codes)
+
+
+def _parse_action_types(text: str) -> tuple[int, ...]:
+    return tuple(_parse_int("ACTION_TYPES", part.strip()) for part in text.split(","))
 
 
 def _require_one_of(name: str, value: object, expected: Sequence[str]) -> None:

@@ -12,13 +12,19 @@ from training_assets.checks.structure import facts_of
 from training_assets.schemas import (
     ACTION_SOURCES,
     ACTION_TYPES,
+    ADD_TO_CART,
+    ADD_TO_CARTS,
+    CLICK,
+    CLICKS,
     CUSTOMER_HISTORY,
     IMPRESSIONS,
+    ORDER,
+    PREVIOUS_ORDERS,
     TRAINING_INPUT,
 )
 
 # The type of the actions of each raw table.
-TYPE_OF: Final = {s.name: code for s, code in zip(ACTION_SOURCES, ACTION_TYPES, strict=True)}
+TYPE_OF: Final = {CLICKS.name: CLICK, ADD_TO_CARTS.name: ADD_TO_CART, PREVIOUS_ORDERS.name: ORDER}
 
 
 def check_action_counts(context: CheckContext) -> Mapping[date, CheckOutcome]:

@@ -162,11 +162,12 @@ def _shares(totals: Mapping[date, int], limit: int) -> dict[date, int]:
 def _actions_of(context: CheckContext, days: Iterable[date], customers: Ints) -> DataFrame:
     """All actions of the customers that a history of the days may hold."""
     published = context.lake.days(UNIFIED_ACTIONS.name)
-    lookback = context.settings.lookback_days
+    lookback, types = context.settings.lookback_days, context.settings.action_types
+    with_bots = context.settings.bots == "keep"
     needed = {d for day in days for d in published if _counts_for(d, day, lookback)}
 
     def read(batches: Batches) -> Batches:
-        return actions_of(batches, customers)
+        return actions_of(batches, customers, types, with_bots=with_bots)
 
     return context.on_files(UNIFIED_ACTIONS, needed, read, BOTH_DDL)
 

@@ -1,11 +1,12 @@
 """Histories and the actions of their customers as rows of one kind, for the workers to compare."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from training_assets.checks.files import (
     Batches,
@@ -115,13 +116,19 @@ def unpack_history(history: bytes) -> list[Ints]:
     return found
 
 
-def actions_of(batches: Batches, customers: Ints) -> Iterator[pa.RecordBatch]:
-    """All actions of some customers, as of ``BOTH_DDL``, from files of ``unified_actions``."""
+def actions_of(
+    batches: Batches, customers: Ints, types: Sequence[int], *, with_bots: bool
+) -> Iterator[pa.RecordBatch]:
+    """Actions of some customers, as of ``BOTH_DDL``, from files of ``unified_actions``.
+
+    Those of other ``types`` are left out, and of customers who acted like a machine, unless
+    ``with_bots``.
+    """
     customers = np.sort(customers)
     held: list[pa.Table] = []
     num_held = 0
     for file in files_in(batches) if len(customers) else ():
-        held.append(_actions_of(file, customers))
+        held.append(_actions_of(file, customers, types, with_bots))
         num_held += len(held[-1])
         if num_held >= _ACTIONS_PER_BATCH:
             yield from pa.concat_tables(held).combine_chunks().to_batches()
@@ -130,10 +137,16 @@ def actions_of(batches: Batches, customers: Ints) -> Iterator[pa.RecordBatch]:
         yield from pa.concat_tables(held).combine_chunks().to_batches()
 
 
-def _actions_of(file: File, customers: Ints) -> pa.Table:
+def _actions_of(file: File, customers: Ints, types: Sequence[int], with_bots: bool) -> pa.Table:
     columns = ["customer_id", *ACTION]
     with open_declared(UNIFIED_ACTIONS, file) as parquet:
-        rows = parquet.read(columns, use_threads=False).select(columns)
+        rows = parquet.read([*columns, "is_bot"], use_threads=False)
+    counts = pc.is_in(rows["action_type"], pa.array(types, pa.int8()))
+    if not with_bots:
+        counts = pc.and_not(counts, pc.fill_null(rows["is_bot"], False))
+    rows = rows.select(columns)
+    if not pc.all(counts, min_count=0).as_py():
+        rows = rows.filter(counts)
     ids = ints(rows["customer_id"])
     # Each run of one customer is looked up once.
     starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1]))[: len(ids)])

@@ -10,7 +10,7 @@ import sys
 
 from training_assets import errors, list_format, schemas
 from training_assets.engine.shipping import ship
-from training_assets.kernels.action_files import ActionFile, customer_bounds
+from training_assets.kernels.action_files import ActionFile, Wanted, customer_bounds
 from training_assets.kernels.day_files import (
     WRITTEN_DDL,
     Written,
@@ -41,6 +41,7 @@ __all__ = [
     "REQUESTS_DDL",
     "WRITTEN_DDL",
     "ActionFile",
+    "Wanted",
     "Written",
     "assign_parts",
     "assign_tasks",

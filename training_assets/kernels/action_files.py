@@ -8,12 +8,13 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from training_assets.kernels.day_files import ints
+from training_assets.kernels.day_files import ACTION_COLUMNS, ints
 from training_assets.kernels.timelines import Actions, Ints, newest_per_group
 from training_assets.list_format import SealedParquet
 
-COLUMNS: Final = ("customer_id", "item_id", "action_type", "occurred_at")
+_BOT: Final = "is_bot"
 _DAY: Final = "dt"
 # Share of unwanted actions that costs less to carry along than to take out.
 _WASTE: Final = 0.2
@@ -26,6 +27,16 @@ class ActionFile(NamedTuple):
     day: int | None
 
 
+class Wanted(NamedTuple):
+    """Which actions count: codes of types, all if None; and whether those of bots do."""
+
+    kinds: tuple[int, ...] | None = None
+    keeps_bots: bool = True
+
+
+EVERYTHING: Final = Wanted()
+
+
 class ActionReader:
     """Reads the actions of ranges of customers that ascend, from all files.
 
@@ -34,10 +45,15 @@ class ActionReader:
     """
 
     def __init__(
-        self, files: Sequence[ActionFile], *, customers: Ints | None, history_length: int
+        self,
+        files: Sequence[ActionFile],
+        *,
+        customers: Ints | None,
+        history_length: int,
+        wanted: Wanted = EVERYTHING,
     ) -> None:
         """``customers`` (sorted) are those that will be asked for; None for all."""
-        self._files = [_OneFile(file, customers) for file in files]
+        self._files = [_OneFile(file, customers, wanted) for file in files]
         self._history_length = history_length
 
     def read(self, low: int, high: int) -> Actions:
@@ -58,8 +74,10 @@ class ActionReader:
 
 
 class _OneFile:
-    def __init__(self, file: ActionFile, customers: Ints | None) -> None:
+    def __init__(self, file: ActionFile, customers: Ints | None, wanted: Wanted) -> None:
         self.is_compacted = file.day is None
+        # What is compacted holds nothing else.
+        self._wanted = EVERYTHING if self.is_compacted else wanted
         self._file = file
         self._customers = customers
         self._parquet: SealedParquet | None = None
@@ -93,10 +111,21 @@ class _OneFile:
         return found
 
     def _read_groups(self, parquet: SealedParquet, groups: Sequence[int]) -> Actions:
-        columns = [*COLUMNS, *([_DAY] if self.is_compacted else [])]
-        table = parquet.read(columns, groups, use_threads=False)
+        columns = [*ACTION_COLUMNS, *([_DAY] if self.is_compacted else [])]
+        # Mostly the footer says that there is nobody to leave out, and nothing.
+        has_bots = not self._wanted.keeps_bots and _may_hold(parquet.metadata, groups, _BOT, True)
+        table = parquet.read([*columns, *([_BOT] if has_bots else [])], groups, use_threads=False)
+        kinds = self._wanted.kinds
+        has_others = kinds is not None and not _is_within(parquet.metadata, groups, kinds)
         parquet.close()
         actions = _actions(table, self._file.day)
+        if has_bots or has_others:
+            counts = np.ones(len(actions), bool)
+            if has_others and kinds is not None:
+                counts &= np.isin(actions.kind, kinds)
+            if has_bots:
+                counts &= ~np.asarray(pc.fill_null(table[_BOT], False).combine_chunks())
+            actions = actions.take(counts)
         return actions if self._customers is None else _only(actions, self._customers)
 
 
@@ -112,20 +141,42 @@ def customer_bounds(path: str) -> list[tuple[int, int]]:
 
 def row_group_bounds(metadata: Any, group: int) -> tuple[int, int] | None:
     """Smallest and largest customer of a row group; None where it has no rows."""
-    part = metadata.row_group(group)
-    if not part.num_rows:
+    if not metadata.row_group(group).num_rows:
         return None
+    found = _bounds(metadata, group, ACTION_COLUMNS[0])
+    return (int(found[0]), int(found[1])) if found else (-(2**63), 2**63 - 1)
+
+
+def _bounds(metadata: Any, group: int, name: str) -> tuple[Any, Any] | None:
+    """Smallest and largest value of a column; None where the footer does not say."""
+    part = metadata.row_group(group)
     for number in range(part.num_columns):
         column = part.column(number)
-        if column.path_in_schema == COLUMNS[0]:
+        if column.path_in_schema == name:
             if column.is_stats_set and column.statistics.has_min_max:
-                return int(column.statistics.min), int(column.statistics.max)
+                return column.statistics.min, column.statistics.max
             break
-    return -(2**63), 2**63 - 1
+    return None
+
+
+def _may_hold(metadata: Any, groups: Sequence[int], name: str, value: Any) -> bool:
+    """Whether a column that the file has may hold the value."""
+    if name not in metadata.schema.to_arrow_schema().names:
+        return False
+    bounds = [_bounds(metadata, group, name) for group in groups]
+    return any(found is None or found[0] <= value <= found[1] for found in bounds)
+
+
+def _is_within(metadata: Any, groups: Sequence[int], kinds: Sequence[int]) -> bool:
+    """Whether all types of actions are wanted ones."""
+    bounds = [_bounds(metadata, group, "action_type") for group in groups]
+    return all(
+        found is not None and set(range(found[0], found[1] + 1)) <= set(kinds) for found in bounds
+    )
 
 
 def _actions(table: pa.Table, day: int | None) -> Actions:
-    customer, item, kind, at = (ints(table.column(name)) for name in COLUMNS)
+    customer, item, kind, at = (ints(table.column(name)) for name in ACTION_COLUMNS)
     days = ints(table[_DAY]) if day is None else np.full(len(customer), day, np.int32)
     return Actions(customer, item, kind, at, days)
 

@@ -8,15 +8,16 @@ once, leaves one whole file. The same rows give the same bytes on every engine.
 """
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training_assets.kernels.timelines import Actions, Ints, in_order
+from training_assets.kernels.timelines import Actions, Ints, order_of
 from training_assets.list_format import (
     JaggedLists,
     ListFormat,
@@ -40,6 +41,9 @@ _WRITTEN: Final = pa.schema(
         ("high", pa.int64()),
     ]
 )
+# What histories are made of, and most of the bytes of a day.
+ACTION_COLUMNS: Final = ("customer_id", "item_id", "action_type", "occurred_at")
+_IF_ABSENT: Final = {"has_time": True, "is_bot": False}
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _GROUPS_PER_FILE: Final = 16
 _MIN_GROUP: Final = 8_192
@@ -166,39 +170,69 @@ def ints(column: pa.ChunkedArray) -> Ints:
 
 
 def encoded_actions(table: pa.Table) -> pa.Buffer:
-    """A Parquet file of the actions of one day, by customer and newest first."""
-    day = ints(table["dt"])
-    actions = in_order(
-        Actions(
-            ints(table["customer_id"]),
-            ints(table["item_id"]),
-            ints(table["action_type"]),
-            ints(table["occurred_at"]),
-            day,
-        )
+    """A Parquet file of the actions of one day, by customer and newest first.
+
+    Columns of ``unified_actions`` beyond the first five may be absent; they then are null, and
+    nobody is a bot.
+    """
+    schema = UNIFIED_ACTIONS.arrow_schema
+    extra = [f for f in schema if f.name not in ACTION_COLUMNS]
+    if told := [f.name for f in extra if f.name in table.column_names and _differs(table[f.name])]:
+        # So that the same rows give the same file, in whatever order they come.
+        table = table.sort_by([(name, "ascending") for name in told])
+    actions = Actions(
+        ints(table["customer_id"]),
+        ints(table["item_id"]),
+        ints(table["action_type"]),
+        ints(table["occurred_at"]),
+        ints(table["dt"]),
     )
-    return encoded_in_order(actions, keeps_day=False)
+    order = order_of(actions)
+    columns = _action_columns(actions.take(order))
+    for field in extra:
+        if field.name in told:
+            columns[field.name] = table[field.name].take(pa.array(order)).cast(field.type)
+        else:
+            first = table[field.name][0].as_py() if field.name in table.column_names else None
+            if first is None and field.name in _IF_ABSENT:
+                first = _IF_ABSENT[field.name]
+            columns[field.name] = pa.repeat(pa.scalar(first, field.type), len(table))
+    return _encoded(columns, schema)
 
 
-def encoded_in_order(actions: Actions, *, keeps_day: bool) -> pa.Buffer:
-    """A Parquet file of actions as they stand; ``keeps_day`` adds a column ``dt``."""
-    fields = list(UNIFIED_ACTIONS.arrow_schema)
-    columns = {
+def _differs(column: pa.ChunkedArray) -> bool:
+    """Whether a column has more than one value, null among them."""
+    if column.null_count in (0, len(column)) and pa.types.is_boolean(column.type):
+        return bool(column.null_count == 0 and pc.any(column) != pc.all(column))
+    return column.null_count != len(column)
+
+
+def encoded_in_order(actions: Actions) -> pa.Buffer:
+    """A Parquet file of actions of several days as they stand, with the day of each as ``dt``."""
+    fields = [UNIFIED_ACTIONS.arrow_schema.field(name) for name in ACTION_COLUMNS]
+    schema = pa.schema([*fields, pa.field("dt", pa.date32())])
+    columns = _action_columns(actions)
+    columns["dt"] = pa.array(actions.day).view(pa.date32())
+    return _encoded(columns, schema)
+
+
+def _action_columns(actions: Actions) -> dict[str, pa.Array]:
+    return {
         "customer_id": pa.array(actions.customer),
         "item_id": pa.array(actions.item),
         "action_type": pa.array(actions.kind),
         "occurred_at": pa.array(actions.micros).view(pa.timestamp("us", "UTC")),
     }
-    if keeps_day:
-        fields.append(pa.field("dt", pa.date32()))
-        columns["dt"] = pa.array(actions.day).view(pa.date32())
-    schema = pa.schema(fields)
+
+
+def _encoded(columns: Mapping[str, pa.Array], schema: pa.Schema) -> pa.Buffer:
+    table = pa.table([columns[name] for name in schema.names], schema=schema)
     sink = pa.BufferOutputStream()
     pq.write_table(
-        pa.table([columns[name] for name in schema.names], schema=schema),
+        table,
         sink,
         compression="zstd",
-        row_group_size=_group_size(len(actions)),
+        row_group_size=_group_size(len(table)),
         # Event times hardly repeat: their differences are short, a dictionary is not.
         use_dictionary=[name for name in schema.names if name != "occurred_at"],
         column_encoding={"occurred_at": "DELTA_BINARY_PACKED"},

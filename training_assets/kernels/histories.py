@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from training_assets.kernels.action_files import ActionFile, ActionReader
+from training_assets.kernels.action_files import EVERYTHING, ActionFile, ActionReader, Wanted
 from training_assets.kernels.day_files import (
     PART,
     HistoryColumns,
@@ -96,17 +96,20 @@ def build_histories(
     cuts: Mapping[int, Sequence[int]],
     history_length: int,
     lookback_days: int | None,
+    wanted: Wanted = EVERYTHING,
 ) -> Iterator[pa.RecordBatch]:
     """Histories of requests that have a task, for ``write_histories``.
 
-    ``files`` hold all actions of the look-back of every request, and may hold others; ``cuts`` has
-    by day the first customers of the files after its first. A row has many histories of one day,
-    packed as bytes: an engine moves those as they are, where it would take lists apart and put them
-    together again.
+    ``files`` hold all actions of the look-back of every request, and may hold others; of them the
+    ``wanted`` ones count. ``cuts`` has by day the first customers of the files after its first. A
+    row has many histories of one day, packed as bytes: an engine moves those as they are, where it
+    would take lists apart and put them together again.
     """
     requests = pa.Table.from_batches(list(batches), schema=_REQUESTS)
     tasks, customers, days = (ints(requests[name]) for name in (TASK, "customer_id", "dt"))
-    reader = ActionReader(files, customers=np.unique(customers), history_length=history_length)
+    reader = ActionReader(
+        files, customers=np.unique(customers), history_length=history_length, wanted=wanted
+    )
     for task in np.unique(tasks):
         rows = np.flatnonzero(tasks == task)
         # A customer with several rankings a day has one history.
@@ -240,8 +243,9 @@ def compact(
     roots: Mapping[int, str],
     run: str,
     history_length: int,
+    wanted: Wanted = EVERYTHING,
 ) -> Iterator[pa.RecordBatch]:
-    """Write the actions of many days as one file per task, as few as a history can need.
+    """Write the wanted actions of many days as one file per task, as few as a history can need.
 
     A task is (first day of the block, part, customers from low to high). Of each customer the
     newest ``history_length`` of the block are kept: where the whole block counts for a history,
@@ -253,12 +257,14 @@ def compact(
     for task in sorted(tasks, key=lambda task: (task["day"], task["low"])):
         if task["day"] not in readers:
             of_block = files[task["day"]]
-            reader = ActionReader(of_block, customers=None, history_length=history_length)
+            reader = ActionReader(
+                of_block, customers=None, history_length=history_length, wanted=wanted
+            )
             readers = {task["day"]: reader}
         actions = readers[task["day"]].read(task["low"], task["high"])
         kept = newest_per_group(in_order(actions), history_length, by_day=False)
         if len(kept):
-            parquet = encoded_in_order(kept, keeps_day=True)
+            parquet = encoded_in_order(kept)
             root, place = roots[task["day"]], (task["day"], task[PART])
             written.append(write_part(root, run, *place, parquet, kept.customer))
     yield written_batch(written)

@@ -68,10 +68,12 @@ class Histories:
 
 def in_order(actions: Actions) -> Actions:
     """By customer, then event time descending, item, type, and at last the newest day."""
-    if not len(actions):
-        return actions
-    _, _, order = _timelines(actions)
-    return actions.take(order)
+    return actions.take(order_of(actions)) if len(actions) else actions
+
+
+def order_of(actions: Actions) -> Ints:
+    """The places of the actions in that order; equal ones stay in theirs."""
+    return _timelines(actions)[2] if len(actions) else np.empty(0, np.int64)
 
 
 def _timelines(actions: Actions) -> tuple[Ints, Ints, Ints]:

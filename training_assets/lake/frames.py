@@ -43,14 +43,21 @@ def read_days(
     if not files:
         return spark.createDataFrame([], schema=ddl)
     stored = [name for name in names if name != "dt"]
-    schema = pa.schema([(name, declared[name].arrow) for name in names])
+    types = {name: declared[name].arrow for name in names}
+    schema = pa.schema(list(types.items()))
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for file in (row for batch in batches for row in batch.to_pylist()):
             parquet = SealedParquet(file["uri"])
+            present = set(parquet.schema_arrow.names)
+            told = [name for name in stored if name in present] or None
             # Also where no column of the file is asked for, its rows are.
-            for batch in parquet.iter_batches(_ROWS_PER_BATCH, columns=stored or None):
-                found = {name: batch[name] for name in stored}
+            for batch in parquet.iter_batches(_ROWS_PER_BATCH, columns=told):
+                # A file may be older than a column, which then is null in it.
+                found = {
+                    name: batch[name] if name in present else pa.nulls(len(batch), types[name])
+                    for name in stored
+                }
                 found["dt"] = pa.repeat(pa.scalar(file["dt"]), len(batch))
                 yield pa.RecordBatch.from_arrays(
                     [found[field.name].cast(field.type) for field in schema], schema=schema

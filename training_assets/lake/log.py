@@ -146,6 +146,37 @@ def create_table(
     return made
 
 
+def add_columns(store: Store, delta: DeltaTable, table: Table) -> DeltaTable:
+    """The table with the columns that it lacks, which read as null in all files so far.
+
+    A table keeps the columns that it was made with; those that its schema gets later are a commit
+    of their own. Where another run makes the same one at the same moment, theirs stands. Raises
+    ``StoreError`` where neither does.
+    """
+    known = {field.name for field in delta.schema().fields}
+    new = [column for column in table.columns if column.name not in known]
+    if not new:
+        return delta
+    error: Exception | None = None
+    fields = Schema.from_arrow(pa.schema([(column.name, column.arrow) for column in new])).fields
+    version = delta.version() + 1
+    try:
+        delta.alter.add_columns(
+            list(fields),
+            commit_properties=_properties(
+                {"operation": "add columns", "columns": [column.name for column in new]}
+            ),
+            post_commithook_properties=NO_HOOKS,
+        )
+    except (DeltaError, OSError) as caught:
+        error = caught
+    _sync_log(store, [_log_file(version)])
+    found = open_delta(store, table.name)
+    if found is None or {c.name for c in new} - {field.name for field in found.schema().fields}:
+        raise store_error(store.url, error or RuntimeError("the columns are not there")) from None
+    return found
+
+
 def commit(
     store: Store,
     delta: DeltaTable,

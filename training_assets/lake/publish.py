@@ -29,7 +29,14 @@ from training_assets.errors import (
 )
 from training_assets.lake.base import THREADS, Store, first_line
 from training_assets.lake.files import DataFile, content_of, manifest_path
-from training_assets.lake.log import add_action, commit, create_table, open_delta, remove_action
+from training_assets.lake.log import (
+    add_action,
+    add_columns,
+    commit,
+    create_table,
+    open_delta,
+    remove_action,
+)
 from training_assets.lake.snapshot import Snapshot, snapshot_of
 from training_assets.schemas import Table
 
@@ -143,6 +150,8 @@ def _commit_days(
         # What was committed is looked for where it was: the newest may be another run's by now.
         committed = None if not n_tried or error else version + 1
         delta = open_delta(store, table.name, committed) or create_table(store, table)
+        if not n_tried:
+            delta = add_columns(store, delta, table)
         now = snapshot_of(store, table.name, delta)
         found = {day: _settled(now, before, day, days[day]) for day in days.keys() - outcomes}
         outcomes |= {day: outcome for day, outcome in found.items() if outcome}

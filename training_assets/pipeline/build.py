@@ -314,7 +314,7 @@ class _TableRun:
             "bytes": sum(file.size for file in new.files),
             **attempt.inputs[day].manifest(),
             "content": content_of(new.files),
-            "settings": {n: getattr(build.settings, n) for n in spec.built_from.settings},
+            "settings": {n: build.settings.recorded(n) for n in spec.built_from.settings},
             "versions": {**_versions(), "engine": build.engine},
             "figures": dict(attempt.metrics.get(day, {})),
         }

@@ -62,7 +62,7 @@ def hash_of(value: Any) -> str:
 class Inputs:
     """What a day is built from: settings, raw files by table, contents of other tables by day."""
 
-    settings: Mapping[str, int | None]
+    settings: Mapping[str, Any]
     raw: Mapping[str, Mapping[str, list[Any]]]
     upstream: Mapping[str, Mapping[date, str]] = field(default_factory=dict)
 
@@ -116,7 +116,7 @@ class Provenance:
     def inputs(self, built: BuiltFrom, day: date) -> Inputs:
         """What the day would be built from now; raises where something of it is missing."""
         return Inputs(
-            {name: getattr(self.settings, name) for name in built.settings},
+            {name: self.settings.recorded(name) for name in built.settings},
             {source.name: self.fingerprint(source, day) for source in built.sources},
             {
                 upstream.name: {
@@ -239,7 +239,7 @@ class Provenance:
     def _require_settings(self, built: BuiltFrom, upstream: Upstream, day: date) -> None:
         """Rows of a day that was cut at another length look right and are not."""
         recorded = self.manifest(upstream.of.table, day).get("settings")
-        wanted = {name: getattr(self.settings, name) for name in upstream.of.settings}
+        wanted = {name: self.settings.recorded(name) for name in upstream.of.settings}
         if recorded != wanted:
             raise DayNotPublishedError(
                 f"{built.table.name}: {upstream.name} of {day} was built with "

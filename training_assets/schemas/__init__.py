@@ -11,6 +11,7 @@ from training_assets.schemas.published import (
     ADD_TO_CART,
     CLICK,
     CUSTOMER_HISTORY,
+    LIKE,
     MAX_ITEM_ID,
     MIN_ITEM_ID,
     ORDER,
@@ -19,6 +20,7 @@ from training_assets.schemas.published import (
     SCHEMA_VERSION,
     TRAINING_INPUT,
     UNIFIED_ACTIONS,
+    VIEW,
 )
 from training_assets.schemas.raw import (
     ACTION_SOURCES,
@@ -64,6 +66,7 @@ __all__ = [
     "INTERACTION_TYPES",
     "ITEMS",
     "ITEM_IDS",
+    "LIKE",
     "MAX_ITEM_ID",
     "MIN_ITEM_ID",
     "ORDER",
@@ -80,6 +83,7 @@ __all__ = [
     "UNIFIED_ACTIONS",
     "UNKNOWN",
     "USERS",
+    "VIEW",
     "Column",
     "Table",
 ]

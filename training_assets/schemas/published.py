@@ -5,12 +5,20 @@ from typing import Final
 from training_assets.schemas.types import Column, Table
 
 # Raised whenever tables are written in another way; recorded with each published day.
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 CLICK: Final = 1
 ADD_TO_CART: Final = 2
 ORDER: Final = 3
-ACTION_TYPES: Final = {CLICK: "click", ADD_TO_CART: "add_to_cart", ORDER: "order"}
+VIEW: Final = 4
+LIKE: Final = 5
+ACTION_TYPES: Final = {
+    CLICK: "click",
+    ADD_TO_CART: "add_to_cart",
+    ORDER: "order",
+    VIEW: "view",
+    LIKE: "like",
+}
 
 PADDING: Final = 0
 MIN_ITEM_ID: Final = 1
@@ -25,12 +33,19 @@ UNIFIED_ACTIONS: Final = Table(
         _DT,
         Column("customer_id", "long", "Who acted."),
         Column("item_id", "int", f"Item acted on, {MIN_ITEM_ID}..{MAX_ITEM_ID}."),
-        Column("action_type", "tinyint", "1 click, 2 add_to_cart, 3 order."),
+        Column("action_type", "tinyint", "1 click, 2 add_to_cart, 3 order, 4 view, 5 like."),
         Column(
             "occurred_at",
             "timestamp",
             "Event time, UTC, microseconds; the day at 00:00:00 where the source gave none.",
         ),
+        Column("has_time", "boolean", "Whether the source gave an event time."),
+        Column("is_bot", "boolean", "Whether the customer acted like a machine on the day."),
+        Column("session_id", "string", "Identifier of the visit, if known.", is_optional=True),
+        Column("rating", "double", "Stars, 1 to 5, if given.", is_optional=True),
+        Column("price", "decimal(18,4)", "Price of one, if known.", is_optional=True),
+        Column("quantity", "double", "How many, if known.", is_optional=True),
+        Column("amount", "decimal(18,4)", "Total of the line, if known.", is_optional=True),
     ),
 )
 

@@ -3,9 +3,10 @@
     <lake>/_blocks/<hash of what it was made from>/dt=<first day>/part-00000-<hash>-<run>.parquet
                                                   /block.json      put last: the block is whole
 
-A block holds the actions of its days by customer, of each customer the newest ``history_length``.
-It is a cache: made when a history first needs it, found only by the very content of the days that
-it was made from, so it cannot disagree with them, and may be deleted at any time.
+A block holds the actions of its days that may stand in a history, by customer, of each customer the
+newest ``history_length``. It is a cache: made when a history first needs it, found only by the very
+content of the days that it was made from, so it cannot disagree with them, and may be deleted at
+any time.
 """
 
 import json
@@ -22,18 +23,20 @@ from training_assets.kernels import (
     COMPACTIONS_DDL,
     WRITTEN_DDL,
     ActionFile,
+    Wanted,
     compact,
     customer_bounds,
 )
 from training_assets.lake import Lake, Store
 from training_assets.provenance import Provenance, hash_of
 from training_assets.schemas import UNIFIED_ACTIONS
+from training_assets.settings import Settings
 from training_assets.tables.build import Build, number_of
 
 BLOCKS: Final = "_blocks"
 _SEAL: Final = "block.json"
 _BLOCK_DAYS: Final = 32
-_VERSION: Final = 2
+_VERSION: Final = 3
 _ACTIONS_PER_FILE: Final = 4_000_000
 
 
@@ -44,12 +47,13 @@ class Block:
     first: date
     contents: Mapping[date, str]
     history_length: int
+    wanted: Wanted
 
     @property
     def hash(self) -> str:
         """Of what it is made from; the name of its folder."""
         days = [[day, content] for day, content in self.contents.items()]
-        return hash_of([_VERSION, self.history_length, days])
+        return hash_of([_VERSION, self.history_length, self.wanted, days])
 
 
 def action_files(
@@ -86,11 +90,18 @@ def _blocks(provenance: Provenance, days: Iterable[date], common: tuple[date, da
         first = date.fromordinal(day.toordinal() // _BLOCK_DAYS * _BLOCK_DAYS)
         if first >= common[0] and first + timedelta(days=_BLOCK_DAYS) <= common[1]:
             groups.setdefault(first, []).append(day)
-    length = provenance.settings.history_length
+    length, wanted = provenance.settings.history_length, wanted_actions(provenance.settings)
     return [
-        Block(first, {day: provenance.content(UNIFIED_ACTIONS, day) for day in group}, length)
+        Block(
+            first, {day: provenance.content(UNIFIED_ACTIONS, day) for day in group}, length, wanted
+        )
         for first, group in groups.items()
     ]
+
+
+def wanted_actions(settings: Settings) -> Wanted:
+    """Which actions stand in a history."""
+    return Wanted(settings.action_types, settings.bots == "keep")
 
 
 def _names(store: Store, block: Block, sizes: Mapping[str, int]) -> list[str] | None:
@@ -116,10 +127,10 @@ def _compact(build: Build, store: Store, blocks: Sequence[Block]) -> dict[str, l
         [(number, *row) for number, row in enumerate(rows)], COMPACTIONS_DDL
     )
     roots = {number_of(block.first): store.uri(block.hash) for block in blocks}
-    run, length = build.run, blocks[0].history_length
+    run, length, wanted = build.run, blocks[0].history_length, blocks[0].wanted
 
     def make(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return compact(batches, files, roots, run, length)
+        return compact(batches, files, roots, run, length, wanted)
 
     spread = build.partitioning.spread(tasks, F.col("task"), of=len(rows))
     written: dict[int, dict[str, int]] = {day: {} for day in files}

@@ -22,7 +22,11 @@ from training_assets.provenance import BuiltFrom, Upstream, window_days
 from training_assets.schemas import CUSTOMER_HISTORY, IMPRESSIONS
 from training_assets.settings import Settings
 from training_assets.tables import unified_actions
-from training_assets.tables.action_blocks import action_files, range_boundaries
+from training_assets.tables.action_blocks import (
+    action_files,
+    range_boundaries,
+    wanted_actions,
+)
 from training_assets.tables.build import (
     Batches,
     Build,
@@ -55,13 +59,19 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     num_tasks = len(boundaries) + 1
     root, run, form = build.root(CUSTOMER_HISTORY.name), build.run, settings.list_format
     length, lookback = settings.history_length, settings.lookback_days
+    wanted = wanted_actions(settings)
 
     def assign(batches: Batches) -> Batches:
         return assign_tasks(batches, boundaries)
 
     def make(batches: Batches) -> Batches:
         return build_histories(
-            batches, files, cuts=cuts, history_length=length, lookback_days=lookback
+            batches,
+            files,
+            cuts=cuts,
+            history_length=length,
+            lookback_days=lookback,
+            wanted=wanted,
         )
 
     def write(batches: Batches) -> Batches:
@@ -105,7 +115,7 @@ BUILT_FROM: Final = BuiltFrom(
     CUSTOMER_HISTORY,
     (IMPRESSIONS,),
     (Upstream(unified_actions.BUILT_FROM, "look-back"),),
-    ("history_length", "lookback_days"),
+    ("history_length", "lookback_days", "action_types", "bots"),
 )
 
 SPEC: Final = TableSpec(

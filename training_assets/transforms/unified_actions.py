@@ -54,6 +54,9 @@ def _actions(frame: DataFrame, day: str, item: str, action_type: int, event_time
             F.col("item_id").cast("int").alias("item_id"),
             F.lit(action_type).cast("tinyint").alias("action_type"),
             F.coalesce("occurred_at", midnight("dt")).alias("occurred_at"),
+            F.col("occurred_at").isNotNull().alias("has_time"),
+            F.lit(False).alias("is_bot"),
+            *(F.lit(None).cast(c.type).alias(c.name) for c in UNIFIED_ACTIONS.columns[7:]),
         )
         .select(*UNIFIED_ACTIONS.column_names)
     )

@@ -245,7 +245,7 @@ def _of_actions() -> Iterator[Fault]:
     )
     yield counts(
         "action of an unknown type",
-        add_row(customer_id=SHORT, item_id=5, action_type=4, occurred_at=at(BAD_DAY)),
+        add_row(customer_id=SHORT, item_id=5, action_type=6, occurred_at=at(BAD_DAY)),
         "1 of a type other than 1, 2, 3",
         unknown_type=1,
     )
@@ -353,7 +353,7 @@ def _of_histories() -> Iterator[Fault]:
     yield padding("negative item", set_history(SHORT, [short[0], (-209, 2, 7), *short[2:]]))
     yield padding("null type", set_values(SHORT, action_types=[1, None, 3, 1]))
     yield padding("nothing but nulls", set_values(SHORT, action_items=[None] * 4))
-    yield padding("unknown type", set_history(SHORT, [(205, 4, 3), *short[1:]]))
+    yield padding("unknown type", set_history(SHORT, [(205, 6, 3), *short[1:]]))
     yield counts("missing customer", drop_row(NEW), 8, 1, 0)
     yield counts("customer twice", repeat_row(TRUNCATED), 10, 0, 1)
     yield counts("customer with ties twice", repeat_row(TIED), 10, 0, 1)
@@ -447,7 +447,7 @@ def _of_inputs() -> Iterator[Fault]:
     yield padding("no types", set_padded(SHORT, items, [0] * 6))
     yield padding("no items", set_padded(SHORT, [0] * 6, types))
     yield padding("null instead of padding", set_padded(SHORT, [*items[:5], None], types))
-    yield padding("unknown type", set_padded(SHORT, items, [4, 2, 3, 1, 0, 0]))
+    yield padding("unknown type", set_padded(SHORT, items, [6, 2, 3, 1, 0, 0]))
     yield padding("negative type", set_padded(SHORT, items, [-1, 2, 3, 1, 0, 0]))
     yield order(
         "two actions swapped", set_padded(SHORT, [209, 205, *items[2:]], [2, 1, *types[2:]])

@@ -42,9 +42,8 @@ def publish_reference(
         rows = table_of(UNIFIED_ACTIONS, (dict(zip(names, a[1:], strict=True)) for a in of_day))
         good = Counter(action.action_type for action in of_day)
         rejects, counts = {}, {}
-        for source, code, raw in zip(
-            ACTION_SOURCES, ACTION_TYPES, (clicks, carts, orders), strict=True
-        ):
+        raws = (clicks, carts, orders)
+        for source, code, raw in zip(ACTION_SOURCES, (1, 2, 3), raws, strict=True):
             came = sum(row[source.day_column] == day for row in raw)
             counts[f"num_{ACTION_TYPES[code]}s"] = good[code]
             if came > good[code]:

@@ -122,6 +122,8 @@ def test_every_knob_is_read_from_its_variable() -> None:
         "MIN_VALID_SHARE": "0.5",
         "CHECK_CUSTOMERS": "5",
         "LOOKBACK_DAYS": "None",
+        "ACTION_TYPES": "5, 1,1",
+        "BOTS": "keep",
     }
     settings = Settings.from_env({prefix + name: value for name, value in env.items()})
     assert settings == Settings(
@@ -132,6 +134,8 @@ def test_every_knob_is_read_from_its_variable() -> None:
         min_valid_share=0.5,
         check_customers=5,
         lookback_days=None,
+        action_types=(1, 5),
+        bots="keep",
     )
 
 
@@ -148,6 +152,10 @@ def test_every_knob_is_read_from_its_variable() -> None:
         ("MIN_VALID_SHARE", "nan", "min_valid_share is nan; expected 0 to 1"),
         ("MIN_VALID_SHARE", "90%", "TRAINING_ASSETS_MIN_VALID_SHARE is '90%'; expected a number"),
         ("CHECK_CUSTOMERS", "0", "check_customers is 0; expected at least 1"),
+        ("ACTION_TYPES", "0,1", r"action_types is 0; expected at least 1"),
+        ("ACTION_TYPES", "1,6", r"action_types is 1,6; expected some of 1 click, 2 add_to_cart"),
+        ("ACTION_TYPES", "click", "TRAINING_ASSETS_ACTION_TYPES is 'click'; expected a whole"),
+        ("BOTS", "drop", "bots is 'drop'; expected 'leave_out' or 'keep'"),
         ("LOOKBACK_DAYS", "1.5", "TRAINING_ASSETS_LOOKBACK_DAYS is '1.5'; expected a whole number"),
         ("START_DATE", "1.5.2024", "TRAINING_ASSETS_START_DATE is '1.5.2024'; expected a date"),
     ],

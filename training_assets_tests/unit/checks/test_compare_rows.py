@@ -28,7 +28,7 @@ HISTORIES: list[History] = [
     (3, [1] * (LENGTH + 3), [1] * (LENGTH + 3)),
     # What nobody can carry rightly.
     (4, [0, 5], [1, 2]),
-    (5, [4, 5], [1, 4]),
+    (5, [4, 5], [1, 6]),
     (6, [4, None], [1, 2]),
     (7, [4, 5], [1]),
     (8, None, None),
@@ -77,7 +77,7 @@ def kind_of(customer: int, items: Values, types: Values, is_right: bool) -> str:
         has_ended = has_ended or item == 0
         if item is None or kind is None or (has_ended and (item, kind) != (0, 0)):
             return "holes"
-        if not has_ended and (item < 1 or kind not in (1, 2, 3)):
+        if not has_ended and (item < 1 or kind not in (1, 2, 3, 4, 5)):
             return "holes"
         if not has_ended:
             actions.append((item, kind))

@@ -47,7 +47,7 @@ def examined(path: Path, table: Table) -> Facts:
 
 
 def test_actions_are_counted_by_type_and_customer(tmp_path: Path) -> None:
-    types = [1, 1, 2, 3, 4, -1, 1]
+    types = [1, 1, 2, 3, 6, -1, 1]
     customers = [5, 5, -7, -7, 5, 9, 9]
     rows = [
         {"customer_id": c, "item_id": 1, "action_type": t, "occurred_at": at(DAY)}
@@ -56,8 +56,8 @@ def test_actions_are_counted_by_type_and_customer(tmp_path: Path) -> None:
     found = facts_of(tmp_path, UNIFIED_ACTIONS, table_of(UNIFIED_ACTIONS, rows))
     assert found.problems == []
     assert (found.rows, found.row_groups) == (7, 4)
-    # Clicks, carts, orders, others.
-    assert found.by_type == [3, 1, 1, 2]
+    # Clicks, carts, orders, views, likes, others.
+    assert found.by_type == [3, 1, 1, 0, 0, 2]
     assert (found.customers, found.low, found.high) == (3, -7, 9)
 
 
@@ -83,7 +83,7 @@ def test_a_file_without_rows_is_as_declared(tmp_path: Path, table: Table) -> Non
 # --- histories ------------------------------------------------------------------------------------
 
 _LISTS = st.none() | st.lists(
-    st.none() | st.sampled_from([-1, 0, 1, 2, 3, 4, 2**31 - 1]), max_size=LENGTH + 1
+    st.none() | st.sampled_from([-1, 0, 1, 2, 5, 6, 2**31 - 1]), max_size=LENGTH + 1
 )
 
 
@@ -112,7 +112,7 @@ def test_shapes_are_those_of_a_plain_loop(rows: list[Any], cut: int) -> None:
     for items, types, ago in found[cut:]:
         sizes = {None if values is None else len(values) for values in (items, types, ago)}
         is_right = len(sizes) == 1 and None not in sizes and max(sizes) <= LENGTH
-        holes = is_right and (has_hole(items, 2**31 - 1) or has_hole(types, 3))
+        holes = is_right and (has_hole(items, 2**31 - 1) or has_hole(types, 5))
         expected.append((not is_right, holes))
     assert list(zip(*(column.tolist() for column in shape), strict=True)) == expected
 
@@ -130,12 +130,12 @@ def test_histories_are_counted_by_length_and_type(tmp_path: Path) -> None:
         history(3, (2, 5)),
         history(4, *[(1, 2)] * LENGTH),
         history(5, *[(1, 6)] * (LENGTH + 1)),
-        history(6, (4, 8)),
+        history(6, (6, 8)),
     ]
     found = facts_of(tmp_path, CUSTOMER_HISTORY, table_of(CUSTOMER_HISTORY, rows))
     assert (found.wrong_lengths, found.holes) == (1, 1)
     assert found.lengths == [1, 2, 1, 0, 1]
-    assert found.by_type == [10, 1, 1, 1]
+    assert found.by_type == [10, 1, 1, 0, 0, 1]
     assert found.newest_days == 2
 
 
@@ -150,7 +150,7 @@ def test_metrics_of_histories_are_those_of_their_lengths(parts: list[list[int]])
             f"{n}",
             [],
             len(part),
-            by_type=(sum(part), 0, 0, 0),
+            by_type=(sum(part), 0, 0, 0, 0, 0),
             lengths=tuple(np.bincount(part, minlength=LENGTH + 1).tolist()),
             newest_days=min(part, default=None),
         )
@@ -232,5 +232,6 @@ def test_other_columns_are_named(tmp_path: Path) -> None:
     found = facts_of(tmp_path, UNIFIED_ACTIONS, rows, "part-00000.parquet")
     assert found.problems == [
         "part-00000.parquet: found columns customer_id, action_items, action_types, "
-        "action_days_ago; expected customer_id, item_id, action_type, occurred_at"
+        "action_days_ago; expected customer_id, item_id, action_type, occurred_at, has_time, "
+        "is_bot, session_id, rating, price, quantity, amount"
     ]

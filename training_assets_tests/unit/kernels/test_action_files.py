@@ -1,14 +1,19 @@
 """Ranges of customers out of many files: each action once, whatever the row groups."""
 
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from training_assets.kernels.action_files import ActionFile, ActionReader
+from training_assets.kernels.action_files import ActionFile, ActionReader, Wanted
+from training_assets.kernels.day_files import encoded_actions
+from training_assets.list_format import SealedParquet
+from training_assets.schemas import UNIFIED_ACTIONS
 
 COLUMNS = ("customer_id", "item_id", "action_type", "occurred_at", "dt")
 _TYPES = (pa.int64(), pa.int32(), pa.int8(), pa.timestamp("us", "UTC"), pa.date32())
@@ -78,3 +83,75 @@ def test_of_a_customers_day_no_more_is_read_than_a_history_can_hold(tmp_path: Pa
     files = [write(tmp_path / "a.parquet", rows, 3, keeps_day=False)]
     found = ActionReader(files, customers=None, history_length=4).read(1, 2)
     assert found.micros.tolist() == [0, -1, -2, -3] * 2
+
+
+@pytest.mark.parametrize("group_rows", [1, 3, 100])
+def test_only_wanted_types_are_read_and_bots_left_out(tmp_path: Path, group_rows: int) -> None:
+    rows = [(customer, 1, kind, -kind, 31) for customer in range(1, 9) for kind in range(1, 6)]
+    file = write(tmp_path / "a.parquet", rows, group_rows, keeps_day=False)
+    plain = pq.read_table(file.path)
+    is_bot = [row[0] in (2, 8) for row in rows]
+    pq.write_table(
+        plain.append_column("is_bot", pa.array(is_bot)), file.path, row_group_size=group_rows
+    )
+    for wanted in (Wanted(), Wanted((1, 2, 3), False), Wanted((4,), True), Wanted(None, False)):
+        reader = ActionReader([file], customers=None, history_length=99, wanted=wanted)
+        found = reader.read(1, 99)
+        expected = [
+            row[:3]
+            for row, bot in zip(rows, is_bot, strict=True)
+            if (wanted.kinds is None or row[2] in wanted.kinds) and (wanted.keeps_bots or not bot)
+        ]
+        columns = (column.tolist() for column in found.columns()[:3])
+        assert list(zip(*columns, strict=True)) == expected
+
+
+def test_where_the_footer_rules_others_out_no_further_column_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(customer, 1, 1 + customer % 3, -1, 31) for customer in range(50)]
+    file = write(tmp_path / "a.parquet", rows, 10, keeps_day=False)
+    plain = pq.read_table(file.path)
+    pq.write_table(plain.append_column("is_bot", pa.array([False] * 50)), file.path)
+    read: list[list[str]] = []
+    real = SealedParquet.read
+
+    def spy(parquet: SealedParquet, columns: list[str], *args: Any, **kwargs: Any) -> pa.Table:
+        read.append(columns)
+        return real(parquet, columns, *args, **kwargs)
+
+    monkeypatch.setattr(SealedParquet, "read", spy)
+    wanted = Wanted((1, 2, 3), False)
+    ActionReader([file], customers=None, history_length=9, wanted=wanted).read(0, 99)
+    assert read == [["customer_id", "item_id", "action_type", "occurred_at"]]
+
+
+def test_the_same_actions_in_any_order_give_the_same_file() -> None:
+    rng = np.random.default_rng(1)
+    schema = pa.schema([("dt", pa.date32()), *UNIFIED_ACTIONS.arrow_schema])
+    rows = [
+        {
+            "dt": date(2024, 5, 1),
+            "customer_id": int(rng.integers(3)),
+            "item_id": 1,
+            "action_type": 4,
+            "occurred_at": datetime(2024, 5, 1, tzinfo=UTC),
+            "has_time": bool(rng.integers(2)),
+            "is_bot": False,
+            "session_id": [None, "a", "b"][rng.integers(3)],
+            "rating": [None, 1.0][rng.integers(2)],
+        }
+        for _ in range(60)
+    ]
+    files = []
+    for _ in range(3):
+        rng.shuffle(rows)
+        files.append(encoded_actions(pa.Table.from_pylist(rows, schema)))
+    assert files[0].equals(files[1])
+    assert files[0].equals(files[2])
+    found = pq.read_table(pa.BufferReader(files[0])).to_pylist()
+    key = str
+    expected = [
+        {name: row.get(name) for name in UNIFIED_ACTIONS.arrow_schema.names} for row in rows
+    ]
+    assert sorted(found, key=key) == sorted(expected, key=key)
