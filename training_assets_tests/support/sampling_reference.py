@@ -1,4 +1,4 @@
-"""Negatives by plain loops, one customer at a time; see ``features/sampling_draws.py``."""
+"""Negatives by plain loops, one customer at a time; see ``sampling/draws.py``."""
 
 import math
 from collections import Counter, defaultdict
@@ -96,5 +96,5 @@ def reference_samples(
         could_be = sum(weight for item, weight in weights.items() if item not in out)
         for n, item in enumerate(drawn):
             of = sorted(items)[n // ratio]
-            rows.append((dt, customer, item, 0.0, weights[item] / could_be, of))
+            rows.append((dt, customer, item, 0.0, float(weights[item]) / float(could_be), of))
     return Counter(rows)

@@ -5,7 +5,7 @@ sorted by day and kind as they come, and sampled when all are there, some custom
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from training_assets.features.sampling_draws import (
+from training_assets.sampling.draws import (
     Candidates,
     ChunkOfCustomers,
     Drawn,
@@ -54,13 +54,19 @@ Blocks = dict[tuple[int, int], list[Columns]]
 
 
 def sample_rows(
-    batches: Iterable[pa.RecordBatch], *, ratio: int, is_uniform: bool, seed: int
+    batches: Iterable[pa.RecordBatch],
+    *,
+    ratio: int,
+    is_uniform: bool,
+    seed: int,
+    hash_of: Callable[[Int64Array], Int64Array] = np.asarray,
 ) -> Iterator[pa.RecordBatch]:
     """Positives and their negatives of a task, in the columns of ``SAMPLES_DDL``.
 
     Batches have dt (date), slice (int), kind (tinyint), number (long: customer, or weight of a
     candidate) and item_id (long), no nulls. The task must hold a day's candidates, at least once,
-    and all positives and seen items of its customers.
+    and all positives and seen items of its customers. ``hash_of`` gives what the draws of each
+    customer begin with, where it is not the id.
     """
     blocks = _sorted_in(batches)
     for day in sorted(day for day, kind in blocks if kind == POSITIVE):
@@ -68,7 +74,7 @@ def sample_rows(
         yield positives.as_batch(day)
         candidates = _candidates(blocks.pop((day, CANDIDATE), []), is_uniform)
         cells = _seen_cells(blocks.pop((day, SEEN), []), positives, candidates)
-        keys = customer_keys(seed, day, positives.customers)
+        keys = customer_keys(seed, day, hash_of(positives.customers))
         table = candidates.new_table()
         for start, seen in _chunks(cells, positives, candidates):
             rows = slice(start, start + candidates.rows_per_chunk)

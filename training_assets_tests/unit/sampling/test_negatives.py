@@ -17,17 +17,20 @@ from hypothesis import strategies as st
 from pyspark import cloudpickle
 from pyspark.sql import DataFrame, SparkSession
 
-from training_assets import sampling
 from training_assets.errors import SchemaError, SettingsError, ValidationError
-from training_assets.features import sampling_draws
-from training_assets.features.sampling_draws import (
+from training_assets.sampling import (
+    draws,
+    sample_negatives,
+    sample_with_positives,
+)
+from training_assets.sampling import negatives as frames_in_and_out
+from training_assets.sampling.draws import (
     Candidates,
     ChunkOfCustomers,
     customer_keys,
     popularity_weights,
 )
-from training_assets.features.sampling_kernel import sample_rows
-from training_assets.sampling import sample_negatives, sample_with_positives
+from training_assets.sampling.kernel import sample_rows
 from training_assets_tests.support.sampling_reference import negatives_of, reference_samples
 
 DAY, NEXT = date(2024, 3, 1), date(2024, 3, 2)
@@ -39,7 +42,7 @@ CANDIDATES = "dt date, item_id long, weight long"
 def few_tasks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task of Spark costs more than these few rows."""
     if request.node.get_closest_marker("spark"):
-        monkeypatch.setattr(sampling, "_TASKS", 4)
+        monkeypatch.setattr(frames_in_and_out, "_TASKS", 4)
 
 
 def frames(
@@ -179,6 +182,59 @@ def test_negatives_belong_to_positives_in_the_order_in_which_they_were_drawn(
         zip(drawn, [1, 1, 1, 2, 2, 2], strict=True)
     )
     assert {row[2]: row[5] for row in found if row[3]} == {1: 1, 2: 2}
+
+
+def test_days_may_be_times_or_text_and_weights_any_number(spark: SparkSession) -> None:
+    given, seen, items = frames(
+        spark,
+        [(DAY, 7, 1), (NEXT, 7, 1)],
+        [(DAY, 7, 3), (NEXT, 7, 2)],
+        [(dt, item, item * item) for dt in (DAY, NEXT) for item in range(2, 9)],
+    )
+    expected = rows(sample_negatives(given, seen, items, strategy="popularity"))
+    text = given.selectExpr("cast(dt as string) as dt", "customer_id", "item_id")
+    times = seen.selectExpr("timestamp(dt) + interval 5 hours as dt", "customer_id", "item_id")
+    doubles = items.selectExpr("dt", "item_id", "cast(weight as double) as weight")
+    found = sample_negatives(text, times, doubles, strategy="popularity")
+    assert rows(found.selectExpr("date(dt) as dt", *found.columns[1:])) == expected
+    assert found.dtypes[0] == ("dt", "string")
+
+
+def as_text(frame: DataFrame) -> DataFrame:
+    ids = [name for name in ("customer_id", "item_id") if name in frame.columns]
+    return frame.selectExpr(
+        *(
+            f"concat('é', lpad(cast({n} as string), 4, '0')) as {n}" if n in ids else n
+            for n in frame.columns
+        )
+    )
+
+
+def test_ids_may_be_text(spark: SparkSession) -> None:
+    """What may be drawn and its probability are those of numbers; draws begin with a hash."""
+    inputs = frames(spark, *shop(num_customers=5))
+    texts = [as_text(frame) for frame in inputs]
+    for strategy in ("uniform", "popularity"):
+        options: Any = {"strategy": strategy, "ratio": 3}
+        numbered = sample_negatives(*inputs, **options)
+        found = rows(sample_negatives(*texts, **options))
+        assert rows(sample_negatives(*(t.repartition(5) for t in texts), **options)) == found
+        assert set(found.values()) == {1}
+        assert sum(found.values()) == numbered.count()
+        is_seen = rows(texts[1].distinct())
+        assert not [row for row in negatives(found) if row[:3] in is_seen]
+        probabilities = {(row[0], row[1], row[2]): row[4] for row in negatives(found)}
+        ours = negatives(rows(as_text(numbered)))
+        shared = [row for row in ours if row[:3] in probabilities]
+        assert shared
+        assert all(probabilities[row[:3]] == row[4] for row in shared)
+        assert {row[:3] for row in ours} != set(probabilities)
+
+
+def test_everything_left_is_given_as_text_too(spark: SparkSession) -> None:
+    inputs = frames(spark, [(DAY, 7, 1)], [(DAY, 7, 2)], [(DAY, item, 1) for item in range(6)])
+    expected = rows(as_text(sample_with_positives(*inputs).drop("positive_item_id")))
+    assert rows(sample_negatives(*(as_text(frame) for frame in inputs))) == expected
 
 
 # ------------------------------------------------------------------------ against the reference
@@ -353,7 +409,7 @@ def test_chunks_of_any_size_draw_the_same(monkeypatch: pytest.MonkeyPatch) -> No
 
     expected = reference_samples(positives, seen, candidates, strategy="popularity")
     for cells in (1, 200, 10**6):
-        monkeypatch.setattr(sampling_draws, "_MAX_CELLS", cells)
+        monkeypatch.setattr(draws, "_MAX_CELLS", cells)
         assert sampled() == expected
 
 
@@ -386,6 +442,9 @@ def test_weights_that_do_not_fit_are_refused() -> None:
     ("options", "message"),
     [
         ({"ratio": -1}, "ratio is -1; expected 0 or more"),
+        ({"ratio": 2.5}, "ratio is 2.5; expected a whole number"),
+        ({"ratio": True}, "ratio is True; expected a whole number"),
+        ({"seed": "x"}, "seed is 'x'; expected a whole number"),
         ({"strategy": "hard"}, "strategy is 'hard'; expected one of uniform, popularity"),
     ],
 )
@@ -402,6 +461,12 @@ def test_columns_that_are_missing_or_mistyped_are_named(spark: SparkSession) -> 
         sample_negatives(positives, seen.drop("item_id"), candidates)
     with pytest.raises(SchemaError, match="candidates has no column weight"):
         sample_negatives(positives, seen, candidates.drop("weight"), strategy="popularity")
-    text = positives.selectExpr("cast(dt as string) as dt", "customer_id", "item_id")
-    with pytest.raises(SchemaError, match=r"positives\.dt is string; expected date"):
+    number = positives.selectExpr("1 as dt", "customer_id", "item_id")
+    with pytest.raises(SchemaError, match=r"positives\.dt is int; expected date"):
+        sample_negatives(number, seen, candidates)
+    text = positives.selectExpr("dt", "customer_id", "cast(item_id as string) as item_id")
+    with pytest.raises(SchemaError, match="item_id is string in one input and bigint in another"):
         sample_negatives(text, seen, candidates)
+    double = seen.selectExpr("dt", "customer_id", "cast(item_id as double) as item_id")
+    with pytest.raises(SchemaError, match=r"seen\.item_id is double; expected long, or string"):
+        sample_negatives(positives, double, candidates)

@@ -1,0 +1,18 @@
+"""Training samples: the positives of a day, and for each some items that the customer left alone.
+
+    draws.py        weighted draws without replacement, a pure function of seed, day and customer
+    kernel.py       samples of whole days from Arrow batches, on the workers
+    text_ids.py     the same where ids are text
+    negatives.py    DataFrames in and out
+
+May import features, engine, errors and what is below them. Begin with ``draws.py``.
+"""
+
+from training_assets.sampling.negatives import (
+    STRATEGIES,
+    Strategy,
+    sample_negatives,
+    sample_with_positives,
+)
+
+__all__ = ["STRATEGIES", "Strategy", "sample_negatives", "sample_with_positives"]
