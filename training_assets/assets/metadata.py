@@ -57,7 +57,7 @@ def day_metadata(
     }
     for step, seconds in report.seconds.items():
         metadata[f"seconds_{step}"] = round(seconds / num_days, 3)
-    if any(upstream.window == "look-back" for upstream in SPECS[report.table].built_from.upstream):
+    if any(upstream.looks_back for upstream in SPECS[report.table].built_from.upstream):
         metadata["window_start"] = str(settings.window_start(report.day) or "unlimited")
         metadata["history_length"] = settings.history_length
     if missing := manifest.get("incomplete_window"):

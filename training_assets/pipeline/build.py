@@ -82,7 +82,7 @@ def build_days(
         skipped = {
             day: upstream.name
             for upstream in spec.built_from.upstream
-            if upstream.window == "same day"
+            if upstream.has_day and not upstream.is_optional
             for day in lost.get(upstream.name, ())
         }
         wanted = [day for day in days if day not in skipped]

@@ -108,7 +108,7 @@ def _look_backs(provenance: Provenance, days: Sequence[date]) -> list[tuple[Tabl
         upstream.name
         for spec in SPECS.values()
         for upstream in spec.built_from.upstream
-        if upstream.window == "look-back"
+        if upstream.looks_back and not upstream.is_optional
     }:
         expected = provenance.expected_days(SPECS[name].built_from, days[0])
         found.append((SPECS[name], window_days(provenance.settings, expected, days[0])))

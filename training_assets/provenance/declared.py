@@ -18,10 +18,23 @@ class BuiltFrom:
 
 @dataclass(frozen=True)
 class Upstream:
-    """Another table: the same day of it, or all days of the look-back before the day."""
+    """Another table: the same day of it, all days of the look-back before the day, or both.
+
+    Of one that ``is_optional`` is read what is published; the day can be built without it.
+    """
 
     of: BuiltFrom
-    window: Literal["same day", "look-back"]
+    window: Literal["same day", "look-back", "look-back and day"]
+    is_optional: bool = False
+
+    @property
+    def looks_back(self) -> bool:
+        return self.window != "same day"
+
+    @property
+    def has_day(self) -> bool:
+        """Whether the day itself is read."""
+        return self.window != "look-back"
 
     @property
     def name(self) -> str:

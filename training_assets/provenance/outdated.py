@@ -59,7 +59,7 @@ class Outdated:
         waiting = {
             found.day
             for upstream in built.upstream
-            if upstream.window == "same day"
+            if upstream.has_day
             for found in self.of(upstream.of)
         }
         return [f.day for f in self.of(built) if not f.obstacle and f.day not in waiting]
@@ -81,7 +81,7 @@ def find_outdated(
             late
             for reader in tables
             for upstream in reader.upstream
-            if upstream.of == built and upstream.window == "look-back"
+            if upstream.of == built and upstream.looks_back and not upstream.is_optional
             for late in _missing_days(provenance, upstream, reader)
             if _is_within(late.day, first, last)
         ]
@@ -159,9 +159,9 @@ def _touched(
         published, read = provenance.lake.days(built.table.name), set[date]()
         for upstream in built.upstream:
             changed = sorted(changing[upstream.name])
-            if upstream.window == "same day":
+            if upstream.has_day:
                 read |= set(changed) & set(published)
-            else:
+            if upstream.looks_back:
                 read |= set(looking_back(provenance.settings, published, changed))
         changing[name] = read | {f.day for f in late if not f.obstacle}
         if built.upstream:

@@ -129,16 +129,20 @@ class Provenance:
 
     def upstream_days(self, upstream: Upstream, day: date) -> list[date]:
         """Days of the other table that the day reads: of a look-back, the published ones."""
-        if upstream.window == "same day":
-            return [day]
-        return window_days(self.settings, self.lake.days(upstream.name), day)
+        published = self.lake.days(upstream.name)
+        days = window_days(self.settings, published, day) if upstream.looks_back else []
+        is_read = upstream.has_day and (not upstream.is_optional or day in published)
+        return [*days, day] if is_read else days
 
     def missing_days(self, upstream: Upstream, day: date) -> list[date]:
         """Days that the day should read and that are not published, oldest first."""
+        if upstream.is_optional:
+            return []
         published = self.lake.snapshot(upstream.name).files
-        if upstream.window == "same day":
-            return [] if day in published else [day]
-        expected = window_days(self.settings, self.expected_days(upstream.of, day), day)
+        expected = [day] if upstream.has_day else []
+        if upstream.looks_back:
+            before = self.expected_days(upstream.of, day)
+            expected = [*window_days(self.settings, before, day), *expected]
         return [of for of in expected if of not in published]
 
     def expected_days(self, built: BuiltFrom, before: date) -> list[date]:
@@ -224,16 +228,15 @@ class Provenance:
         let_through: list[date] = []
         for upstream in built.upstream:
             missing = self.missing_days(upstream, day)
-            if upstream.window == "look-back":
-                if missing and self.settings.incomplete_window == "error":
-                    raise _incomplete(built.table, upstream, day, missing)
-                let_through += missing
-                continue
-            if missing:
+            if upstream.has_day and day in missing:
                 raise DayNotPublishedError(
                     f"{built.table.name}: {upstream.name} has no day {day}. Materialize it first."
                 )
-            self._require_settings(built, upstream, day)
+            if missing and self.settings.incomplete_window == "error":
+                raise _incomplete(built.table, upstream, day, missing)
+            let_through += missing
+            if upstream.has_day and day in self.upstream_days(upstream, day):
+                self._require_settings(built, upstream, day)
         return let_through
 
     def _require_settings(self, built: BuiltFrom, upstream: Upstream, day: date) -> None:
