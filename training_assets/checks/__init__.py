@@ -30,7 +30,6 @@ from training_assets.checks.described import for_table
 from training_assets.checks.expectations import (
     check_history_window,
     check_valid_share,
-    check_volume,
 )
 from training_assets.checks.history import check_history_leakage, check_history_order
 from training_assets.checks.metrics import (
@@ -79,7 +78,6 @@ __all__ = [
     "check_rows_padding",
     "check_schema",
     "check_valid_share",
-    "check_volume",
     "count_rows",
     "for_table",
     "history_metrics",

@@ -25,7 +25,7 @@ OnWorkers = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 _MIN_TASKS: Final = 2
 _MAX_TASKS: Final = 128
 _BYTES_PER_TASK: Final = 2**24
-_OF_FILES: Final = ("facts", "partitioning")
+_OF_FILES: Final = ("facts", "partitioning", "profiles")
 _REJECTS: Final = (".pq", ".parquet")
 
 
@@ -70,6 +70,11 @@ class CheckResult:
     @property
     def severity(self) -> Severity:
         return self.own_severity or self.check.severity
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the day is kept from being published; a warning that says error does not."""
+        return self.severity == "error" and self.check.severity == "error"
 
 
 @dataclass(frozen=True)

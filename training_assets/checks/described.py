@@ -30,8 +30,6 @@ _DESCRIPTIONS: Final = {
     "share.",
     "history_window": "All days of the look-back window are materialized in unified_actions. A "
     "warning means histories lack the listed days; materialize those, then this day again.",
-    "volume": "Each source has at least 80 % of its median of the 7 days before. A warning means "
-    "a delivery may be incomplete; look at the raw files of the day.",
     "up_to_date": "The day was built from the raw files, the upstream days, the settings and the "
     "versions of now. A warning says what changed since. Run `training-assets rebuild`, or start "
     "the sensor outdated_days.",
@@ -44,7 +42,7 @@ _OWN_DESCRIPTIONS: Final = {
     f"failure means a model would train on other actions; do not train on the day. {_REBUILD}",
 }
 
-_WARNINGS: Final = ("history_window", "volume", "up_to_date")
+_WARNINGS: Final = ("history_window", "up_to_date")
 
 
 def for_table(table: Table, **evaluations: Evaluate) -> tuple[Check, ...]:

@@ -1,6 +1,5 @@
-"""Whether a day is what one would expect: enough of it valid, about as much as lately, no gaps."""
+"""Whether a day is what one would expect: enough of it valid, and no gaps before it."""
 
-import statistics
 from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Final
@@ -9,13 +8,10 @@ from training_assets.checks.context import CheckContext, CheckOutcome, Metric, S
 from training_assets.checks.counts import TYPE_OF, counts_by_type
 from training_assets.checks.structure import facts_of
 from training_assets.lake import day_range, days_in_words
-from training_assets.schemas import ACTION_SOURCES, ACTION_TYPES, UNIFIED_ACTIONS, Table
+from training_assets.schemas import ACTION_SOURCES, UNIFIED_ACTIONS, Table
 from training_assets.sources import source_days
 
 USUAL_VALID_SHARE: Final = 0.99
-_BASELINE_DAYS: Final = 7
-_MIN_BASELINE_DAYS: Final = 3
-_MAX_DROP: Final = 0.2
 
 
 def check_valid_share(context: CheckContext) -> Mapping[date, CheckOutcome]:
@@ -56,44 +52,6 @@ def _valid_rows(context: CheckContext, source: Table, day: date) -> int:
     if context.table is UNIFIED_ACTIONS:
         return counts_by_type(context)[day][TYPE_OF[source.name]]
     return sum(file.rows for file in facts_of(context)[day])
-
-
-def check_volume(context: CheckContext) -> Mapping[date, CheckOutcome]:
-    """Rows of each source against the median of the 7 days before."""
-    found = counts_by_type(context)
-    outcomes = {}
-    for day in context.days:
-        before = [day - timedelta(days=n) for n in range(1, _BASELINE_DAYS + 1)]
-        baseline = [found.get(d) or _published_counts(context, d) for d in before]
-        known = [counts for counts in baseline if counts]
-        metrics: dict[str, Metric] = {"baseline_days": len(known)}
-        problems = []
-        for source in ACTION_SOURCES:
-            code = TYPE_OF[source.name]
-            metrics[f"{source.name}_rows"] = rows = found[day][code]
-            if len(known) < _MIN_BASELINE_DAYS:
-                continue
-            median = statistics.median(counts.get(code, 0) for counts in known)
-            metrics[f"{source.name}_median"] = median
-            if rows < (1 - _MAX_DROP) * median:
-                problems.append(f"{source.name} has {rows} rows, the median was {median:g}")
-        text = f"Fewer rows than usual on {day}: {'; '.join(problems)}." if problems else ""
-        outcomes[day] = CheckOutcome(not problems, metrics, text)
-    return outcomes
-
-
-def _published_counts(context: CheckContext, day: date) -> dict[int | None, int]:
-    """Actions of a day by type, as its manifest says; nothing of a day that is not published."""
-    known: dict[date, dict[int | None, int]] = context.memo.setdefault("published counts", {})
-    if day not in known:
-        snapshot = context.lake.snapshot(UNIFIED_ACTIONS.name)
-        figures = snapshot.manifest(day).get("figures", {}) if day in snapshot.files else None
-        known[day] = {
-            code: int(figures.get(f"num_{name}s", 0))
-            for code, name in ACTION_TYPES.items()
-            if figures is not None
-        }
-    return known[day]
 
 
 def check_history_window(context: CheckContext) -> Mapping[date, CheckOutcome]:

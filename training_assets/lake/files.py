@@ -2,6 +2,7 @@
 
     <lake>/<table>/dt=D/part-00000-<hash>-<run>.parquet     never overwritten, never reused
     <lake>/<table>/_manifests/dt=D/<run>.json               what the run built the day from
+    <lake>/<table>/_manifests/dt=D/<run>.profile.json       what stands in its columns, counted
     <lake>/<table>/_quarantine/dt=D/<run>/source=clicks/…   rows that the day could not take
 
 All files of a day are of one run, whose name in them leads to manifest and quarantine: these cannot
@@ -71,6 +72,10 @@ def content_of(files: Sequence[DataFile]) -> str:
 
 def manifest_path(day: date, run: str) -> str:
     return f"{MANIFESTS}/{DAY_PREFIX}{day}/{run}.json"
+
+
+def profile_path(day: date, run: str) -> str:
+    return f"{MANIFESTS}/{DAY_PREFIX}{day}/{run}.profile.json"
 
 
 def quarantine_path(day: date, run: str) -> str:

@@ -28,7 +28,7 @@ from training_assets.errors import (
     TrainingAssetsError,
 )
 from training_assets.lake.base import THREADS, Store, first_line
-from training_assets.lake.files import DataFile, content_of, manifest_path
+from training_assets.lake.files import DataFile, content_of, manifest_path, profile_path
 from training_assets.lake.log import (
     add_action,
     add_columns,
@@ -56,12 +56,14 @@ class NewDay:
     """What a run would publish as a day of a table.
 
     ``bounds`` are the smallest and largest customer id of each file, None of an empty one;
-    ``manifest`` holds at least ``inputs``, the hash of what the day was built from.
+    ``manifest`` holds at least ``inputs``, the hash of what the day was built from; ``profile``
+    what stands in its columns, where that was counted.
     """
 
     files: tuple[DataFile, ...]
     bounds: tuple[tuple[int, int] | None, ...]
     manifest: Mapping[str, Any]
+    profile: Mapping[str, Any] | None = None
 
     @property
     def run(self) -> str:
@@ -96,7 +98,13 @@ def publish(
         step("sync")
         store.sync(file.name for new in todo.values() for file in new.files)
         step("manifests")
-        store.put_all({manifest_path(d, new.run): _json(new.manifest) for d, new in todo.items()})
+        profiles = {
+            profile_path(day, new.run): (json.dumps(new.profile) + "\n").encode()
+            for day, new in todo.items()
+            if new.profile is not None
+        }
+        manifests = {manifest_path(d, new.run): _json(new.manifest) for d, new in todo.items()}
+        store.put_all(manifests | profiles)
         return outcomes | _commit_days(store, table, todo, before, commit_info, step)
     except (StoreError, DayNotPublishedError, DeltaError, OSError) as error:
         # Without its cause, which may show what a store was asked in full.

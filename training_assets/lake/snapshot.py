@@ -6,6 +6,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -20,6 +21,7 @@ from training_assets.lake.files import (
     DataFile,
     content_of,
     manifest_path,
+    profile_path,
     quarantine_path,
 )
 from training_assets.lake.log import open_delta
@@ -84,6 +86,22 @@ class Snapshot:
         except FileNotFoundError:
             return {day: self.manifest(day) for day in days}
         return {day: self._parsed(day, data) for day, data in zip(days, found, strict=True)}
+
+    def profiles(self, days: Sequence[date]) -> dict[date, dict[str, Any]]:
+        """What stands in the columns of the days, for those that have it recorded undamaged."""
+        paths = {day: profile_path(day, self.run(day)) for day in days}
+        try:
+            found = dict(zip(paths, self.store.read_all(list(paths.values())), strict=True))
+        except FileNotFoundError:
+            found = {}
+            for day, path in paths.items():
+                with suppress(FileNotFoundError):
+                    found[day] = self.store.read(path)
+        parsed = {}
+        for day, data in found.items():
+            with suppress(ValueError):
+                parsed[day] = dict(json.loads(data))
+        return parsed
 
     def _parsed(self, day: date, data: bytes) -> dict[str, Any]:
         try:

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
@@ -77,7 +77,7 @@ def build_days(
     """
     build = Build(spark, settings, Provenance(Lake(lake.store), settings), progress)
     lost: dict[str, set[date]] = {}
-    for spec in (s for s in SPECS.values() if s in specs):
+    for spec in _in_order(specs):
         # Of a table with a look-back other days fail; with the same day it would be a mixture.
         skipped = {
             day: upstream.name
@@ -102,7 +102,7 @@ def check_days(
     days: Sequence[date],
 ) -> Iterator[CheckResult]:
     """All checks of tables over what is published; an unpublished day fails each of them."""
-    for spec in (s for s in SPECS.values() if s in specs):
+    for spec in _in_order(specs):
         published = lake.snapshot(spec.name).files
         if present := tuple(day for day in days if day in published):
             context = CheckContext(
@@ -113,6 +113,12 @@ def check_days(
             for check in spec.checks:
                 message = f"{spec.name}: day {day} is not published. Materialize it."
                 yield CheckResult(check, day, False, {}, message)
+
+
+def _in_order(specs: Sequence[TableSpec]) -> list[TableSpec]:
+    """Those of the registry with these names, in their order of dependency."""
+    names = {spec.name for spec in specs}
+    return [spec for spec in SPECS.values() if spec.name in names]
 
 
 @dataclass
@@ -304,6 +310,8 @@ class _TableRun:
 
     def _new_day(self, day: date, attempt: _Attempt) -> NewDay:
         build, spec, new = self._build, self._spec, attempt.files[day]
+        figures = dict(attempt.metrics.get(day, {}))
+        profile = figures.pop("profile", None)
         manifest: dict[str, Any] = {
             "table": spec.name,
             "dt": day.isoformat(),
@@ -316,11 +324,13 @@ class _TableRun:
             "content": content_of(new.files),
             "settings": {n: build.settings.recorded(n) for n in spec.built_from.settings},
             "versions": {**_versions(), "engine": build.engine},
-            "figures": dict(attempt.metrics.get(day, {})),
+            "figures": figures,
+            "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": {step: round(s / len(self._days), 3) for step, s in self._seconds.items()},
         }
         if missing := attempt.missing.get(day):
             manifest["incomplete_window"] = [str(of) for of in missing]
-        return NewDay(new.files, new.bounds, manifest)
+        return NewDay(new.files, new.bounds, manifest, profile)
 
     def _report(
         self,
@@ -342,7 +352,7 @@ class _TableRun:
 
 
 def _blocking_problem(results: Sequence[CheckResult]) -> str | None:
-    broken = [r for r in results if not r.passed and r.severity == "error"]
+    broken = [r for r in results if not r.passed and r.blocks]
     return "; ".join(f"{r.check.name}: {r.message}" for r in broken) or None
 
 

@@ -20,7 +20,8 @@ class TableSpec:
 
     ``build`` writes the files of days, all in one pass, and returns them by day. ``rejects`` says
     that rows of the sources which cannot be used are kept with the day. ``describe`` is the text
-    that a person reads in the UI, without the grain.
+    that a person reads in the UI, without the grain. ``watched_elsewhere`` are columns of other
+    tables, whose values are watched there.
     """
 
     built_from: BuiltFrom
@@ -30,6 +31,7 @@ class TableSpec:
     metrics: Callable[[CheckContext], Metrics]
     rejects: bool = False
     group: str = "training"
+    watched_elsewhere: tuple[str, ...] = ()
 
     @property
     def table(self) -> Table:

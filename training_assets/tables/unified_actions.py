@@ -62,7 +62,6 @@ SPEC: Final = TableSpec(
         schema=checks.check_schema,
         row_counts=checks.check_action_counts,
         valid_share=checks.check_valid_share,
-        volume=checks.check_volume,
         up_to_date=checks.up_to_date(BUILT_FROM),
     ),
     metrics=checks.action_metrics,

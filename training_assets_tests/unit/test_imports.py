@@ -27,6 +27,7 @@ FLOORS = (
         "transactions",
     },
     {"checks"},
+    {"monitoring"},
     {"tables"},
     {"pipeline"},
     {"assets"},

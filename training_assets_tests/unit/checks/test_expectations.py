@@ -1,4 +1,4 @@
-"""Valid share, volume and the window of published days, on lakes without any build."""
+"""Valid share and the window of published days, on lakes without any build."""
 
 from dataclasses import replace
 from datetime import date
@@ -14,7 +14,6 @@ from training_assets.checks import (
     CheckOutcome,
     check_history_window,
     check_valid_share,
-    check_volume,
 )
 from training_assets.lake import Lake, new_run
 from training_assets.schemas import (
@@ -142,25 +141,6 @@ def test_a_day_that_is_not_published_yet_is_judged_by_what_its_run_set_aside(
     written = replace(context(spark, lake), written={DAY: new.files}, run=run)
     assert check_valid_share(written)[DAY].metrics["clicks_valid_share"] == 0.9
     assert valid_share(spark, lake).metrics["clicks_valid_share"] == 0.1
-
-
-# --- volume ---------------------------------------------------------------------------------------
-
-
-@on_sail_only
-def test_volume_is_compared_with_what_the_manifests_of_published_days_say(
-    spark: SparkSession, lake: Lake
-) -> None:
-    for n, clicks in ((1, 10), (2, 20), (3, 30), (9, 1_000)):
-        # The files say something else, and are not read.
-        manifest = {"figures": {"num_clicks": clicks}}
-        publish_day(lake, UNIFIED_ACTIONS, before(n), actions(1), manifest=manifest)
-    publish_day(lake, UNIFIED_ACTIONS, DAY, actions(15))
-    outcome = check_volume(context(spark, lake))[DAY]
-    assert outcome.message == (
-        f"Fewer rows than usual on {DAY}: clicks has 15 rows, the median was 20."
-    )
-    assert outcome.metrics["baseline_days"] == 3
 
 
 # --- the window -----------------------------------------------------------------------------------
