@@ -11,11 +11,10 @@ from typing import Final
 import dagster as dg
 
 from training_assets.cli.console import console, open_lake
+from training_assets.cli.instance_config import write_instance_config
 from training_assets.cli.process_locks import Locks
 from training_assets.cli.run_guard import own_run
 from training_assets.tables import SPECS, TableSpec
-
-_INSTANCE_YAML: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 # Beyond the numbers of all processes.
 _OPENING: Final = 1 << 48
@@ -40,9 +39,7 @@ def instance_home() -> Iterator[Path]:
     """DAGSTER_HOME, by default beside the lake, with telemetry off."""
     home = Path(os.environ.get("DAGSTER_HOME", "").strip() or _default_home()).absolute()
     home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists():
-        config.write_text(_INSTANCE_YAML)
+    write_instance_config(home)
     os.environ["DAGSTER_HOME"] = str(home)
     # Runs that the UI starts must find the same lake, wherever they are started from.
     os.environ["TRAINING_ASSETS_LAKE"] = open_lake().store.url

@@ -27,7 +27,7 @@ class Range(NamedTuple):
 
 
 _BY_NAME: Final = (
-    (re.compile(r"(.*_)?share(_.*)?|(.*_)?percentile|(.*_)?probability|label|is_.*"), Range(0, 1)),
+    (re.compile(r"(.*_)?share(_.*)?|(.*_)?percentile|(.*_)?probability|label"), Range(0, 1)),
     (re.compile(r"(.*_)?conversion_(rate|smoothed)"), Range(0, None, usual=1)),
     (
         re.compile(
