@@ -42,7 +42,9 @@ UNIFIED_ACTIONS: Final = Table(
         Column("has_time", "boolean", "Whether the source gave an event time."),
         Column("is_bot", "boolean", "Whether the customer acted like a machine on the day."),
         Column("session_id", "string", "Identifier of the visit, if known.", is_optional=True),
-        Column("rating", "double", "Stars, 1 to 5, if given.", is_optional=True),
+        Column(
+            "rating", "double", "Stars, 1 to 5, if given.", is_optional=True, minimum=1, maximum=5
+        ),
         Column("price", "decimal(18,4)", "Price of one, if known.", is_optional=True),
         Column("quantity", "double", "How many, if known.", is_optional=True),
         Column("amount", "decimal(18,4)", "Total of the line, if known.", is_optional=True),

@@ -161,10 +161,10 @@ FAULTS = (
         "error",
     ),
     Fault(
-        TRAINING_INPUT,
+        UNIFIED_ACTIONS,
         "ranges",
-        column("is_order", lambda n, label: 2 if n == 0 else label),
-        "is_order is as high as 2; expected at most 1",
+        column("rating", lambda n, stars: 6.0 if n == 0 else stars),
+        "rating is as high as 6; expected at most 5",
         "error",
     ),
 )
