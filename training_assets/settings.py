@@ -10,6 +10,13 @@
 | TRAINING_ASSETS_ACTION_TYPES       | 1,2,3     | codes of the actions in histories: 1 click,    |
 |                                    |           | 2 add_to_cart, 3 order, 4 view, 5 like         |
 | TRAINING_ASSETS_BOTS               | leave_out | "keep" takes actions of marked bots as well    |
+| TRAINING_ASSETS_NEGATIVE_RATIO     | 4         | negatives for each positive of a sample        |
+| TRAINING_ASSETS_NEGATIVE_STRATEGY  | uniform   | "popularity" draws by max(actions, 1) ** 0.75  |
+| TRAINING_ASSETS_POSITIVE_TYPES     | 2,3,5     | codes of the actions that make a positive      |
+| TRAINING_ASSETS_POSITIVES          | all       | "new" leaves out items that were acted on      |
+|                                    |           | before the day                                 |
+| TRAINING_ASSETS_EXCLUDE            | seen      | "positives" lets seen items be negatives       |
+| TRAINING_ASSETS_SAMPLE_SEED        | 0         | another seed draws other negatives             |
 | TRAINING_ASSETS_MISSING_RAW        | error     | "empty" takes an absent raw day as empty       |
 | TRAINING_ASSETS_INCOMPLETE_WINDOW  | error     | "warn" publishes histories of which days of    |
 |                                    |           | the look-back are missing                      |
@@ -35,6 +42,7 @@ from training_assets.locations import canonical
 DEFAULT_HISTORY_LENGTH: Final = 1000
 DEFAULT_LOOKBACK_DAYS: Final = 365
 DEFAULT_ACTION_TYPES: Final = (1, 2, 3)
+DEFAULT_POSITIVE_TYPES: Final = (2, 3, 5)
 _KNOWN_ACTION_TYPES: Final = range(1, 6)
 # Lists have 32-bit offsets.
 MAX_HISTORY_LENGTH: Final = 2**31 - 1
@@ -47,6 +55,9 @@ MissingRaw = Literal["error", "empty"]
 Bots = Literal["leave_out", "keep"]
 IncompleteWindow = Literal["error", "warn"]
 ListFormat = Literal["lists", "parquet"]
+NegativeStrategy = Literal["uniform", "popularity"]
+Positives = Literal["all", "new"]
+Exclude = Literal["seen", "positives"]
 
 
 def validate_window(
@@ -75,7 +86,8 @@ class Settings:
     of marked bots do only if ``bots`` is "keep". ``check_customers`` is the number of customers per
     day up to which leakage is checked in full, ``min_valid_share`` the share of a source's rows
     that must be valid for its day to be published, ``keep_versions_days`` how long a version stays
-    readable after it was replaced.
+    readable after it was replaced. ``negative_ratio`` and what follows it say how
+    ``training_samples`` are drawn.
     """
 
     lake: str = _DEFAULT_LAKE
@@ -84,6 +96,12 @@ class Settings:
     lookback_days: int | None = DEFAULT_LOOKBACK_DAYS
     action_types: tuple[int, ...] = DEFAULT_ACTION_TYPES
     bots: Bots = "leave_out"
+    negative_ratio: int = 4
+    negative_strategy: NegativeStrategy = "uniform"
+    positive_types: tuple[int, ...] = DEFAULT_POSITIVE_TYPES
+    positives: Positives = "all"
+    exclude: Exclude = "seen"
+    sample_seed: int = 0
     missing_raw: MissingRaw = "error"
     incomplete_window: IncompleteWindow = "error"
     check_customers: int = 1_000
@@ -97,7 +115,10 @@ class Settings:
             "lake": canonical(self.lake, "settings"),
             "history_length": length,
             "lookback_days": lookback,
-            "action_types": _action_types(self.action_types),
+            "action_types": _action_types("action_types", self.action_types),
+            "positive_types": _action_types("positive_types", self.positive_types),
+            "negative_ratio": _whole("settings", "negative_ratio", self.negative_ratio, least=0),
+            "sample_seed": _whole("settings", "sample_seed", self.sample_seed, least=0),
             "check_customers": _whole("settings", "check_customers", self.check_customers),
             "keep_versions_days": _whole(
                 "settings", "keep_versions_days", self.keep_versions_days, least=0
@@ -116,6 +137,9 @@ class Settings:
         for name, value in values.items():
             object.__setattr__(self, name, value)
         _require_one_of("bots", self.bots, ("leave_out", "keep"))
+        _require_one_of("negative_strategy", self.negative_strategy, ("uniform", "popularity"))
+        _require_one_of("positives", self.positives, ("all", "new"))
+        _require_one_of("exclude", self.exclude, ("seen", "positives"))
         _require_one_of("missing_raw", self.missing_raw, ("error", "empty"))
         _require_one_of("incomplete_window", self.incomplete_window, ("error", "warn"))
         _require_one_of("list_format", self.list_format, ("lists", "parquet"))
@@ -138,7 +162,13 @@ class Settings:
             start_date=_parse_date("START_DATE", start) if start else None,
             history_length=number("HISTORY_LENGTH", DEFAULT_HISTORY_LENGTH),
             lookback_days=None if lookback == "none" else _parse_int("LOOKBACK_DAYS", lookback),
-            action_types=_parse_action_types(text("ACTION_TYPES", "1,2,3")),
+            action_types=_parse_action_types("ACTION_TYPES", text("ACTION_TYPES", "1,2,3")),
+            negative_ratio=number("NEGATIVE_RATIO", 4),
+            negative_strategy=cast(NegativeStrategy, text("NEGATIVE_STRATEGY", "uniform")),
+            positive_types=_parse_action_types("POSITIVE_TYPES", text("POSITIVE_TYPES", "2,3,5")),
+            positives=cast(Positives, text("POSITIVES", "all")),
+            exclude=cast(Exclude, text("EXCLUDE", "seen")),
+            sample_seed=number("SAMPLE_SEED", 0),
             bots=cast(Bots, text("BOTS", "leave_out")),
             missing_raw=cast(MissingRaw, text("MISSING_RAW", "error")),
             incomplete_window=cast(IncompleteWindow, text("INCOMPLETE_WINDOW", "error")),
@@ -174,19 +204,19 @@ def _whole(where: str, name: str, value: Any, otherwise: str = "", *, least: int
     return int(value)
 
 
-def _action_types(values: Sequence[int]) -> tuple[int, ...]:
+def _action_types(name: str, values: Sequence[int]) -> tuple[int, ...]:
     """Known codes, each once, ascending."""
-    codes = sorted({_whole("settings", "action_types", value) for value in values})
+    codes = sorted({_whole("settings", name, value) for value in values})
     if not codes or codes[-1] not in _KNOWN_ACTION_TYPES:
         raise SettingsError(
-            f"settings: action_types is {','.join(map(str, values)) or 'empty'}; expected some of "
-            f"1 click, 2 add_to_cart, 3 order, 4 view, 5 like. Set {_PREFIX}ACTION_TYPES."
+            f"settings: {name} is {','.join(map(str, values)) or 'empty'}; expected some of "
+            f"1 click, 2 add_to_cart, 3 order, 4 view, 5 like. Set {_PREFIX}{name.upper()}."
         )
     return tuple(codes)
 
 
-def _parse_action_types(text: str) -> tuple[int, ...]:
-    return tuple(_parse_int("ACTION_TYPES", part.strip()) for part in text.split(","))
+def _parse_action_types(name: str, text: str) -> tuple[int, ...]:
+    return tuple(_parse_int(name, part.strip()) for part in text.split(","))
 
 
 def _require_one_of(name: str, value: object, expected: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ from training_assets.checks.expectations import (
     check_history_window,
     check_valid_share,
 )
+from training_assets.checks.giveaway import check_giveaway
 from training_assets.checks.history import check_history_leakage, check_history_order
 from training_assets.checks.metrics import (
     HISTOGRAM_BINS,
@@ -46,6 +47,12 @@ from training_assets.checks.rows import (
     check_rows_padding,
 )
 from training_assets.checks.run import run_checks
+from training_assets.checks.samples import (
+    check_negatives,
+    check_positives,
+    check_sampling,
+    sample_metrics,
+)
 from training_assets.checks.structure import (
     check_history_length,
     check_history_padding,
@@ -66,16 +73,20 @@ __all__ = [
     "action_metrics",
     "check_action_counts",
     "check_customer_counts",
+    "check_giveaway",
     "check_history_leakage",
     "check_history_length",
     "check_history_order",
     "check_history_padding",
     "check_history_window",
     "check_impression_counts",
+    "check_negatives",
+    "check_positives",
     "check_rows_leakage",
     "check_rows_length",
     "check_rows_order",
     "check_rows_padding",
+    "check_sampling",
     "check_schema",
     "check_valid_share",
     "count_rows",
@@ -83,6 +94,7 @@ __all__ = [
     "history_metrics",
     "row_metrics",
     "run_checks",
+    "sample_metrics",
     "up_to_date",
 ]
 

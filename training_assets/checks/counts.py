@@ -62,7 +62,7 @@ def check_customer_counts(context: CheckContext) -> Mapping[date, CheckOutcome]:
     keys = ["dt", "customer_id"]
     expected = context.raw(IMPRESSIONS).read_valid(context.spark).select(*keys).distinct()
     actual = context.columns(CUSTOMER_HISTORY, context.days, keys[1:])
-    return _compare_counts(context, expected, actual, "histories", "customers with impressions")
+    return compare_counts(context, expected, actual, "histories", "customers with impressions")
 
 
 def check_impression_counts(context: CheckContext) -> Mapping[date, CheckOutcome]:
@@ -78,10 +78,10 @@ def check_impression_counts(context: CheckContext) -> Mapping[date, CheckOutcome
         F.col("item.is_order").cast("int").alias("is_order"),
     )
     actual = context.columns(TRAINING_INPUT, context.days, expected.columns[1:])
-    return _compare_counts(context, expected, actual, "training rows", "impression items")
+    return compare_counts(context, expected, actual, "training rows", "impression items")
 
 
-def _compare_counts(
+def compare_counts(
     context: CheckContext, expected: DataFrame, actual: DataFrame, have: str, should: str
 ) -> dict[date, CheckOutcome]:
     """Both sides as multisets: what one has more often than the other is missing or surplus."""

@@ -3,7 +3,7 @@
 from typing import Final
 
 from training_assets.checks.context import Check, Evaluate, Severity
-from training_assets.schemas import TRAINING_INPUT, Table
+from training_assets.schemas import TRAINING_INPUT, TRAINING_SAMPLES, Table
 
 _REBUILD = "Materialize the day again; if it fails again, the code that builds it is at fault."
 
@@ -30,6 +30,14 @@ _DESCRIPTIONS: Final = {
     "share.",
     "history_window": "All days of the look-back window are materialized in unified_actions. A "
     "warning means histories lack the listed days; materialize those, then this day again.",
+    "sampling": "Each pair of customer and item comes once; a positive has negative_ratio "
+    "negatives, and fewer only where its customer had no more items left, which the day's record "
+    "counts as shortfall; log_q is ln(k * sampling_probability). A failure means that a loss "
+    f"corrected by log_q is wrong. {_REBUILD}",
+    "giveaway": "No column tells positives from negatives by being null, and no column alone has "
+    "an AUC above 0.9. A failure means that a model would learn how samples are made and nothing "
+    "of taste: leave the column out, or correct what fills it. A warning names a column to look "
+    "at; of seen_before, TRAINING_ASSETS_POSITIVES=new takes what it says away.",
     "up_to_date": "The day was built from the raw files, the upstream days, the settings and the "
     "versions of now. A warning says what changed since. Run `training-assets rebuild`, or start "
     "the sensor outdated_days.",
@@ -37,6 +45,12 @@ _DESCRIPTIONS: Final = {
 
 # Where a check means something else for one table than for the others.
 _OWN_DESCRIPTIONS: Final = {
+    (TRAINING_SAMPLES.name, "leakage"): "No negative was acted on by its customer in the look-back "
+    "or on the day, and seen_before says what was acted on before the day; found anew from "
+    f"unified_actions. A failure means that some negatives are positives. {_REBUILD}",
+    (TRAINING_SAMPLES.name, "row_counts"): "Every pair of customer and item with a positive action "
+    "of the day is a positive, once, and nothing else is. A failure means that examples are "
+    f"missing or made up. {_REBUILD}",
     (TRAINING_INPUT.name, "leakage"): "Every row carries exactly the history of its customer and "
     "day from customer_history, which has a leakage check of its own against unified_actions. A "
     f"failure means a model would train on other actions; do not train on the day. {_REBUILD}",

@@ -28,6 +28,7 @@ from training_assets.schemas import (
     ACTION_TYPES,
     CUSTOMER_HISTORY,
     TRAINING_INPUT,
+    TRAINING_SAMPLES,
     UNIFIED_ACTIONS,
     Table,
 )
@@ -182,6 +183,12 @@ def _of_inputs(facts: Facts, parquet: SealedParquet, history_length: int) -> Fac
     )
 
 
+def _of_samples(facts: Facts, parquet: SealedParquet, history_length: int) -> Facts:
+    rows = parquet.read(["customer_id", "label"], use_threads=False)
+    positives = int(pc.sum(pc.equal(rows["label"], 1.0)).as_py() or 0)
+    return _with_customers(facts, [_distinct(rows["customer_id"])])._replace(positives=positives)
+
+
 def _nothing(facts: Facts, parquet: SealedParquet, history_length: int) -> Facts:
     return facts
 
@@ -190,6 +197,7 @@ _READ: Final[dict[str, Callable[[Facts, SealedParquet, int], Facts]]] = {
     UNIFIED_ACTIONS.name: _of_actions,
     CUSTOMER_HISTORY.name: _of_histories,
     TRAINING_INPUT.name: _of_inputs,
+    TRAINING_SAMPLES.name: _of_samples,
 }
 
 

@@ -76,7 +76,7 @@ def sample_rows(
         cells = _seen_cells(blocks.pop((day, SEEN), []), positives, candidates)
         keys = customer_keys(seed, day, hash_of(positives.customers))
         table = candidates.new_table()
-        for start, seen in _chunks(cells, positives, candidates):
+        for start, seen in chunks_of(cells, positives, candidates):
             rows = slice(start, start + candidates.rows_per_chunk)
             wanted = positives.sizes[rows] * ratio
             drawn = ChunkOfCustomers(candidates, keys[rows], wanted, seen, table).draw()
@@ -193,7 +193,7 @@ def _seen_cells(
     blocks: list[Columns], positives: Positives, candidates: Candidates
 ) -> list[tuple[Int32Array, Int32Array]]:
     """Customer and candidate of all that cannot be given, as places; positives are among them."""
-    find_customer, find_item = _finder(positives.customers), _finder(candidates.items)
+    find_customer, find_item = finder(positives.customers), finder(candidates.items)
     customers = np.repeat(np.arange(len(positives.sizes), dtype=np.int32), positives.sizes)
     cells = [_only_found(customers, find_item(positives.items))]
     while blocks:
@@ -207,7 +207,7 @@ def _only_found(customers: Int32Array, items: Int32Array) -> tuple[Int32Array, I
     return customers.take(found), items.take(found)
 
 
-def _finder(values: Int64Array) -> Any:
+def finder(values: Int64Array) -> Any:
     """What gives the place of each id in ``values`` (ascending, distinct), or -1."""
     if not len(values):
         return lambda ids: np.full(len(ids), -1, np.int32)
@@ -224,7 +224,7 @@ def _finder(values: Int64Array) -> Any:
     return search
 
 
-def _chunks(
+def chunks_of(
     cells: list[tuple[Int32Array, Int32Array]], positives: Positives, candidates: Candidates
 ) -> Iterator[tuple[int, Int64Array]]:
     """Per chunk of customers where it starts and its seen cells: ascending, each once."""

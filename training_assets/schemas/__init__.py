@@ -30,6 +30,7 @@ from training_assets.schemas.raw import (
     PREVIOUS_ORDERS,
     RAW_TABLES,
 )
+from training_assets.schemas.samples import SAMPLE_NAMES, TRAINING_SAMPLES
 from training_assets.schemas.shop import (
     CUSTOMER_IDS,
     INTERACTION_TYPES,
@@ -77,9 +78,11 @@ __all__ = [
     "RAW_ITEMS",
     "RAW_TABLES",
     "RAW_USERS",
+    "SAMPLE_NAMES",
     "SCHEMA_VERSION",
     "SHOP_TABLES",
     "TRAINING_INPUT",
+    "TRAINING_SAMPLES",
     "UNIFIED_ACTIONS",
     "UNKNOWN",
     "USERS",

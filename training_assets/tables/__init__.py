@@ -6,7 +6,12 @@ then with one table.
 
 from typing import Final
 
-from training_assets.tables import customer_history, training_input, unified_actions
+from training_assets.tables import (
+    customer_history,
+    training_input,
+    training_samples,
+    unified_actions,
+)
 from training_assets.tables.build import Build, NewFiles
 from training_assets.tables.spec import TableSpec
 from training_assets.tables.watched import watched
@@ -14,7 +19,12 @@ from training_assets.tables.watched import watched
 # In the order of dependency. A new table is its schema, a file here, and a line in this list.
 SPECS: Final[dict[str, TableSpec]] = {
     spec.name: watched(spec)
-    for spec in (unified_actions.SPEC, customer_history.SPEC, training_input.SPEC)
+    for spec in (
+        unified_actions.SPEC,
+        customer_history.SPEC,
+        training_input.SPEC,
+        training_samples.SPEC,
+    )
 }
 
 # The same as declarations, for what asks only what a table is built from.

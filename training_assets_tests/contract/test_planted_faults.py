@@ -54,6 +54,8 @@ from training_assets_tests.support.planting import (
 )
 
 BAD_DAY, DAY_AFTER = IMPRESSION_DAYS[2:4]
+# The tables of impressions; others have faults of their own.
+PLANTED = {t.name: SPECS[t.name] for t in (UNIFIED_ACTIONS, CUSTOMER_HISTORY, TRAINING_INPUT)}
 
 Action = tuple[int, int, int]
 Edit = Callable[[pa.Table], pa.Table]
@@ -102,7 +104,7 @@ def on_rows(edit: Callable[[list[Row]], list[Row] | None]) -> Plant:
         # As declared, because engines forbid nulls where they wrote none.
         (schema,) = [
             t.arrow_schema
-            for t in (spec.table for spec in SPECS.values())
+            for t in (spec.table for spec in PLANTED.values())
             if t.arrow_schema.names == table.column_names
         ]
         return pa.Table.from_pylist(rows if changed is None else changed, schema=schema)
@@ -545,7 +547,9 @@ def only(results: list[CheckResult], name: str, day: date) -> CheckResult:
 
 
 def test_every_error_level_check_has_a_planted_fault() -> None:
-    checks = {(c.table, c.name) for s in SPECS.values() for c in s.checks if c.severity == "error"}
+    checks = {
+        (c.table, c.name) for s in PLANTED.values() for c in s.checks if c.severity == "error"
+    }
     # Which is not in the files of a day but beside them; and what test_watches.py plants.
     planted_elsewhere = {(table, "valid_share") for table, _, _ in FEW_VALID}
     planted_elsewhere |= {(table, name) for table, name in checks if name == "ranges"}
@@ -553,11 +557,14 @@ def test_every_error_level_check_has_a_planted_fault() -> None:
 
 
 def test_nothing_fails_on_good_data(spark: SparkSession, built: Path) -> None:
-    results = check(spark, Lake.at(built), *SPECS, days=IMPRESSION_DAYS)
+    results = check(spark, Lake.at(built), *PLANTED, days=IMPRESSION_DAYS)
     assert failed(results) == []
     checked = {(r.check.table, r.check.name, r.day) for r in results}
     assert checked == {
-        (c.table, c.name, day) for s in SPECS.values() for c in s.checks for day in IMPRESSION_DAYS
+        (c.table, c.name, day)
+        for s in PLANTED.values()
+        for c in s.checks
+        for day in IMPRESSION_DAYS
     }
     assert len(results) == len(checked)
 
@@ -785,13 +792,15 @@ def spoiled(build: Build, table: Table, plant: Plant, new: NewFiles) -> NewFiles
 def rebuild_and_expect_lost(spark: SparkSession, lake: Lake, *lost: str) -> dict[str, str]:
     """Build all days anew, shorter; of the bad day ``lost`` must stay. Gives their problems."""
     settings = replace(SETTINGS, history_length=5)
-    before = {table: lake.snapshot(table).files_of(BAD_DAY) for table in SPECS}
-    reports = list(build_days(spark, lake, settings, list(SPECS.values()), IMPRESSION_DAYS))
+    before = {table: lake.snapshot(table).files_of(BAD_DAY) for table in PLANTED}
+    reports = list(
+        build_days(spark, lake, settings, [SPECS[name] for name in PLANTED], IMPRESSION_DAYS)
+    )
     lake.refresh()
-    assert {(r.table, r.day) for r in reports} == {(t, d) for t in SPECS for d in IMPRESSION_DAYS}
+    assert {(r.table, r.day) for r in reports} == {(t, d) for t in PLANTED for d in IMPRESSION_DAYS}
     problems = {(r.table, r.day): r.problem for r in reports if r.problem}
     assert problems.keys() == {(table, BAD_DAY) for table in lost}
-    for table in SPECS:
+    for table in PLANTED:
         for day in IMPRESSION_DAYS:
             if table != UNIFIED_ACTIONS.name:
                 length = lake.manifest(table, day)["settings"]["history_length"]
@@ -842,7 +851,7 @@ def test_day_whose_raw_files_are_broken_stays_in_all_tables_and_the_others_are_p
 ) -> None:
     for source in ("clicks", "impressions"):
         halve_file(Path(lake.store.url) / f"raw/{source}/dt={BAD_DAY}/part-0.parquet")
-    problems = rebuild_and_expect_lost(spark, lake, *SPECS)
+    problems = rebuild_and_expect_lost(spark, lake, *PLANTED)
     assert f"raw/clicks/dt={BAD_DAY}/part-0.parquet" in problems[UNIFIED_ACTIONS.name]
     assert f"raw/impressions/dt={BAD_DAY}/part-0.parquet" in problems[CUSTOMER_HISTORY.name]
     assert problems[TRAINING_INPUT.name] == NOT_BUILT

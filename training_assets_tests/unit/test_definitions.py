@@ -33,6 +33,7 @@ def test_lineage_begins_with_the_raw_tables(defs: dg.Definitions) -> None:
         "unified_actions": {"raw/clicks", "raw/add_to_carts", "raw/previous_orders"},
         "customer_history": {"raw/impressions", "unified_actions"},
         "training_input": {"raw/impressions", "customer_history"},
+        "training_samples": {"unified_actions"},
         VACUUM: set(),
     }
 

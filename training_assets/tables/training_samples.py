@@ -1,0 +1,181 @@
+"""training_samples: positives of the day, and negatives that their customers left alone."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+from training_assets import checks
+from training_assets.kernels import ActionFile
+from training_assets.lake import Snapshot
+from training_assets.list_format import SealedParquet
+from training_assets.provenance import BuiltFrom, Upstream, window_days
+from training_assets.sampling.days import (
+    COUNTS_DDL,
+    ROWS_DDL,
+    TASKS_DDL,
+    count_items,
+    sample_days,
+)
+from training_assets.sampling.files import Beside, write_samples
+from training_assets.sampling.rules import ItemsOfDays, Rules, Window
+from training_assets.schemas import TRAINING_SAMPLES
+from training_assets.settings import Settings
+from training_assets.tables import unified_actions
+from training_assets.tables.action_blocks import customer_ranges
+from training_assets.tables.build import Batches, Build, NewFiles, by_day, number_of, write_days
+from training_assets.tables.spec import TableSpec
+
+_ACTIONS_PER_TASK: Final = 4_000_000
+_SAMPLES_PER_FILE: Final = 500_000
+_ITEMS: Final = "items"
+
+
+def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
+    """Samples of the days in one pass over the actions that they look back to."""
+    settings = build.settings
+    published = build.lake.snapshot(unified_actions.SPEC.name)
+    read = {d for day in days for d in window_days(settings, published.days, day)} | set(days)
+    files = _files(published, sorted(read))
+    window = Window(tuple(sorted(number_of(day) for day in days)), settings.lookback_days)
+    rules = _rules(settings)
+    items = _items(build, days, files, window)
+    ranges = customer_ranges(files, _ACTIONS_PER_TASK)
+    tasks = build.spark.createDataFrame(
+        [(number, *bounds) for number, bounds in enumerate(ranges)], TASKS_DDL
+    )
+
+    def sample(batches: Batches) -> Batches:
+        return sample_days(batches, files, window, items, rules)
+
+    spread = build.partitioning.spread(tasks, F.col("task"), of=len(ranges))
+    samples = spread.mapInArrow(sample, ROWS_DDL)
+    num_files = {day: _num_files(published, day, settings) for day in days}
+    table, root, run = TRAINING_SAMPLES, build.root(TRAINING_SAMPLES.name), build.run
+    beside = Beside({number_of(day): published.uris(day) for day in days}, rules.kinds)
+
+    def write(batches: Batches) -> Batches:
+        return write_samples(batches, table, root, run, beside)
+
+    part = F.pmod(F.xxhash64("customer_id"), by_day(num_files)).cast("int")
+    parted = samples.withColumn("part", part)
+    return write_days(build, parted, table, days, max(num_files.values()), write)
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        ratio=settings.negative_ratio,
+        is_uniform=settings.negative_strategy == "uniform",
+        seed=settings.sample_seed,
+        kinds=settings.positive_types,
+        only_new=settings.positives == "new",
+        excludes_seen=settings.exclude == "seen",
+    )
+
+
+def _files(published: Snapshot, days: Sequence[date]) -> list[ActionFile]:
+    return [ActionFile(uri, number_of(day)) for day in days for uri in published.uris(day)]
+
+
+def _num_files(published: Snapshot, day: date, settings: Settings) -> int:
+    """By the day's own actions, so that any run has the same files."""
+    most = sum(file.rows for file in published.files_of(day)) * (1 + settings.negative_ratio)
+    return max(1, round(most / _SAMPLES_PER_FILE))
+
+
+def _items(
+    build: Build, days: Sequence[date], files: Sequence[ActionFile], window: Window
+) -> ItemsOfDays:
+    """What may be drawn on each day: active in the catalogue, or acted on in the look-back."""
+    before = [f for f in files if f.day is not None and f.day < window.days[-1]]
+    return ItemsOfDays.of(_counts(build, before, window), _active_items(build, days))
+
+
+def _counts(
+    build: Build, files: Sequence[ActionFile], window: Window
+) -> dict[int, tuple[Any, Any]]:
+    """Items (ascending) and their actions, by bucket."""
+    if not files:
+        return {}
+
+    def count(batches: Batches) -> Batches:
+        return count_items(batches, files, window)
+
+    numbers = build.spark.createDataFrame([(n,) for n in range(len(files))], "number int")
+    spread = build.partitioning.spread(numbers, F.col("number"), of=len(files))
+    counted = spread.mapInArrow(count, COUNTS_DDL).groupBy("bucket", "item_id")
+    found: pa.Table = counted.agg(F.sum("actions").alias("actions")).toArrow()
+    found = found.sort_by([("bucket", "ascending"), ("item_id", "ascending")])
+    bucket, item, actions = (found[name].to_numpy() for name in ("bucket", "item_id", "actions"))
+    starts: Any = np.flatnonzero(np.diff(bucket, prepend=-1)) if len(bucket) else []
+    ends = [*starts[1:], len(bucket)]
+    return {
+        int(bucket[low]): (item[low:high].astype(np.int32), actions[low:high])
+        for low, high in zip(starts, ends, strict=True)
+    }
+
+
+def _active_items(build: Build, days: Sequence[date]) -> dict[int, Any]:
+    """By day of samples the active items of the newest catalogue of a day before it."""
+    published = build.lake.snapshot(_ITEMS)
+    known: dict[date, Any] = {}
+    found = {}
+    for day in days:
+        before = [d for d in published.days if d < day]
+        if not before:
+            continue
+        if before[-1] not in known:
+            parts = [np.zeros(0, np.int32)]
+            for uri in published.uris(before[-1]):
+                with SealedParquet(uri) as parquet:
+                    rows = parquet.read(["item_id", "is_active"])
+                is_active = np.asarray(rows["is_active"].fill_null(True))
+                parts.append(rows["item_id"].to_numpy()[is_active].astype(np.int32))
+            known[before[-1]] = np.unique(np.concatenate(parts))
+        found[number_of(day)] = known[before[-1]]
+    return found
+
+
+def _describe(settings: Settings) -> str:
+    kinds = "new " if settings.positives == "new" else ""
+    return (
+        f"What a ranking model trains on: the {kinds}positives of the day, with "
+        f"{settings.negative_ratio} items each that their customers left alone, drawn "
+        f"{'uniformly' if settings.negative_strategy == 'uniform' else 'by popularity'}; the same "
+        "draws for the same inputs and seed, wherever they are made."
+    )
+
+
+BUILT_FROM: Final = BuiltFrom(
+    TRAINING_SAMPLES,
+    (),
+    (Upstream(unified_actions.BUILT_FROM, "look-back and day"),),
+    (
+        "lookback_days",
+        "negative_ratio",
+        "negative_strategy",
+        "positive_types",
+        "positives",
+        "exclude",
+        "sample_seed",
+    ),
+)
+
+SPEC: Final = TableSpec(
+    built_from=BUILT_FROM,
+    describe=_describe,
+    build=_build,
+    checks=checks.for_table(
+        TRAINING_SAMPLES,
+        schema=checks.check_schema,
+        row_counts=checks.check_positives,
+        leakage=checks.check_negatives,
+        sampling=checks.check_sampling,
+        giveaway=checks.check_giveaway,
+        up_to_date=checks.up_to_date(BUILT_FROM),
+    ),
+    metrics=checks.sample_metrics,
+)
