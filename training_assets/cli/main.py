@@ -8,6 +8,7 @@ from training_assets.cli.lake import migrate, restore, sql, vacuum, versions
 from training_assets.cli.quarantine import quarantine
 from training_assets.cli.run import check, run
 from training_assets.cli.sample import example, generate
+from training_assets.cli.samples import export, split
 from training_assets.cli.staleness import outdated, rebuild
 from training_assets.cli.transactions import transactions
 from training_assets.cli.ui import ui
@@ -42,6 +43,8 @@ _COMMANDS = (
     outdated,
     rebuild,
     quarantine,
+    export,
+    split,
     versions,
     restore,
     vacuum,

@@ -305,7 +305,7 @@ def test_change_is_reported_and_rebuilt(
 
     done = rebuild(spark, lake, change.settings)
 
-    assert [result.days for result in done] == [change.outdated.get(UA, []), *change.rebuilt]
+    assert [result.days for result in done if result.table in (UA, CH, TI)] == [change.outdated.get(UA, []), *change.rebuilt]
     assert [result.changed for result in done] == list(change.changed)
     assert [result.failed for result in done] == [{}, {}, {}]
     for result in done:
@@ -338,7 +338,7 @@ def test_day_that_was_missing_in_the_look_back_is_built_when_it_arrives(
     assert outdated(lake) == ({UA: [late]}, {CH: LAST, TI: LAST})
     assert "not published, though its raw data is there and 5 days of" in reasons(lake)
     done = rebuild(spark, lake, SETTINGS)
-    assert [result.days for result in done] == [[late], LAST, LAST]
+    assert [result.days for result in done if result.table in (UA, CH, TI)] == [[late], LAST, LAST]
     assert outdated(lake) == ({}, {})
     assert everything(lake) == everything(Lake.at(built))
 
@@ -355,7 +355,7 @@ def test_day_whose_raw_data_is_gone_is_reported_and_stays_as_it_is(
     assert f"it cannot be built any more: clicks: raw day {before(8)} is missing" in reasons(lake)
     assert "the file cannot be read as parquet" in reasons(lake)
     done = rebuild(spark, lake, SETTINGS)
-    assert [result.days for result in done] == [[], [], []]
+    assert [result.days for result in done if result.table in (UA, CH, TI)] == [[], [], []]
     assert [list(result.failed) for result in done] == [[before(8)], [before(1)], [before(1)]]
     assert everything(lake) == before_it
 

@@ -45,7 +45,7 @@ def _write_file(
 ) -> DataFile:
     values = {"customer_id": number, "item_id": part + 1}
     columns = {
-        column.name: pa.array([values.get(column.name)] * rows, column.arrow)
+        column.name: pa.array([values.get(column.name)] * rows).cast(column.arrow)
         for column in table.stored_columns
     }
     buffer = io.BytesIO()
