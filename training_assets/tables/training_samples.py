@@ -32,6 +32,15 @@ from training_assets.tables.spec import TableSpec
 _ACTIONS_PER_TASK: Final = 4_000_000
 _SAMPLES_PER_FILE: Final = 500_000
 _ITEMS: Final = "items"
+_SHARED: Final = (
+    "sampling_probability",
+    "log_q",
+    "occurred_at",
+    "session_id",
+    "session_position",
+    "time_of_day",
+    "day_of_week",
+)
 
 
 def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
@@ -178,4 +187,6 @@ SPEC: Final = TableSpec(
         up_to_date=checks.up_to_date(BUILT_FROM),
     ),
     metrics=checks.sample_metrics,
+    # The rows of a positive share these: counted as rows they would seem to say five times as much.
+    watched_elsewhere=_SHARED,
 )

@@ -305,7 +305,10 @@ def test_change_is_reported_and_rebuilt(
 
     done = rebuild(spark, lake, change.settings)
 
-    assert [result.days for result in done if result.table in (UA, CH, TI)] == [change.outdated.get(UA, []), *change.rebuilt]
+    assert [result.days for result in done if result.table in (UA, CH, TI)] == [
+        change.outdated.get(UA, []),
+        *change.rebuilt,
+    ]
     assert [result.changed for result in done] == list(change.changed)
     assert [result.failed for result in done] == [{}, {}, {}]
     for result in done:

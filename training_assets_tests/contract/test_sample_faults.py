@@ -19,7 +19,7 @@ from training_assets.pipeline import build_days, check_days
 from training_assets.provenance import Provenance, find_outdated
 from training_assets.schemas import TRAINING_SAMPLES, UNIFIED_ACTIONS
 from training_assets.settings import Settings
-from training_assets.tables import BUILT_FROM, training_samples
+from training_assets.tables import BUILT_FROM, SPECS
 from training_assets_tests.support.frames import DAY, at, before
 from training_assets_tests.support.planting import publish_day, replant, rows_of
 
@@ -66,7 +66,7 @@ def built(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path
         rows = sorted(actions_of(n), key=lambda row: row["customer_id"])
         table = pa.Table.from_pylist(rows, UNIFIED_ACTIONS.arrow_schema)
         publish_day(lake, UNIFIED_ACTIONS, before(n), table, manifest={"settings": {}})
-    reports = list(build_days(spark, lake, SETTINGS, [training_samples.SPEC], DAYS))
+    reports = list(build_days(spark, lake, SETTINGS, [SPECS[TABLE]], DAYS))
     assert [report.problem for report in reports] == [None] * 3
     return Path(lake.store.url)
 
@@ -77,7 +77,7 @@ def lake(built: Path, tmp_path: Path) -> Lake:
 
 
 def failed(spark: SparkSession, lake: Lake, settings: Settings = SETTINGS) -> list[CheckResult]:
-    results = check_days(spark, lake, settings, [training_samples.SPEC], DAYS)
+    results = check_days(spark, lake, settings, [SPECS[TABLE]], DAYS)
     # Their actions were published without what they were built from.
     return [r for r in results if not r.passed and r.check.name != "up_to_date"]
 
@@ -123,7 +123,7 @@ def test_a_negative_has_the_context_of_its_positive(built: Path) -> None:
 def test_a_day_alone_has_the_same_bytes(spark: SparkSession, lake: Lake) -> None:
     contents = {day: lake.snapshot(TABLE).content(day) for day in DAYS}
     for day in DAYS[1:]:
-        (report,) = build_days(spark, lake, SETTINGS, [training_samples.SPEC], [day])
+        (report,) = build_days(spark, lake, SETTINGS, [SPECS[TABLE]], [day])
         assert report.problem is None
     lake.refresh()
     assert {day: lake.snapshot(TABLE).content(day) for day in DAYS} == contents
@@ -142,7 +142,7 @@ def test_a_day_alone_has_the_same_bytes(spark: SparkSession, lake: Lake) -> None
 def test_other_settings_pass_their_checks(
     spark: SparkSession, lake: Lake, settings: Settings
 ) -> None:
-    reports = list(build_days(spark, lake, settings, [training_samples.SPEC], DAYS))
+    reports = list(build_days(spark, lake, settings, [SPECS[TABLE]], DAYS))
     assert [report.problem for report in reports] == [None] * 3
     assert all(report.has_changed for report in reports)
     lake.refresh()
@@ -157,7 +157,7 @@ def test_other_settings_pass_their_checks(
 def test_other_draws_and_later_actions_make_days_out_of_date(lake: Lake) -> None:
     def reasons(settings: Settings) -> dict[Any, str]:
         found = find_outdated(Provenance(Lake(lake.store), settings), BUILT_FROM)
-        return {d.day: "; ".join(d.reasons) for d in found.of(training_samples.BUILT_FROM)}
+        return {d.day: "; ".join(d.reasons) for d in found.of(SPECS[TABLE].built_from)}
 
     assert reasons(SETTINGS) == {}
     other = reasons(Settings(lookback_days=7, sample_seed=1))
@@ -275,9 +275,9 @@ def test_a_planted_fault_fails_its_check(
 
 
 def test_every_error_level_check_has_a_planted_fault() -> None:
-    checks = {c.name for c in training_samples.SPEC.checks if c.severity == "error"}
-    # Files that are not as declared are planted for every table alike.
-    assert {check for _, check, _ in FAULTS} == checks - {"schema"}
+    checks = {c.name for c in SPECS[TABLE].checks if c.severity == "error"}
+    # Files that are not as declared, and values out of range, are planted for all tables alike.
+    assert {check for _, check, _ in FAULTS} == checks - {"schema", "ranges"}
 
 
 @on_sail_only
