@@ -33,6 +33,12 @@ run_retries:
   max_retries: 2
   retry_on_asset_or_op_failure: false
 
+# Dagster's own files of events, in which many events are stored at once.
+event_log_storage:
+  module: training_assets.instance
+  class: BatchedEventLogStorage
+  config: {{}}
+
 # What schedules and sensors said is kept for so many days.
 retention:
   schedule:

@@ -18,6 +18,7 @@ import pytest
 
 from training_assets.lake import Lake
 from training_assets.sample.generate import SampleSpec, generate
+from training_assets.tables import SPECS
 
 # From the first raw day on: a day is not built while one of its look-back is missing.
 DAYS = ["2024-02-25", "2024-02-26", "2024-02-27"]
@@ -28,6 +29,24 @@ mutation ($params: LaunchBackfillParams!) {
     __typename
     ... on LaunchBackfillSuccess { backfillId }
     ... on PythonError { message }
+  }
+}"""
+
+SHOWN = """
+query ($key: AssetKeyInput!, $days: [String!]!, $check: String!) {
+  assetNodeOrError(assetKey: $key) {
+    ... on AssetNode {
+      assetMaterializations(partitions: $days) {
+        partition
+        metadataEntries { label ... on IntMetadataEntry { intValue } }
+      }
+      assetPartitionStatuses {
+        ... on TimePartitionStatuses { ranges { status startKey endKey } }
+      }
+    }
+  }
+  assetCheckExecutions(assetKey: $key, checkName: $check, limit: 100) {
+    partition status evaluation { metadataEntries { label } }
   }
 }"""
 
@@ -115,3 +134,24 @@ def test_backfill_of_three_days_builds_exactly_those_in_one_run(server: Server) 
         for name in TABLES:
             assert instance.get_materialized_partitions(dg.AssetKey(name)) == set(DAYS)
             assert [str(day) for day in lake.days(name)] == DAYS
+            for check in (check.name for check in SPECS[name].checks):
+                days_are_shown(server, lake, name, check)
+
+
+def days_are_shown(server: Server, lake: Lake, table: str, check: str) -> None:
+    """The UI has each day's partition, its figures and the outcome of its check."""
+    shown = server.ask(SHOWN, key={"path": [table]}, days=DAYS, check=check)
+    node = shown["assetNodeOrError"]
+    rows = {
+        event["partition"]: entry["intValue"]
+        for event in node["assetMaterializations"]
+        for entry in event["metadataEntries"]
+        if entry["label"] == "rows"
+    }
+    assert rows == {str(d): lake.manifest(table, d)["rows"] for d in map(date.fromisoformat, DAYS)}
+    ranges = node["assetPartitionStatuses"]["ranges"]
+    assert ranges == [{"status": "MATERIALIZED", "startKey": DAYS[0], "endKey": DAYS[-1]}]
+    evaluated = [found for found in shown["assetCheckExecutions"] if found["partition"]]
+    assert sorted(found["partition"] for found in evaluated) == DAYS
+    assert {found["status"] for found in evaluated} <= {"SUCCEEDED", "FAILED"}
+    assert all(found["evaluation"]["metadataEntries"] for found in evaluated)

@@ -13,7 +13,7 @@ import training_assets
 PACKAGE = Path(training_assets.__file__).parent
 # From the ground up: a room may import rooms of its own floor and of those below.
 FLOORS = (
-    {"schemas", "settings", "errors", "locations"},
+    {"schemas", "settings", "errors", "locations", "instance"},
     {"sources", "lake", "engine", "list_format", "sample"},
     {
         "transforms",
@@ -34,8 +34,8 @@ FLOORS = (
     {"definitions", "cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-IMPORTS_NOTHING_OF_OURS = {"schemas", "list_format"}
-KNOWS_DAGSTER = {"assets", "definitions.py", "cli", "engine/resource.py"}
+IMPORTS_NOTHING_OF_OURS = {"schemas", "list_format", "instance"}
+KNOWS_DAGSTER = {"assets", "definitions.py", "instance", "cli", "engine/resource.py"}
 MAX_ROOT_MODULES = 8
 
 
