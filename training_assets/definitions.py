@@ -17,7 +17,14 @@ from typing import Any
 
 import dagster as dg
 
-from training_assets.assets import daily_tables, outdated_days_sensor, raw_specs, vacuum_asset
+from training_assets.assets import (
+    daily_tables,
+    outdated_days_sensor,
+    raw_specs,
+    retention_asset,
+    vacuum_asset,
+)
+from training_assets.assets.retention import RETENTION
 from training_assets.assets.vacuum import VACUUM
 from training_assets.engine.resource import SparkResource
 from training_assets.errors import TrainingAssetsError
@@ -32,6 +39,7 @@ DAILY_JOB = "daily_training_input"
 BACKFILL_JOB = "backfill_training_input"
 CHECK_JOB = "check_training_input"
 VACUUM_JOB = "vacuum_lake"
+RETENTION_JOB = "retention_of_lake"
 
 # Dagster uses its own verbose console unless a run's configuration names another.
 RUN_CONFIG: Mapping[str, Any] = {"loggers": {"console": {"config": {}}}}
@@ -54,11 +62,23 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
         config=RUN_CONFIG,
         description="Removes files that no kept version needs.",
     )
+    retention = dg.define_asset_job(
+        RETENTION_JOB,
+        selection=dg.AssetSelection.assets(RETENTION),
+        config=RUN_CONFIG,
+        description="Lets go of what is older than it is kept.",
+    )
     return dg.Definitions(
-        assets=[*raw_specs(settings), daily_tables(settings, partitions), vacuum_asset(settings)],
+        assets=[
+            *raw_specs(settings),
+            daily_tables(settings, partitions),
+            vacuum_asset(settings),
+            retention_asset(settings),
+        ],
         jobs=[
             daily,
             vacuum,
+            retention,
             dg.define_asset_job(
                 BACKFILL_JOB,
                 selection=tables,
@@ -81,6 +101,13 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
                 job=vacuum,
                 cron_schedule="0 5 * * *",
                 description="Every day at 05:00 UTC.",
+            ),
+            dg.ScheduleDefinition(
+                name="retention_schedule",
+                job=retention,
+                cron_schedule="0 6 * * 0",
+                description="Every Sunday at 06:00 UTC. Look at `training-assets retention` before "
+                "you start it.",
             ),
         ],
         sensors=[outdated_days_sensor(settings, BACKFILL_JOB, RUN_CONFIG, first_day)],

@@ -6,6 +6,7 @@ import click
 
 from training_assets.cli.lake import migrate, restore, sql, vacuum, versions
 from training_assets.cli.quarantine import quarantine
+from training_assets.cli.retention import retention
 from training_assets.cli.run import check, run
 from training_assets.cli.sample import example, generate
 from training_assets.cli.samples import export, split
@@ -48,6 +49,7 @@ _COMMANDS = (
     versions,
     restore,
     vacuum,
+    retention,
     migrate,
     sql,
     transactions,

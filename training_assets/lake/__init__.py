@@ -11,6 +11,7 @@ from training_assets.lake.files import (
     new_run,
     quarantine_path,
 )
+from training_assets.lake.forget import forget
 from training_assets.lake.lake import Lake, contiguous, day_range, days_in_words
 from training_assets.lake.migrate import migrate
 from training_assets.lake.publish import OTHERS, OVERTAKEN, PUBLISHED, UNCHANGED, NewDay, publish
@@ -38,6 +39,7 @@ __all__ = [
     "contiguous",
     "day_range",
     "days_in_words",
+    "forget",
     "list_versions",
     "manifest_path",
     "migrate",

@@ -85,7 +85,7 @@ def _joins(built: BuiltFrom, shares: dict[str, float]) -> Iterator[tuple[str, fl
     A row is found where any of the columns is there, so the fullest column says how many are.
     """
     for upstream in built.upstream:
-        if upstream.window != "same day":
+        if not upstream.has_day:
             continue
         of = upstream.of.table
         names = {

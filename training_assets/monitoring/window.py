@@ -30,7 +30,7 @@ def grows(lake: Lake, settings: Settings, built: BuiltFrom, day: date, base_days
 
 def window_features(built: BuiltFrom, profile: Profile) -> frozenset[str]:
     """Those of a table that looks back: all; of one that takes them over: the columns of both."""
-    if any(upstream.window != "same day" for upstream in built.upstream):
+    if any(upstream.looks_back for upstream in built.upstream):
         return frozenset(profile.features)
     theirs = {
         column.name
@@ -44,7 +44,7 @@ def window_features(built: BuiltFrom, profile: Profile) -> frozenset[str]:
 def _look_back(built: BuiltFrom) -> BuiltFrom | None:
     """The table whose earlier days this one reads, or one that it is built from does."""
     for upstream in built.upstream:
-        if upstream.window != "same day":
+        if upstream.looks_back:
             return upstream.of
     found = (_look_back(upstream.of) for upstream in built.upstream)
     return next((of for of in found if of), None)

@@ -5,13 +5,15 @@ arrive, a link to a folder is followed for a day only, and none may lead out of 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 from training_assets.errors import RawDataError
 from training_assets.lake import LocalStore
 from training_assets.schemas import Table
+from training_assets.sources.archive import Archived, archive_of, archived_days, archived_files
 from training_assets.sources.columns import printable
 from training_assets.sources.layout import has_flat_files, is_hidden, is_leftover
 from training_assets.sources.listing import DayFiles, Item, Listing, RawFile
@@ -26,6 +28,7 @@ class LocalListing(Listing):
         super().__init__(raw, table)
         self._raw = raw.root
         self._base = raw.root / table.name
+        self._archive = archive_of(raw, table.name)
 
     def items(self) -> list[Item]:
         return [Item(entry.name, _is_folder(entry)) for entry in self._visible(self._base)]
@@ -36,7 +39,8 @@ class LocalListing(Listing):
     def day(self, day: date) -> DayFiles | None:
         folders = [self._base / f"{prefix}{day.isoformat()}" for prefix in self.prefixes]
         present = [folder for folder in folders if folder.is_dir()]
-        if not present:
+        archived = archived_files(self._archive, day)
+        if not present and archived is None:
             return None
         files: list[RawFile] = []
         leftovers: list[str] = []
@@ -44,7 +48,20 @@ class LocalListing(Listing):
             if folder.is_symlink():
                 self._require_inside(folder)
             files += [self._file(path, day) for path in self._walk(folder, leftovers)]
-        return DayFiles(tuple(files), tuple(leftovers))
+        files += self._archived(day, archived or {}, {file.name for file in files})
+        return DayFiles(tuple(sorted(files, key=lambda file: file.name)), tuple(leftovers))
+
+    def days(self) -> set[date]:
+        return super().days() | archived_days(self._archive)
+
+    def _archived(
+        self, day: date, archived: Mapping[str, Archived], delivered: Collection[str]
+    ) -> Iterator[RawFile]:
+        """Files as they were under raw, but for those that were delivered there again."""
+        for path, entry in archived.items():
+            file = self._file(path, day, entry.size, entry.modified_ns)
+            if file.name not in delivered:
+                yield replace(file, uri=self._archive.uri(f"dt={day}/{entry.path}"))
 
     def flat(self) -> list[RawFile]:
         if not has_flat_files(self.table):

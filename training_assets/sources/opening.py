@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, Any, Final, cast
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
@@ -33,7 +34,7 @@ def place_of(uri: str) -> tuple[pafs.FileSystem | None, str]:
 
 @contextmanager
 def open_bytes(uri: str) -> Iterator[IO[bytes]]:
-    """A file by its lines, unzipped where its name ends in ``.gz``."""
+    """A file by its lines, unpacked where its name ends in ``.gz`` or ``.zst``."""
     filesystem, path = place_of(uri)
     with ExitStack() as stack:
         if filesystem is None:
@@ -44,6 +45,9 @@ def open_bytes(uri: str) -> Iterator[IO[bytes]]:
             file = cast(IO[bytes], io.BufferedReader(stream, _BUFFER_BYTES))
         if path.lower().endswith(".gz"):
             file = cast(IO[bytes], stack.enter_context(gzip.GzipFile(fileobj=file)))
+        elif path.lower().endswith(".zst"):
+            packed = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+            file = cast(IO[bytes], io.BufferedReader(stack.enter_context(packed), _BUFFER_BYTES))
         yield file
 
 

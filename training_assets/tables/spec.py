@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 from training_assets.checks import Check, CheckContext
 from training_assets.provenance import BuiltFrom
@@ -21,7 +21,8 @@ class TableSpec:
     ``build`` writes the files of days, all in one pass, and returns them by day. ``rejects`` says
     that rows of the sources which cannot be used are kept with the day. ``describe`` is the text
     that a person reads in the UI, without the grain. ``watched_elsewhere`` are columns of other
-    tables, whose values are watched there.
+    tables, whose values are watched there. ``kept`` says for how long a day stays; where it is not
+    said, a table that looks back is kept like features, and one made of raw data alone like those.
     """
 
     built_from: BuiltFrom
@@ -32,6 +33,7 @@ class TableSpec:
     rejects: bool = False
     group: str = "training"
     watched_elsewhere: tuple[str, ...] = ()
+    kept: Literal["", "raw", "features", "training"] = ""
 
     @property
     def table(self) -> Table:

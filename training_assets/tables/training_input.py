@@ -84,4 +84,5 @@ SPEC: Final = TableSpec(
     metrics=checks.row_metrics,
     rejects=True,
     watched_elsewhere=("action_items", "action_types"),
+    kept="training",
 )

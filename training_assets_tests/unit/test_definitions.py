@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from training_assets.assets.retention import RETENTION
 from training_assets.assets.vacuum import VACUUM
 from training_assets.definitions import DAILY_JOB, build_definitions
 from training_assets.engine.resource import SparkResource
@@ -35,6 +36,7 @@ def test_lineage_begins_with_the_raw_tables(defs: dg.Definitions) -> None:
         "training_input": {"raw/impressions", "customer_history"},
         "training_samples": {"unified_actions"},
         VACUUM: set(),
+        RETENTION: set(),
     }
 
 

@@ -30,6 +30,7 @@ FLOORS = (
     {"monitoring"},
     {"tables"},
     {"pipeline"},
+    {"retention"},
     {"assets"},
     {"definitions", "cli"},
 )
