@@ -189,4 +189,5 @@ SPEC: Final = TableSpec(
     metrics=checks.sample_metrics,
     # The rows of a positive share these: counted as rows they would seem to say five times as much.
     watched_elsewhere=_SHARED,
+    kept="training",
 )
