@@ -9,7 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training_assets.checks.files import NULL, Batches, File, Ints, batch_of, ints, open_declared
+from training_assets.checks.files import (
+    NULL,
+    Batches,
+    File,
+    Ints,
+    batch_of,
+    ints,
+    one_array,
+    open_declared,
+    without_nulls,
+)
+from training_assets.checks.padded_pages import PaddedRows, padded_rows
 from training_assets.checks.shape import BOUNDS, LISTS, are_padded_actions, lists
 from training_assets.list_format import SealedParquet
 from training_assets.schemas import CUSTOMER_HISTORY, PADDING, TRAINING_INPUT
@@ -50,13 +61,12 @@ def judge_rows(
         counts: dict[str, int] = defaultdict(int)
         examples: dict[str, set[int]] = defaultdict(set)
         with open_declared(TRAINING_INPUT, File(group["dt"], group["uri"])) as parquet:
-            for rows, known in _with_histories(parquet, group, histories, history_length):
-                kinds = known.kinds_of(rows)
+            for kinds, customers, times in _judged(parquet, group, histories, history_length):
                 for kind in np.unique(kinds).tolist():
                     is_kind = kinds == kind
-                    counts[kind] += int(np.count_nonzero(is_kind))
+                    counts[kind] += int(times[is_kind].sum())
                     if kind != RIGHT:
-                        examples[kind] |= _customers(rows.filter(pa.array(is_kind)))
+                        examples[kind] |= _some(customers.filter(pa.array(is_kind)))
         found = [
             (group["dt"], kind, count, sorted(examples[kind])[:NUM_EXAMPLES])
             for kind, count in counts.items()
@@ -64,25 +74,51 @@ def judge_rows(
         yield batch_of(found, _JUDGED)
 
 
-def _customers(rows: pa.RecordBatch) -> set[int]:
-    return set(np.unique(rows["customer_id"].drop_null().to_numpy())[:NUM_EXAMPLES].tolist())
+def _some(customers: pa.Array) -> set[int]:
+    return set(np.unique(customers.drop_null().to_numpy())[:NUM_EXAMPLES].tolist())
 
 
-def _with_histories(
+def _judged(
     parquet: SealedParquet,
     group: Mapping[str, Any],
     histories: Mapping[date, Sequence[str]],
     history_length: int,
-) -> "Iterator[tuple[pa.RecordBatch, _Histories]]":
+) -> Iterator[tuple[Ints, pa.Array, Ints]]:
+    """What is wrong of some rows, whose they are, and how many rows each of them stands for."""
     number = group["row_group"]
-    customers = ints(parquet.read(["customer_id"], [number])["customer_id"].drop_null())
+    ids = one_array(parquet.read(["customer_id"], [number], use_threads=False)["customer_id"])
+    customers = np.unique(without_nulls(ids.drop_null()))
     files = [File(group["dt"], uri) for uri in histories.get(group["dt"], ())]
-    known = _Histories(files, np.unique(customers), history_length)
+    known = _Histories(files, customers, history_length)
+    carried = [padded_rows(parquet, number, name, history_length) for name in LISTS[:2]]
+    if not any(column is None for column in carried):
+        columns = [column for column in carried if column is not None]
+        yield from _judged_once(known, ids, columns)
+        return
     batches = parquet.iter_batches(
         _ROWS_AT_ONCE, row_groups=[number], columns=list(_COLUMNS), use_threads=False
     )
     for rows in batches:
-        yield rows, known
+        yield known.kinds_of(rows), rows["customer_id"], np.ones(len(rows), np.int64)
+
+
+def _judged_once(
+    known: "_Histories", ids: pa.Array, columns: Sequence[PaddedRows]
+) -> Iterator[tuple[Ints, pa.Array, Ints]]:
+    """Rows that are the same as the one before them are judged with it."""
+    is_new = np.ones(len(ids), bool)
+    is_new[1:] = without_nulls(ids)[1:] != without_nulls(ids)[:-1]
+    is_valid = ids.is_valid().to_numpy(zero_copy_only=False)
+    is_new[1:] |= is_valid[1:] != is_valid[:-1]
+    for column in columns:
+        is_new |= column.is_new
+    firsts = np.flatnonzero(is_new)
+    times = np.diff(firsts, append=len(ids))
+    for start in range(0, len(firsts), _ROWS_AT_ONCE):
+        some = slice(start, start + _ROWS_AT_ONCE)
+        customers = ids.take(pa.array(firsts[some]))
+        kinds = known.kinds_of_lists(customers, [c.values(firsts[some]) for c in columns])
+        yield kinds, customers, times[some]
 
 
 class _Histories:
@@ -107,10 +143,11 @@ class _Histories:
             pc.fill_null(some[name].flatten(), NULL).to_numpy().reshape(len(some), self._length)
             for name in LISTS[:2]
         ]
-        kinds[fits] = self._kinds(some["customer_id"], carried)
+        kinds[fits] = self.kinds_of_lists(some["customer_id"], carried)
         return kinds
 
-    def _kinds(self, ids: pa.Array, carried: list[Ints]) -> Ints:
+    def kinds_of_lists(self, ids: pa.Array, carried: list[Ints]) -> Ints:
+        """The same of items and types [rows, history_length] that are as long as they must be."""
         customers, history = np.unique(pc.fill_null(ids, 0).to_numpy(), return_inverse=True)
         is_known, padded = self._padded(customers)
         is_same = is_known[history] & ids.is_valid().to_numpy(zero_copy_only=False)

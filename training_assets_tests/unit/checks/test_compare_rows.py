@@ -7,15 +7,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from training_assets.checks import compare_rows as module
 from training_assets.checks.compare_rows import RIGHT, judge_rows
+from training_assets.checks.padded_pages import padded_rows
 from training_assets.checks.shape import LISTS
+from training_assets.list_format import SealedParquet, file_hash, seal
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
 from training_assets_tests.support.frames import DAY
+from training_assets_tests.unit.list_format.columns import full, write_groups
 
 LENGTH = 6
 
@@ -109,6 +113,50 @@ def test_each_row_is_charged_with_the_first_that_is_wrong_of_it(
         assert judged[number] == {
             kind: (len(who), examples.get(kind, [])) for kind, who in kinds.items()
         }
+
+
+@pytest.mark.parametrize(("seed", "at_once"), [(0, 7), *((n, 2_048) for n in range(5))])
+def test_rows_of_our_own_writer_are_judged_as_those_of_arrow_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seed: int, at_once: int
+) -> None:
+    monkeypatch.setattr(module, "_ROWS_AT_ONCE", at_once)
+    rng = random.Random(seed)
+    fit = [
+        row
+        for row in random_rows(rng)
+        for values in (row[1:3],)
+        if all(v is not None and len(v) == LENGTH and None not in v for v in values)
+    ]
+    rows = [row for row in fit for _ in range(rng.choice([1, 1, 3, 12]))]
+    own = write_encoded(tmp_path, rows)
+    histories = [write_histories(tmp_path / "histories.parquet", HISTORIES)]
+    expected = judge(write_rows(tmp_path, rows), range(-(-len(rows) // 30)), {DAY: histories})
+    with SealedParquet(own) as parquet:
+        for name in LISTS[:2]:
+            assert padded_rows(parquet, 0, name, LENGTH) is not None
+        assert parquet.num_row_groups == len(expected)
+    assert judge(own, range(len(expected)), {DAY: histories}) == expected
+
+
+def write_encoded(folder: Path, rows: list[Any]) -> str:
+    """The same rows as ``write_rows`` writes, by the writer of lists."""
+    schema = TRAINING_INPUT.arrow_schema
+    groups = []
+    for start in range(0, len(rows), 30):
+        some = rows[start : start + 30]
+        columns = [
+            pa.array([row[0] for row in some], pa.int64()),
+            pa.nulls(len(some), pa.string()),
+            pa.array([1] * len(some), pa.int64()),
+            pa.array([0] * len(some), pa.int32()),
+            *(full(np.array([row[n] for row in some], np.int32), range(len(some))) for n in (1, 2)),
+        ]
+        groups.append(columns)
+    unsealed = write_groups(folder / "own", schema, groups)
+    content = seal(unsealed.read_bytes())
+    path = folder / f"part-00000-{file_hash(content)}-0123456789ab.parquet"
+    path.write_bytes(content)
+    return str(path)
 
 
 def judge(
