@@ -21,7 +21,7 @@ from training_assets_tests.support.lakes import (
 )
 
 BAD_DAY = IMPRESSION_DAYS[2]
-ACTIONS, HISTORIES, _ = SPECS.values()
+ACTIONS, HISTORIES = list(SPECS.values())[:2]
 window_days = customer_history.window_days
 window_start = Settings.window_start
 build_histories = customer_history.build_histories
