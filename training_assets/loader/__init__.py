@@ -16,6 +16,7 @@ A tour
 ``published_days(lake)``   which days there are.
 ``TrainingDays``           days -> batches: layout, length, shuffle, ranks, vocabulary, resume.
 ``Batch``, ``Identity``    shapes and dtypes of what comes out.
+``SampleBatch``            the same of ``table="training_samples"``.
 ``Vocabulary``             item ids -> embedding rows, from training days only.
 ``day_bytes``              what a day occupies in memory.
 
@@ -53,6 +54,15 @@ from training_assets.loader.batches import Batch, Identity
 from training_assets.loader.loader import TrainingDays
 from training_assets.loader.memory import day_bytes
 from training_assets.loader.published import published_days
+from training_assets.loader.samples import SampleBatch
 from training_assets.loader.vocabulary import Vocabulary
 
-__all__ = ["Batch", "Identity", "TrainingDays", "Vocabulary", "day_bytes", "published_days"]
+__all__ = [
+    "Batch",
+    "Identity",
+    "SampleBatch",
+    "TrainingDays",
+    "Vocabulary",
+    "day_bytes",
+    "published_days",
+]

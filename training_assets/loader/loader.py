@@ -2,20 +2,22 @@
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from training_assets.errors import SettingsError
-from training_assets.loader.arrays import Array
-from training_assets.loader.batches import EXTRAS, LAYOUTS, Batch, Extra, Layout
+from training_assets.loader.batches import EXTRAS, LAYOUTS, Extra, Layout
 from training_assets.loader.memory import day_bound_bytes, reading_bytes
 from training_assets.loader.opening import OpenDay, Reading, Source, open_days
 from training_assets.loader.order import Order, Shuffle
+from training_assets.loader.parts import read_split
 from training_assets.loader.published import AsOf, Location, Published
+from training_assets.loader.samples import feature_names, samples_bytes
 from training_assets.loader.stream import Stream
 from training_assets.loader.vocabulary import Vocabulary
-from training_assets.schemas import CUSTOMER_HISTORY
+from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_SAMPLES
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 DENSE_LIMIT_BYTES: Final = 8 * 2**30
 _BUFFERS: Final = 3
+_ARROW_BYTES: Final = 128 * 2**20
 
 
 class TrainingDays:
@@ -36,6 +39,12 @@ class TrainingDays:
     said before the first batch: DayNotPublishedError, SchemaError, SettingsError.
 
     lake            local path, or URL of a store
+    table           "training_input"; or "training_samples", which gives tabular batches: see
+                    ``SampleBatch``. What is said of histories below does not concern them
+    split           "train", "validation" or "test": the days of that part in splits.json, which
+                    ``training-assets split`` writes; ``splits`` names another file
+    features        of samples, the columns to give; default all that are numbers
+    weights         of samples: "none", or "inverse_probability" for negatives
     days            dates or ISO strings; default all published days, oldest first
     as_of           the days as they were at a time (UTC), or in that version of training_input;
                     default the newest. What is published afterwards is not seen
@@ -59,6 +68,11 @@ class TrainingDays:
         lake: Location,
         *,
         batch_size: int,
+        table: Literal["training_input", "training_samples"] = "training_input",
+        split: str | None = None,
+        splits: str | os.PathLike[str] | None = None,
+        features: Iterable[str] | None = None,
+        weights: Literal["none", "inverse_probability"] = "none",
         days: Iterable[date | str] | None = None,
         as_of: AsOf | None = None,
         length: int | None = None,
@@ -76,6 +90,9 @@ class TrainingDays:
         threads: int | None = None,
     ) -> None:
         _check_form(layout, extras)
+        _check_table(table, weights, extras, features)
+        if split is not None:
+            days = _days_of(lake, split, splits, days)
         order = Order(batch_size, shuffle, seed, rank, world_size, drop_last)
         self._threads = threads or min(4, _num_cores())
         self._reading = Reading(
@@ -86,9 +103,12 @@ class TrainingDays:
             vocabulary=vocabulary,
             dense_limit_bytes=0 if layout == "jagged" else dense_limit_bytes,
             threads=self._threads,
+            table=table,
+            features=None if features is None else tuple(features),
+            weighs_negatives=weights == "inverse_probability",
         )
         self._lake = lake
-        self._published = Published.at(lake, as_of)
+        self._published = Published.at(lake, as_of, table)
         opened = self._open(days)
         self._stream = Stream(
             opened,
@@ -113,6 +133,11 @@ class TrainingDays:
     def _open(self, days: Iterable[date | str] | None) -> tuple[OpenDay, ...]:
         wanted = self._published.rows.days if days is None else list(days)
         dates = [date.fromisoformat(str(day)) for day in wanted]
+        if self._reading.is_tabular:
+            opened = open_days(self._published, dates if days is not None else None, self._reading)
+            names = feature_names((day.rows for day in opened), self._reading.features)
+            self._reading = replace(self._reading, features=names)
+            return opened
         if self._reading.source == CUSTOMER_HISTORY.name:
             self._published = self._published.fitting(dates)
         return open_days(self._published, dates if days is not None else None, self._reading)
@@ -124,7 +149,9 @@ class TrainingDays:
 
     @property
     def length(self) -> int:
-        """``L``, the width of padded batches."""
+        """``L``, the width of padded batches; of samples the number of features."""
+        if self._reading.is_tabular:
+            return len(self._reading.features or ())
         return self._reading.length or self._stream.days[0].history_length
 
     @property
@@ -145,6 +172,10 @@ class TrainingDays:
         batches. Distinct ranking ids of ``identity`` come on top.
         """
         stream, reading = self._stream, self._reading
+        if reading.is_tabular:
+            sizes = [samples_bytes(day.num_examples, self.length) for day in stream.days]
+            # While a day is read its columns are there as well, in up to 8 bytes a value.
+            return (3 if stream.prefetch else 2) * 2 * max(sizes) + _ARROW_BYTES
         bounds = [day_bound_bytes(day, reading) for day in stream.days]
         if stream.prefetch and len(bounds) > 1:
             held = max(one + other for one, other in pairwise(bounds))
@@ -167,7 +198,12 @@ class TrainingDays:
             f"{stream.order.batch_size} x {self.length}, epoch {self.epoch})"
         )
 
-    def __iter__(self) -> Iterator[Batch[Array]]:
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The columns of ``SampleBatch.features``; none where the table is not of samples."""
+        return self._reading.features or ()
+
+    def __iter__(self) -> Iterator[Any]:
         """One epoch of NumPy batches, or the rest of it after ``load_state_dict``.
 
         Several iterators of one loader share its position; use one at a time.
@@ -233,6 +269,40 @@ class TrainingDays:
             days = open_days(published, self.days, self._reading)
         self._stream.load_state_dict(state, days, published.versions)
         self._published = published
+
+
+def _check_table(
+    table: str, weights: str, extras: Collection[str], features: Iterable[str] | None
+) -> None:
+    for name, value, expected in (
+        ("table", table, ("training_input", TRAINING_SAMPLES.name)),
+        ("weights", weights, ("none", "inverse_probability")),
+    ):
+        if value not in expected:
+            raise SettingsError(
+                f"loader: {name} is {value!r}; expected {' or '.join(map(repr, expected))}. "
+                "Choose one of them."
+            )
+    if isinstance(features, str):
+        raise SettingsError(
+            f"loader: features is {features!r}; expected a collection of names. Correct features."
+        )
+    if table == TRAINING_SAMPLES.name and extras:
+        raise SettingsError(
+            f"loader: extras is {sorted(extras)} with table='{TRAINING_SAMPLES.name}', whose "
+            "batches have none; expected none. Leave extras out."
+        )
+
+
+def _days_of(
+    lake: Location, split: str, splits: "str | os.PathLike[str] | None", days: object
+) -> list[date | str]:
+    if days is not None:
+        raise SettingsError(
+            "loader: days and split are both given; expected one of them. Leave one out."
+        )
+    found: list[date | str] = list(read_split(lake, splits).days(split))
+    return found
 
 
 def _check_form(layout: str, extras: Collection[str]) -> None:

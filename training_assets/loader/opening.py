@@ -9,7 +9,9 @@ from typing import Final, Literal
 from training_assets.errors import DayNotPublishedError, SettingsError
 from training_assets.loader.histories import COLUMNS
 from training_assets.loader.published import DayFiles, Published, open_day
+from training_assets.loader.samples import NAMED
 from training_assets.loader.vocabulary import Vocabulary
+from training_assets.schemas import TRAINING_INPUT, TRAINING_SAMPLES
 
 Source = Literal["customer_history", "training_input"]
 SOURCES: Final = ("customer_history", "training_input")
@@ -31,6 +33,13 @@ class Reading:
     vocabulary: Vocabulary | None
     dense_limit_bytes: int
     threads: int
+    table: str = TRAINING_INPUT.name
+    features: tuple[str, ...] | None = None
+    weighs_negatives: bool = False
+
+    @property
+    def is_tabular(self) -> bool:
+        return self.table == TRAINING_SAMPLES.name
 
     @property
     def array_columns(self) -> list[str]:
@@ -69,7 +78,7 @@ def open_days(
         wanted = published.rows.days
         if not wanted:
             raise DayNotPublishedError(
-                f"training_input: {published.rows.store.url} holds no published day; expected at "
+                f"{reading.table}: {published.rows.store.url} holds no published day; expected at "
                 "least one. Materialize a day, or correct the path of the lake."
             )
     else:
@@ -118,6 +127,9 @@ def open_for_reading(published: Published, dt: date, reading: Reading) -> OpenDa
             "loader: days_ago was asked for with source='training_input', which has no such "
             "column; expected source='customer_history'. Change the source, or leave days_ago out."
         )
+    if reading.is_tabular:
+        rows = open_day(published.rows, dt, columns=NAMED)
+        return OpenDay(rows, rows)
     columns = reading.thin_columns
     if reading.source == "training_input":
         rows = open_day(published.rows, dt, columns=columns + reading.array_columns)

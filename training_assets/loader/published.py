@@ -21,13 +21,21 @@ from training_assets.errors import (
 )
 from training_assets.lake import Lake, Snapshot, open_snapshot
 from training_assets.list_format import SealedParquet
-from training_assets.schemas import CUSTOMER_HISTORY, SCHEMA_VERSION, TRAINING_INPUT, Table
+from training_assets.schemas import (
+    CUSTOMER_HISTORY,
+    SCHEMA_VERSION,
+    TRAINING_INPUT,
+    TRAINING_SAMPLES,
+    Table,
+)
 
 Location = str | os.PathLike[str]
 AsOf = int | datetime | str
-TableName = Literal["training_input", "customer_history"]
+TableName = Literal["training_input", "customer_history", "training_samples"]
 
-_TABLES: Final[Mapping[str, Table]] = {t.name: t for t in (TRAINING_INPUT, CUSTOMER_HISTORY)}
+_TABLES: Final[Mapping[str, Table]] = {
+    t.name: t for t in (TRAINING_INPUT, CUSTOMER_HISTORY, TRAINING_SAMPLES)
+}
 _MAX_VERSIONS_BACK: Final = 100
 
 
@@ -55,12 +63,14 @@ class DayManifest:
             settings = manifest["settings"]
             upstream = manifest.get("built_from", {}).get("upstream", {})
             lookback_days = settings["lookback_days"]
+            # Samples have no histories.
+            length = 0 if manifest["table"] == TRAINING_SAMPLES.name else settings["history_length"]
             return cls(
                 table=str(manifest["table"]),
                 dt=date.fromisoformat(manifest["dt"]),
                 rows=int(manifest["rows"]),
                 schema_version=int(manifest["schema_version"]),
-                history_length=int(settings["history_length"]),
+                history_length=int(length),
                 lookback_days=None if lookback_days is None else int(lookback_days),
                 content=content,
                 history_content=upstream.get("customer_history", {}).get(manifest["dt"]),
@@ -130,26 +140,33 @@ class DayFiles:
 
 @dataclass(frozen=True)
 class Published:
-    """One version of both tables of a lake."""
+    """One version of both tables of a lake; of samples, which are one table, twice the same."""
 
     rows: Snapshot
     histories: Snapshot
 
     @classmethod
-    def at(cls, location: Location, as_of: AsOf | None = None) -> "Published":
-        """The newest version, that of a time, or that number of training_input.
+    def at(
+        cls, location: Location, as_of: AsOf | None = None, table: TableName = "training_input"
+    ) -> "Published":
+        """The newest version, that of a time, or that number of ``table``.
 
         Rows are looked up first, so that the histories are at least as new. Raises
         DayNotPublishedError for a version that is gone, SettingsError for what names none.
         """
         lake, wanted = Lake.at(location), _parsed(as_of)
-        rows = lake.snapshot(TRAINING_INPUT.name, wanted)
+        rows = lake.snapshot(table, wanted)
+        if table == TRAINING_SAMPLES.name:
+            return cls(rows, rows)
         of_histories = wanted if isinstance(wanted, datetime) else None
         return cls(rows, lake.snapshot(CUSTOMER_HISTORY.name, of_histories))
 
     @classmethod
     def of_versions(cls, location: Location, versions: Mapping[str, int]) -> "Published":
         lake = Lake.at(location)
+        if TRAINING_SAMPLES.name in versions:
+            rows = lake.snapshot(TRAINING_SAMPLES.name, versions[TRAINING_SAMPLES.name])
+            return cls(rows, rows)
         rows, histories = (
             lake.snapshot(name, versions[name])
             for name in (TRAINING_INPUT.name, CUSTOMER_HISTORY.name)

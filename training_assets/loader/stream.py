@@ -17,9 +17,12 @@ from training_assets.loader.day import Day, read_day
 from training_assets.loader.opening import OpenDay, Reading
 from training_assets.loader.order import Order
 from training_assets.loader.position import Position
+from training_assets.loader.samples import SampleBatch, SampleDay, read_samples
 
 T = TypeVar("T")
 GatherRows = Callable[[Int64Array], T]
+AnyDay = Day | SampleDay
+AnyBatch = Batch[Array] | SampleBatch[Array]
 _STATE_VERSION: Final = 2
 
 
@@ -71,7 +74,7 @@ class Stream:
 
     def batches(
         self,
-        gather_from: Callable[[Day], GatherRows[T]],
+        gather_from: Callable[[AnyDay], GatherRows[T]],
         epoch: int,
         start: int,
         *,
@@ -98,12 +101,14 @@ class Stream:
     @contextmanager
     def gathering(
         self, *, threads: int, allocate: Allocate = np.empty
-    ) -> Iterator[Callable[[Day], GatherRows[Batch[Array]]]]:
+    ) -> Iterator[Callable[[AnyDay], GatherRows[Any]]]:
         """What makes NumPy batches of a day, with buffers and threads for one iteration."""
         pool = BufferPool(allocate)
         with ThreadPoolExecutor(max(1, threads - 1)) as helpers:
 
-            def gather_from(day: Day) -> GatherRows[Batch[Array]]:
+            def gather_from(day: AnyDay) -> GatherRows[Any]:
+                if isinstance(day, SampleDay):
+                    return day.batch
                 return Gather(
                     day,
                     layout=self.layout,
@@ -213,8 +218,18 @@ class Stream:
                 work.append((day, range(own - start, stop - start, stride)))
         return work
 
-    def _read(self, index: int, epoch: int) -> tuple[Day, Int64Array]:
-        day = read_day(self.days[index], self.reading)
+    def _read(self, index: int, epoch: int) -> tuple[AnyDay, Int64Array]:
+        opened, reading = self.days[index], self.reading
+        day: AnyDay
+        if reading.is_tabular:
+            day = read_samples(
+                opened.rows,
+                reading.features or (),
+                vocabulary=reading.vocabulary,
+                weighs_negatives=reading.weighs_negatives,
+            )
+        else:
+            day = read_day(opened, reading)
         return day, self.order.of_day(day.pointer, epoch=epoch, dt=day.dt)
 
 

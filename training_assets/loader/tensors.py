@@ -17,6 +17,7 @@ from training_assets.errors import SettingsError
 from training_assets.loader.arrays import Array, Int64Array
 from training_assets.loader.batches import Batch, identity
 from training_assets.loader.day import Day
+from training_assets.loader.samples import SampleDay
 from training_assets.loader.stream import GatherRows, Stream
 from training_assets.loader.workers import SharedEpoch, TensorBatch, as_tensors
 
@@ -104,7 +105,9 @@ class TensorBatches:
 
         with self._stream.gathering(threads=self._threads, allocate=allocate) as gather_from:
 
-            def place(day: Day) -> GatherRows[TensorBatch]:
+            def place(day: Day | SampleDay) -> GatherRows[TensorBatch]:
+                if isinstance(day, SampleDay):
+                    return CopiedGather(gather_from(day), self._device).batch
                 limit = self._limit()
                 size = held_bytes(day)
                 if limit is None or size <= limit:
@@ -212,7 +215,7 @@ class DeviceGather:
 class CopiedGather:
     """Batches gathered on the host and copied to a device while the next one is gathered."""
 
-    def __init__(self, gather: GatherRows[Batch[Array]], device: torch.device) -> None:
+    def __init__(self, gather: GatherRows[Any], device: torch.device) -> None:
         self._gather = gather
         self._device = device
         self._in_flight: deque[tuple[torch.cuda.Event | None, TensorBatch]] = deque()

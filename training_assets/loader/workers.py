@@ -7,7 +7,6 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from training_assets.errors import SettingsError
-from training_assets.loader.arrays import Array
 from training_assets.loader.batches import Batch
 from training_assets.loader.position import Iteration
 from training_assets.loader.stream import Stream
@@ -15,9 +14,10 @@ from training_assets.loader.stream import Stream
 TensorBatch = Batch[torch.Tensor]
 
 
-def as_tensors(batch: Batch[Array]) -> TensorBatch:
+def as_tensors(batch: Any) -> TensorBatch:
     """The same memory as tensors."""
-    return batch.map(torch.from_numpy)
+    found: TensorBatch = batch.map(torch.from_numpy)
+    return found
 
 
 class SharedEpoch(IterableDataset[TensorBatch]):
