@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from training_assets.lake import PUBLISHED, Lake, Location, new_run, publish
-from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
+from training_assets.schemas import CUSTOMER_HISTORY, SCHEMA_VERSION, TRAINING_INPUT
 from training_assets.tables import SPECS
 from training_assets_tests.support.planting import write_day
 
@@ -101,7 +101,7 @@ def publish_rows(
         own = {
             "table": name,
             "dt": str(dt),
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "settings": {"history_length": HISTORY_LENGTH, "lookback_days": 365},
         }
         days[dt] = replace(new, manifest={**new.manifest, **own, **(manifest or {}).get(dt, {})})

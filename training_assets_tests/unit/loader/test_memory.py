@@ -68,6 +68,7 @@ def test_public_surface() -> None:
     assert loader.__all__ == [
         "Batch",
         "Identity",
+        "SampleBatch",
         "TrainingDays",
         "Vocabulary",
         "day_bytes",
