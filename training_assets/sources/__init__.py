@@ -1,20 +1,24 @@
 """Raw input: which days there are, which files, and every row of them, valid or set aside.
 
-May import lake, list_format, schemas and errors; ``opening``, ``columns``, ``parquet``, ``text``,
-``rows`` and ``rejects`` run on the workers and need pyarrow and NumPy only. Begin with
-``reader.py``.
+May import lake, list_format, schemas and errors; what ``reader.py`` ships runs on the workers and
+needs pyarrow and NumPy only. Begin with ``reader.py``, and with ``judged.py`` for any single file.
 """
 
 from training_assets.sources.columns import printable
 from training_assets.sources.days import SourceDays, files_of_days, source_days
 from training_assets.sources.flat import FlatDays, flat_days
+from training_assets.sources.judged import Fault, Judged, judge
 from training_assets.sources.listing import RawFile, by_day, fingerprint, whole_file
 from training_assets.sources.reader import RawDays, find_raw_days
+from training_assets.sources.reading import Dialect
 from training_assets.sources.rejects import REJECTS_DDL, write_rejects
 
 __all__ = [
     "REJECTS_DDL",
+    "Dialect",
+    "Fault",
     "FlatDays",
+    "Judged",
     "RawDays",
     "RawFile",
     "SourceDays",
@@ -23,6 +27,7 @@ __all__ = [
     "find_raw_days",
     "fingerprint",
     "flat_days",
+    "judge",
     "printable",
     "source_days",
     "whole_file",

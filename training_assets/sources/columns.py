@@ -6,8 +6,8 @@ workers; needs pyarrow and NumPy only. Reasons are constant phrases, so that the
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -29,6 +29,9 @@ _ITEM: Final = pa.struct(
 WIDE: Final = {
     "long": pa.int64(),
     "int": pa.int64(),
+    "double": pa.float64(),
+    "decimal(18,4)": pa.decimal128(18, 4),
+    "boolean": pa.bool_(),
     "string": pa.string(),
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", tz="UTC"),
@@ -44,10 +47,12 @@ OUTSIDE: Final = {
 
 
 class Task(NamedTuple):
-    """A part of a raw file: row groups ``start`` to ``stop`` of Parquet, or a whole text file.
+    """A part of a raw file.
 
-    ``uri`` is an absolute local path or the URL of a store. ``day`` is that of the file's folder,
-    None for a flat file.
+    ``start`` to ``stop`` are row groups of Parquet, or bytes of text between which whole rows lie;
+    ``stop`` is -1 for all that there is. ``uri`` is an absolute local path or the URL of a store.
+    ``day`` is that of the file's folder, None for a flat file. ``reading`` is how to read it; see
+    ``reading.py``.
     """
 
     task: int
@@ -57,6 +62,7 @@ class Task(NamedTuple):
     day: date | None
     start: int
     stop: int
+    reading: str = ""
 
 
 class Values(NamedTuple):
@@ -66,31 +72,46 @@ class Values(NamedTuple):
     faults: pa.Array
 
 
+class Numbers(NamedTuple):
+    """Which rows of a file these are, and on which lines they begin, both from 1 on."""
+
+    rows: np.ndarray
+    lines: np.ndarray
+
+
 class Chunk(NamedTuple):
     """Some rows of a file: the wide columns that it has, and the first misfit of each row.
 
-    ``lines`` are the rows of a text file. ``originals`` gives chosen rows as they were, as far as
-    the table has their columns.
+    ``of_columns`` has the misfits by column, of those that have any, and under no name those of
+    whole rows. ``originals`` gives chosen rows as they were, as far as the table has their columns;
+    ``lines``, of text, their bytes as text. ``numbers`` are known of text only.
     """
 
     columns: dict[str, pa.Array]
     faults: pa.Array
+    of_columns: Mapping[str, pa.Array]
     originals: Callable[[Sequence[int]], list[dict[str, Any]]]
-    lines: list[str] | None = None
+    lines: Callable[[Sequence[int]], list[str]] | None = None
+    numbers: Numbers | None = None
 
 
 def widen_all(
-    table: Table, names: Sequence[str], widen: Callable[[str, str], Values], faults: pa.Array
-) -> tuple[dict[str, pa.Array], pa.Array]:
-    """The table's columns among ``names`` by ``widen(name, type)``; ``faults`` with theirs."""
+    table: Table, names: Sequence[str], widen: Callable[[str], Values], faults: pa.Array
+) -> tuple[dict[str, pa.Array], pa.Array, dict[str, pa.Array]]:
+    """The table's columns among ``names`` by ``widen(name)``; ``faults`` with theirs, and theirs.
+
+    ``faults`` are those of whole rows.
+    """
     columns = {}
+    of_columns = {"": faults} if faults.null_count < len(faults) else {}
     for column in table.columns:
         if column.name in names:
-            found = widen(column.name, column.type)
+            found = widen(column.name)
             columns[column.name] = found.values
             if column.name not in IGNORED_COLUMNS and found.faults.null_count < len(found.faults):
+                of_columns[column.name] = found.faults
                 faults = pc.coalesce(faults, found.faults)
-    return columns, faults
+    return columns, faults, of_columns
 
 
 def no_faults(size: int) -> pa.Array:
@@ -128,117 +149,3 @@ _UNPRINTABLE: Final = re.compile(
 def printable(text: str) -> str:
     """Text out of data for a message, a log or a terminal: one line that controls nothing."""
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
-# --- texts as values: CSV cells, JSON strings, and dates that stand in Parquet as strings ---------
-
-
-class Syntax(NamedTuple):
-    """How texts become values: those that match ``pattern`` by ``cast``, the others by ``read``.
-
-    Both give the same where both apply. ``read`` raises ``ValueError`` with the reason.
-    """
-
-    pattern: str
-    cast: Callable[[pa.Array], pa.Array]
-    read: Callable[[Any], Any]
-
-
-def parse_texts(texts: pa.Array, name: str, type_name: str) -> Values:
-    """Integers, dates or timestamps from strings; surrounding blanks do not matter."""
-    syntax = _SYNTAX[type_name]
-    texts = pc.utf8_trim_whitespace(texts)
-    is_simple = pc.fill_null(pc.match_substring_regex(texts, syntax.pattern), False)
-    try:
-        values = syntax.cast(pc.if_else(is_simple, texts, pa.scalar(None, pa.string())))
-    except pa.ArrowInvalid:
-        # A 30th of February: the pattern alone does not tell.
-        return read_each(texts.to_pylist(), name, type_name, syntax.read)
-    rest = pc.and_(pc.is_valid(texts), pc.invert(is_simple))
-    others = read_each(texts.filter(rest).to_pylist(), name, type_name, syntax.read)
-    faults = no_faults(len(texts))
-    if len(others.values):
-        values = pc.replace_with_mask(values, rest, others.values)
-        faults = pc.replace_with_mask(faults, rest, others.faults)
-    return Values(values, faults)
-
-
-def read_each(
-    values: Iterable[Any], name: str, type_name: str, read: Callable[[Any], Any]
-) -> Values:
-    """The values one by one, null and the reason where ``read`` refuses."""
-    found: list[Any] = []
-    faults: list[str | None] = []
-    for value in values:
-        try:
-            found.append(None if value is None else read(value))
-            faults.append(None)
-        except ValueError as error:
-            found.append(None)
-            faults.append(f"{name} {error}")
-    return Values(pa.array(found, WIDE.get(type_name, pa.bool_())), pa.array(faults, pa.string()))
-
-
-def check_integer(value: int, type_name: str) -> int:
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(OUTSIDE[type_name])
-    return value
-
-
-def _read_integer(text: str, type_name: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]+", text):
-        raise ValueError("is not an integer")
-    if len(text.lstrip("+-0")) > 19:
-        raise ValueError(OUTSIDE[type_name])
-    return check_integer(int(text), type_name)
-
-
-def _read_date(text: Any) -> date:
-    # Only this one of the ISO forms: in the others a count of seconds can look like a date.
-    if not isinstance(text, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text.strip()):
-        raise ValueError("is not a date")
-    try:
-        return date.fromisoformat(text.strip())
-    except ValueError:
-        raise ValueError("is not a date") from None
-
-
-def _read_timestamp(text: Any) -> datetime:
-    if not isinstance(text, str):
-        raise ValueError("is not a timestamp")
-    text = text.strip()
-    if not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]|$)", text):
-        raise ValueError("is not a timestamp")
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError("is not a timestamp") from None
-    try:
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(OUTSIDE["timestamp"]) from None
-
-
-def _cast_timestamps(texts: pa.Array) -> pa.Array:
-    return pc.utf8_rtrim(texts, "Z").cast(pa.timestamp("us")).cast(WIDE["timestamp"])
-
-
-_DATE: Final = r"(000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d\d\d)-\d\d-\d\d"
-_INTEGER: Final = r"^-?\d{1,18}$"
-_SYNTAX: Final = {
-    "long": Syntax(
-        _INTEGER, lambda texts: texts.cast(pa.int64()), lambda text: _read_integer(text, "long")
-    ),
-    "int": Syntax(
-        _INTEGER, lambda texts: texts.cast(pa.int64()), lambda text: _read_integer(text, "int")
-    ),
-    "date": Syntax(f"^{_DATE}$", lambda texts: texts.cast(pa.date32()), _read_date),
-    "timestamp": Syntax(
-        rf"^{_DATE}[T ]\d\d:\d\d:\d\d(\.\d{{1,6}})?Z?$", _cast_timestamps, _read_timestamp
-    ),
-}
-
-
-def read_other(value: Any, type_name: str) -> Any:
-    """A date or timestamp out of JSON, where it may be anything."""
-    return _SYNTAX[type_name].read(value)

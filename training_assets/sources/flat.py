@@ -25,12 +25,13 @@ from training_assets.lake import Lake, Store
 from training_assets.schemas import Table
 from training_assets.sources.columns import IGNORED_COLUMNS, Task
 from training_assets.sources.header import parts_of
+from training_assets.sources.reading import Reading, table_of
 from training_assets.sources.rows import _judge_all, _Judged, _reject_rows
 
 FlatDays = Mapping[str, list[Any]]
 
 # Raised whenever the same rows would hash differently.
-_VERSION: Final = 1
+_VERSION: Final = 2
 _CACHE: Final = "_cache"
 _SALTS: Final = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)
 _NULL: Final = 0xA0761D6478BD642F
@@ -43,8 +44,8 @@ def flat_days(lake: Lake, table: Table, task: Task, size: int, stamp: int | str)
     read, so that a file which changes meanwhile is read again next time. Raises as
     ``header.parts_of``, and ``RawDataError`` where rows cannot be read.
     """
-    key = [_VERSION, task.name, size, stamp]
-    digest = hashlib.blake2b(task.name.encode(), digest_size=8).hexdigest()
+    key = [_VERSION, table.name, task.name, size, stamp, task.reading]
+    digest = hashlib.blake2b(json.dumps(key[1:3]).encode(), digest_size=8).hexdigest()
     cache = f"{_CACHE}/flat-{digest}.json"
     try:
         known = json.loads(lake.store.read(cache))
@@ -66,12 +67,13 @@ def _keep(store: Store, cache: str, content: Mapping[str, Any]) -> None:
 def _read(table: Table, task: Task) -> dict[str, list[Any]]:
     rows: dict[date, int] = {}
     sums: dict[date, list[int]] = {}
-    whole = task._replace(start=0, stop=-1)
-    parts_of(whole, table)
-    for judged in _judge_all(whole, table, table.column_names):
-        for day, (count, found) in _by_day(judged, table, whole).items():
-            rows[day] = rows.get(day, 0) + count
-            sums[day] = [(a + b) % 2**64 for a, b in zip(sums.get(day, [0, 0]), found, strict=True)]
+    for part in parts_of(task._replace(start=0, stop=-1), table):
+        of = table_of(table, Reading.of(part.reading))
+        for judged in _judge_all(part, of, of.column_names):
+            for day, (count, found) in _by_day(judged, of, part).items():
+                rows[day] = rows.get(day, 0) + count
+                before = sums.get(day, [0, 0])
+                sums[day] = [(a + b) % 2**64 for a, b in zip(before, found, strict=True)]
     return {
         str(day): [rows[day], "".join(f"{part:016x}" for part in sums[day])] for day in sorted(rows)
     }
@@ -107,11 +109,25 @@ def _hash_rows(judged: _Judged, table: Table, salt: int) -> np.ndarray:
         values = judged.chunk.columns.get(column.name)
         bits = np.full(len(hashes), _NULL, np.uint64)
         if values is not None:
-            is_known = np.asarray(pc.is_valid(values))
-            whole = pc.fill_null(values.cast(pa.int64()), 0)
-            bits = np.where(is_known, np.asarray(whole).view(np.uint64), bits)
+            bits = np.where(np.asarray(pc.is_valid(values)), _bits_of(values), bits)
         hashes = _mix(hashes ^ _mix(bits + np.uint64(salt)))
     return hashes
+
+
+def _bits_of(values: pa.Array) -> np.ndarray:
+    if pa.types.is_integer(values.type) or pa.types.is_temporal(values.type):
+        return np.asarray(pc.fill_null(values.cast(pa.int64()), 0)).view(np.uint64)
+    if pa.types.is_nested(values.type):
+        texts = pa.array([json.dumps(value) for value in values.to_pylist()], pa.string())
+    else:
+        texts = values.cast(pa.string())
+    encoded = texts.dictionary_encode()
+    words = [_digest(word) for word in encoded.dictionary.to_pylist()] or [0]
+    return np.array(words, np.uint64)[np.asarray(pc.fill_null(encoded.indices, 0))]
+
+
+def _digest(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
 
 
 def _mix(values: np.ndarray) -> np.ndarray:

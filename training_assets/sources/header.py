@@ -1,23 +1,52 @@
-"""A look at the columns of a raw file before a job starts: are they there, can they be read."""
+"""A look at a raw file before a job starts: what it is, and where its columns stand.
 
-from collections.abc import Iterable
-from datetime import date
+file ──first bytes──> format ──header──> columns by their names ──> parts for the workers
+"""
+
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
 from training_assets.errors import SchemaError
 from training_assets.schemas import Column, Table
+from training_assets.sources.blocks import splits
 from training_assets.sources.columns import IGNORED_COLUMNS, READ_ERRORS, Task, printable
-from training_assets.sources.opening import open_parquet
-from training_assets.sources.parquet import is_readable
+from training_assets.sources.json_rows import MISSING, at_path
+from training_assets.sources.names import Found, find_columns
+from training_assets.sources.opening import (
+    PACKINGS,
+    first_bytes,
+    open_bytes,
+    open_parquet,
+    what_begins,
+)
+from training_assets.sources.parquet import type_at
+from training_assets.sources.reading import ITEMS_NAME, Reading, item_rows
 from training_assets.sources.rows import unreadable
-from training_assets.sources.text import json_parser, read_header, read_lines
+from training_assets.sources.text import json_rows, read_head, with_layout
+from training_assets.sources.typed import is_readable
 
 _ROWS_PER_TASK: Final = 2_000_000
+_BYTES_PER_TASK: Final = 16 << 20
+_SAMPLE_ROWS: Final = 1_000
 _MAX_NAMES: Final = 20
 _MAX_SHOWN: Final = 200
+
+
+class Looked(NamedTuple):
+    """A file as a look at it shows it; ``names`` are all that it has, ``types`` those of Parquet.
+
+    ``found`` says where the table's columns stand, and ``table`` is as its rows are delivered.
+    """
+
+    task: Task
+    reading: Reading
+    table: Table
+    found: Found
+    names: Sequence[str]
+    types: dict[str, pa.DataType]
 
 
 def parts_of(file: Task, table: Table) -> list[Task]:
@@ -26,59 +55,173 @@ def parts_of(file: Task, table: Table) -> list[Task]:
     Raises ``SchemaError`` for a wrong or missing one, ``RawDataError`` where it cannot be read.
     """
     try:
-        if file.format != "parquet":
-            _check_text_columns(file, table)
-            return [file]
-        with open_parquet(file.uri) as opened:
-            _check_columns(file, table, opened.schema_arrow)
-            sizes = [opened.metadata.row_group(n).num_rows for n in range(opened.num_row_groups)]
+        looked = look_at(file, table)
+        return _parts(looked)
     except READ_ERRORS as error:
         raise unreadable(file.name, file.format, error) from error
-    parts, start, size = [], 0, 0
-    for number, count in enumerate(sizes):
-        if size and size + count > _ROWS_PER_TASK:
-            parts.append(file._replace(start=start, stop=number))
-            start, size = number, 0
-        size += count
-    return [*parts, file._replace(start=start, stop=len(sizes))]
 
 
-def _needed(table: Table, day: date | None) -> list[Column]:
+def look_at(file: Task, table: Table) -> Looked:
+    """What a file is and has; raises as ``parts_of``, and what reading a damaged file raises."""
+    file, reading = _with_format(file)
+    if file.format == "parquet":
+        return _look_at_parquet(file, reading, table)
+    reading = with_layout(reading, read_head(file.uri, reading.packing), file.format == "csv")
+    if file.format == "csv":
+        return _looked(file, reading, table, reading.header, bool(reading.header))
+    return _look_at_json(file, reading, table)
+
+
+def _with_format(file: Task) -> tuple[Task, Reading]:
+    """What the file is by its first bytes, whatever its name says."""
+    reading = Reading.of(file.reading)
+    begins = what_begins(first_bytes(file.uri))
+    if begins == "parquet":
+        return file._replace(format="parquet"), reading
+    if file.format == "parquet":
+        if begins:
+            raise OSError(f"it begins like {begins}; expected parquet")
+        return file, reading
+    is_named_packed = reading.packing or _packing_of(file.name)
+    if begins in PACKINGS:
+        inner = what_begins(first_bytes(file.uri, begins))
+        if inner:
+            raise OSError(f"it is {begins} that holds {inner}; expected text")
+        return file, reading.with_file(packing=begins)
+    if begins:
+        raise OSError(f"it begins like {begins}; expected text, or gz, zst or bz2 of text")
+    if is_named_packed and first_bytes(file.uri):
+        raise OSError(f"its first bytes are not those of {is_named_packed}")
+    return file, reading
+
+
+def _packing_of(name: str) -> str:
+    return next((p for p in PACKINGS if name.lower().endswith(f".{p}")), "")
+
+
+def _look_at_parquet(file: Task, reading: Reading, table: Table) -> Looked:
+    with open_parquet(file.uri) as opened:
+        schema = opened.schema_arrow
+    looked = _looked(file, reading, table, schema.names, True, schema)
+    for column in looked.table.columns:
+        path = looked.found.paths.get(column.name)
+        if path is None or column.name in IGNORED_COLUMNS:
+            continue
+        type_ = type_at(schema, path)
+        if type_ is not None and not is_readable(type_, looked.reading.kind(column)):
+            raise SchemaError(wrong_type(table, column, file.name, path, type_))
+    types = {field.name: field.type for field in schema}
+    return looked._replace(types=types)
+
+
+def wrong_type(
+    table: Table, column: Column, where: str, path: tuple[str, ...], found: pa.DataType
+) -> str:
+    """What to say of a column that is of another kind altogether."""
+    advice = "Deliver the column with that type."
+    if column.type in ("timestamp", "date") and not pa.types.is_nested(found):
+        name = ".".join(path)
+        advice = (
+            "Deliver the column with that type, or, of times that are numbers, write into "
+            f'sources.toml: [{table.name}] columns = {{ {column.name} = {{ from = "{name}", '
+            'unit = "ms" } }, with the unit that it is in (s, ms, us, ns).'
+        )
+    return (
+        f"{table.name}.{column.name}: found {_shown([found])} in {where}; expected "
+        f"{column.type}. {advice}"
+    )
+
+
+def _look_at_json(file: Task, reading: Reading, table: Table) -> Looked:
+    """Keys of the first rows, and of more until each column that must be there has been seen.
+
+    A writer may leave out what is null: only a name that no row has is missing.
+    """
+    keys: dict[str, None] = {}
+    rows = json_rows(file, reading)
+    nested = {path for path in reading.paths.values() if len(path) > 1}
+    seen: set[tuple[str, ...]] = set()
+    has_rows = False
+    for number, row in enumerate(rows):
+        has_rows = True
+        keys |= dict.fromkeys(row)
+        seen |= {path for path in nested - seen if at_path(row, path) is not MISSING}
+        is_enough = number and number % _SAMPLE_ROWS == 0
+        if is_enough and _has_all(file, reading, table, list(keys), seen):
+            break
+    names = [*keys, *(".".join(path) for path in seen)]
+    return _looked(file, reading, table, names, has_rows)
+
+
+def _has_all(
+    file: Task, reading: Reading, table: Table, keys: list[str], seen: set[tuple[str, ...]]
+) -> bool:
+    names = [*keys, *(".".join(path) for path in seen)]
+    try:
+        _looked(file, reading, table, names, True)
+    except SchemaError:
+        return False
+    return True
+
+
+def _looked(
+    file: Task,
+    reading: Reading,
+    table: Table,
+    names: Sequence[str],
+    has_names: bool,
+    schema: pa.Schema | None = None,
+) -> Looked:
+    rows = _rows_per_item(file, reading, table, names, schema)
+    of = rows or table
+    found = find_columns(of, names, reading, schema, where=file.name)
+    if has_names:
+        _require(file, of, found, names)
+    reading = reading.with_file(
+        paths={**reading.paths, **found.paths}, has_rows_per_item=rows is not None
+    )
+    return Looked(file, reading, of, found, names, {})
+
+
+def _rows_per_item(
+    file: Task, reading: Reading, table: Table, names: Sequence[str], schema: pa.Schema | None
+) -> Table | None:
+    """The table with a row per item, where impressions are delivered like that."""
+    if not any(column.name == ITEMS_NAME for column in table.columns):
+        return None
+    if ITEMS_NAME in find_columns(table, names, reading, schema, where=file.name).paths:
+        return None
+    rows = item_rows(table)
+    found = find_columns(rows, names, reading, schema, where=file.name)
+    return rows if {"item_id", "is_order"} <= found.paths.keys() else None
+
+
+def _require(file: Task, table: Table, found: Found, names: Sequence[str]) -> None:
+    for column in _needed(table, file):
+        if column.name not in found.paths:
+            declared = ".".join(Reading.of(file.reading).paths.get(column.name, ()))
+            raise SchemaError(missing_column(table, column, file.name, names, declared))
+
+
+def missing_column(
+    table: Table, column: Column, where: str, names: Sequence[str], declared: str = ""
+) -> str:
+    """What to say where a column is not among ``names``; ``declared`` is where it should stand."""
+    missing = f"the column {declared}" if declared else "the column"
+    return (
+        f"{table.name}.{column.name}: {missing} is missing in {where}; expected {column.type}, "
+        f"found only {_shown(sorted(names)) or 'no columns'}. Deliver it under that name, or write "
+        f'into sources.toml where it stands: [{table.name}] columns = {{ {column.name} = "…" }}.'
+    )
+
+
+def _needed(table: Table, file: Task) -> list[Column]:
     """Columns that a file must have; the folder stands in for the day column."""
     return [
         c
         for c in table.columns
-        if not c.is_optional and not (c.name == table.day_column and day is not None)
+        if not c.is_optional and not (c.name == table.day_column and file.day is not None)
     ]
-
-
-def _check_columns(file: Task, table: Table, schema: pa.Schema) -> None:
-    found = {field.name: field.type for field in schema}
-    _check_names(file, table, schema.names)
-    for column in table.columns:
-        if column.name not in found or column.name in IGNORED_COLUMNS:
-            continue
-        if not is_readable(found[column.name], column.type):
-            raise SchemaError(
-                f"{table.name}.{column.name}: found {_shown([found[column.name]])} in {file.name}; "
-                f"expected {column.type}. Deliver the column with that type."
-            )
-
-
-def _check_names(file: Task, table: Table, found: list[str]) -> None:
-    for column in _needed(table, file.day):
-        if column.name not in found:
-            raise SchemaError(
-                f"{table.name}.{column.name}: the column is missing in {file.name}; expected "
-                f"{column.type}, found only {_shown(sorted(found)) or 'no columns'}. "
-                "Deliver it under that name."
-            )
-    for column in table.columns:
-        if found.count(column.name) > 1:
-            raise SchemaError(
-                f"{table.name}.{column.name}: the column stands {found.count(column.name)} times "
-                f"in {file.name}; expected it once. Remove or rename the others."
-            )
 
 
 def _shown(parts: Iterable[Any]) -> str:
@@ -87,24 +230,42 @@ def _shown(parts: Iterable[Any]) -> str:
     return ", ".join(f"{t[:_MAX_SHOWN]}…" if len(t) > _MAX_SHOWN else t for t in texts)
 
 
-def _check_text_columns(file: Task, table: Table) -> None:
-    lines = read_lines(file.uri)
-    if file.format == "csv":
-        if header := read_header(lines):
-            _check_names(file, table, header)
-        return
-    parse = json_parser()
-    needed = {column.name for column in _needed(table, file.day)}
-    found: set[str] | None = None
-    for line in lines:
-        try:
-            row = parse(line.decode())
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            found = row.keys() | (found or set())
-            if needed <= found:
-                return
-    # A writer may leave out what is null: only a name that no row has is missing.
-    if found is not None:
-        _check_names(file, table, sorted(found))
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _parts(looked: Looked) -> list[Task]:
+    reading = looked.reading
+    whole = looked.task._replace(reading=reading.json())
+    if whole.format == "parquet":
+        return _groups(whole)
+    if reading.packing or reading.layout == "document":
+        return [whole]
+    with open_bytes(whole.uri) as file:
+        size = file.seek(0, 2)
+        if size < 2 * _BYTES_PER_TASK:
+            return [whole]
+        file.seek(reading.body)
+        if whole.format == "csv":
+            delimiter = reading.dialect.delimiter
+            starts = splits(file, delimiter, reading.body, size, _BYTES_PER_TASK)
+        else:
+            starts = [reading.body]
+            for place in range(reading.body + _BYTES_PER_TASK, size, _BYTES_PER_TASK):
+                file.seek(place)
+                file.readline()
+                if starts[-1] < file.tell() < size:
+                    starts.append(file.tell())
+    ends = [*starts[1:], -1]
+    return [whole._replace(start=a, stop=b) for a, b in zip(starts, ends, strict=True)]
+
+
+def _groups(whole: Task) -> list[Task]:
+    with open_parquet(whole.uri) as opened:
+        sizes = [opened.metadata.row_group(n).num_rows for n in range(opened.num_row_groups)]
+    parts, start, size = [], 0, 0
+    for number, count in enumerate(sizes):
+        if size and size + count > _ROWS_PER_TASK:
+            parts.append(whole._replace(start=start, stop=number))
+            start, size = number, 0
+        size += count
+    return [*parts, whole._replace(start=start, stop=len(sizes))]

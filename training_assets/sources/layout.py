@@ -16,11 +16,14 @@ from training_assets.schemas import PREVIOUS_ORDERS, Table
 
 FORMATS: Final = {
     ".parquet": "parquet",
+    ".parq": "parquet",
     ".json": "json",
     ".jsonl": "json",
     ".ndjson": "json",
     ".csv": "csv",
 }
+# Of text only: Parquet is packed within.
+PACKED: Final = (".gz", ".zst", ".bz2")
 # A day in whatever form: 2024-05-10, 20240510, 2024-5-10, 2024-05-10 00:00:00.
 _SOME_DAY: Final = re.compile(r"(\d{4})-?(\d{1,2})-?(\d{1,2})")
 # What those who have finished leave beside the data, or where there is none.
@@ -70,10 +73,10 @@ def is_leftover(name: str) -> bool:
 
 def format_of(name: str) -> str | None:
     path = PurePosixPath(name)
-    is_gzipped = path.suffix.lower() == ".gz"
-    plain = path.with_suffix("") if is_gzipped else path
+    is_packed = path.suffix.lower() in PACKED
+    plain = path.with_suffix("") if is_packed else path
     kind = FORMATS.get(plain.suffix.lower())
-    return None if is_gzipped and kind == "parquet" else kind
+    return None if is_packed and kind == "parquet" else kind
 
 
 def looks_like_days(name: str) -> bool:

@@ -36,7 +36,7 @@ class RawFile:
 
     ``uri`` is an absolute local path or a URL, ``name`` relative to the lake. ``size`` and
     ``stamp``, an etag or a modification time in ns, are what a store's listing said; None of a
-    local file, which is asked when they are needed.
+    local file, which is asked when they are needed. ``reading`` is what is declared of it.
     """
 
     uri: str
@@ -45,9 +45,10 @@ class RawFile:
     day: date | None
     size: int | None = None
     stamp: int | str | None = None
+    reading: str = ""
 
     def part(self, start: int, stop: int) -> Task:
-        return Task(0, self.uri, self.name, self.format, self.day, start, stop)
+        return Task(0, self.uri, self.name, self.format, self.day, start, stop, self.reading)
 
 
 class Item(NamedTuple):
@@ -140,7 +141,8 @@ class Listing(ABC):
         if kind is None:
             raise RawDataError(
                 f"{name}: the format is not known by its ending; expected one of "
-                f"{', '.join(FORMATS)}, text also with .gz. Rename or remove the file."
+                f"{', '.join(FORMATS)}, text also with .gz, .zst or .bz2. Rename or remove the "
+                "file."
             )
         uri = self.raw.uri(f"{self.table.name}/{path}")
         return RawFile(uri, name, kind, day, size, stamp)

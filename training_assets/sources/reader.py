@@ -19,15 +19,35 @@ from training_assets import errors, list_format, schemas
 from training_assets.engine.shipping import ship
 from training_assets.lake import Lake
 from training_assets.schemas import QUARANTINE, Table
-from training_assets.sources import columns, opening, parquet, rejects, rows, text
+from training_assets.sources import (
+    blocks,
+    columns,
+    csv_cells,
+    json_rows,
+    json_values,
+    opening,
+    parquet,
+    reading,
+    rejects,
+    rows,
+    text,
+    typed,
+    values,
+)
 from training_assets.sources.columns import Task
 from training_assets.sources.days import SourceDays, files_of_days
 from training_assets.sources.header import parts_of
 from training_assets.sources.listing import RawFile, by_day, whole_file
 
-ship(rows, rejects, text, parquet, columns, opening, schemas, list_format, errors)
+ship(
+    *(rows, rejects, text, csv_cells, json_rows, json_values, blocks, parquet, typed, values),
+    *(reading, columns, opening, schemas, list_format, errors),
+)
 
-_TASK_DDL: Final = "task int, uri string, name string, format string, day date, start int, stop int"
+_TASK_DDL: Final = (
+    "task int, uri string, name string, format string, day date, start long, stop long, "
+    "reading string"
+)
 _BYTES_PER_PARTITION: Final = 8 * 2**20
 _MIN_PARTITIONS: Final = 4
 _MAX_PARTITIONS: Final = 1000
@@ -64,7 +84,7 @@ class RawDays:
     def count_rows(self) -> dict[date, int]:
         """Rows in the files by day, good or bad; of impressions, rankings."""
         counts = dict.fromkeys(self.days, 0)
-        parts = _map(lambda task: rows.count_rows(task, self.table.name, self.days), self.tasks)
+        parts = _map(lambda task: rows.count_rows(task, self.table, self.days), self.tasks)
         for part in parts:
             for day, count in part.items():
                 counts[day] += count
@@ -90,7 +110,7 @@ class RawDays:
     def _read(self, spark: SparkSession, ddl: str, *, wants_rejects: bool) -> DataFrame:
         if not self.tasks:
             return spark.createDataFrame([], schema=ddl)
-        table, days = self.table.name, self.days
+        table, days = self.table, self.days
         tasks = spark.createDataFrame([tuple(task) for task in self.tasks], schema=_TASK_DDL)
 
         def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

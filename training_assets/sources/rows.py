@@ -5,7 +5,7 @@ says, or among the faults, with the first rule that it broke and its content. A 
 a row and then item by item: every item that breaks a rule is a fault, the others are the ranking,
 and a ranking of which no item is left gives no row.
 
-Needs pyarrow and NumPy only, as ``opening``, ``columns``, ``parquet`` and ``text`` do.
+Needs pyarrow and NumPy only, as all that it imports.
 """
 
 import json
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.errors import RawDataError
-from training_assets.schemas import MAX_ITEM_ID, MIN_ITEM_ID, QUARANTINE, RAW_TABLES, Table
+from training_assets.schemas import MAX_ITEM_ID, MIN_ITEM_ID, QUARANTINE, Column, Table
 from training_assets.sources.columns import (
     IGNORED_COLUMNS,
     ITEMS,
@@ -34,46 +34,55 @@ from training_assets.sources.columns import (
 )
 from training_assets.sources.opening import open_parquet
 from training_assets.sources.parquet import parquet_chunks, row_groups
-from training_assets.sources.text import read_lines, text_chunks
+from training_assets.sources.reading import Reading, table_of
+from training_assets.sources.text import count_text_rows, text_chunks
 
 _ITEM_COLUMNS: Final = ("item_id", "config_id")
 _Reject = tuple[date, str, str]  # day, reason, content
 
 
 class _Judged(NamedTuple):
-    """A chunk, the day of each row, and the first fault of each, null where it is valid."""
+    """A chunk, the day of each row, and the first fault of each, null where it is valid.
+
+    ``first`` is the number of its first row in the task, from 0 on.
+    """
 
     chunk: Chunk
     days: pa.Array
     faults: pa.Array
+    first: int = 0
 
 
 def parse(
-    batches: Iterator[pa.RecordBatch], table_name: str, days: Sequence[date], *, wants_rejects: bool
+    batches: Iterator[pa.RecordBatch], table: Table, days: Sequence[date], *, wants_rejects: bool
 ) -> Iterator[pa.RecordBatch]:
     """The tasks' valid rows, or their faults as rows of the quarantine table.
 
     Of flat files only rows of ``days`` are given; rows without a day are faults of the first day
     in their file.
     """
-    table = RAW_TABLES[table_name]
-    give = _reject_rows if wants_rejects else _valid_rows
     for batch in batches:
         for row in batch.to_pylist():
             task = Task(**row)
-            for judged in _judge_all(task, table, table.column_names):
-                rows = give(judged, table, task, days)
+            reading = Reading.of(task.reading)
+            of = table_of(table, reading)
+            give = _valid_rows if not reading.has_rows_per_item else _valid_items_of_rows
+            give = _reject_rows if wants_rejects else give
+            for judged in _judge_all(task, of, of.column_names):
+                rows = give(judged, of, task, days)
                 if len(rows):
                     yield rows
 
 
-def count_rows(task: Task, table_name: str, days: Sequence[date]) -> dict[date, int]:
+def count_rows(task: Task, table: Table, days: Sequence[date]) -> dict[date, int]:
     """Rows of the task by day, good or bad, counted without looking at their content.
 
-    Only flat files must be parsed for it, because their days stand in their rows.
+    Only flat files must be parsed for it, because their days stand in their rows, and those of
+    which a source takes some rows.
     """
-    table = RAW_TABLES[table_name]
-    if task.day is None:
+    reading = Reading.of(task.reading)
+    table = table_of(table, reading)
+    if task.day is None or reading.where:
         counts = dict.fromkeys(days, 0)
         for judged in _judge_all(task, table, [table.day_column]):
             for entry in pc.value_counts(judged.days).to_pylist():
@@ -85,10 +94,9 @@ def count_rows(task: Task, table_name: str, days: Sequence[date]) -> dict[date, 
             with open_parquet(task.uri) as file:
                 groups = row_groups(file, task)
                 return {task.day: sum(file.metadata.row_group(n).num_rows for n in groups)}
-        lines = sum(1 for _ in read_lines(task.uri))
+        return {task.day: count_text_rows(task)}
     except READ_ERRORS as error:
         raise unreadable(task.name, task.format, error) from error
-    return {task.day: max(lines - 1, 0) if task.format == "csv" else lines}
 
 
 def unreadable(name: str, format_: str, error: BaseException) -> RawDataError:
@@ -110,7 +118,7 @@ def _chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chunk]:
 
 
 def _judge_all(task: Task, table: Table, names: Sequence[str]) -> Iterator[_Judged]:
-    first = None
+    first, place = None, 0
     needed = [c.name for c in table.columns if c.name in names and not c.is_optional]
     for chunk in _chunks(task, table, names):
         lost = [n for n in needed if n not in chunk.columns and n != table.day_column]
@@ -123,7 +131,8 @@ def _judge_all(task: Task, table: Table, names: Sequence[str]) -> Iterator[_Judg
         if days.null_count:
             first = first or _first_day(task, table)
             days = pc.fill_null(days, pa.scalar(first, pa.date32()))
-        yield _Judged(chunk, days, _judge(chunk, faults))
+        yield _Judged(chunk, days, _judge(chunk, table, faults), place)
+        place += len(faults)
 
 
 def _place(chunk: Chunk, task: Task, table: Table) -> tuple[pa.Array, pa.Array]:
@@ -156,18 +165,30 @@ def _first_day(task: Task, table: Table) -> date:
     return min(days)
 
 
-def _judge(chunk: Chunk, faults: pa.Array) -> pa.Array:
-    for name, values in chunk.columns.items():
-        if name == "customer_id" or name in _ITEM_COLUMNS:
-            faults = first_fault(faults, pc.is_null(values), f"{name} is null")
-        if name in _ITEM_COLUMNS:
-            outside = pc.invert(_is_item_id(values))
-            faults = first_fault(faults, outside, f"{name} {OUTSIDE['int']}")
+def _judge(chunk: Chunk, table: Table, faults: pa.Array) -> pa.Array:
+    for column in table.columns:
+        values = chunk.columns.get(column.name)
+        if values is None:
+            continue
+        if must_be(column):
+            faults = first_fault(faults, pc.is_null(values), f"{column.name} is null")
+        if has_item_ids(column):
+            faults = first_fault(faults, is_no_item(values), f"{column.name} {OUTSIDE['int']}")
     return faults
 
 
-def _is_item_id(ids: pa.Array) -> pa.Array:
-    return pc.and_(pc.greater_equal(ids, MIN_ITEM_ID), pc.less_equal(ids, MAX_ITEM_ID))
+def has_item_ids(column: Column) -> bool:
+    return column.name in _ITEM_COLUMNS and column.type == "int"
+
+
+def must_be(column: Column) -> bool:
+    """Whether a row without a value of the column is a fault."""
+    return column.is_required or column.name == "customer_id" or column.name in _ITEM_COLUMNS
+
+
+def is_no_item(ids: pa.Array) -> pa.Array:
+    """Which of the ids can be none of an item."""
+    return pc.or_(pc.less(ids, MIN_ITEM_ID), pc.greater(ids, MAX_ITEM_ID))
 
 
 def _judge_items(items: pa.Array) -> pa.Array:
@@ -176,7 +197,7 @@ def _judge_items(items: pa.Array) -> pa.Array:
     faults = pc.coalesce(faults, pc.struct_field(items, "fault"))
     faults = first_fault(faults, pc.is_null(ids), "item_id is null")
     faults = first_fault(faults, pc.is_null(labels), "is_order is null")
-    return first_fault(faults, pc.invert(_is_item_id(ids)), f"item_id {OUTSIDE['int']}")
+    return first_fault(faults, is_no_item(ids), f"item_id {OUTSIDE['int']}")
 
 
 # --- what is given --------------------------------------------------------------------------------
@@ -202,6 +223,17 @@ def _valid_rows(judged: _Judged, table: Table, task: Task, days: Sequence[date])
         narrow[column.name] = values.cast(column.arrow)
     rows = pa.record_batch(narrow)
     return rows if has_items is None else rows.filter(has_items)
+
+
+def _valid_items_of_rows(
+    judged: _Judged, table: Table, task: Task, days: Sequence[date]
+) -> pa.RecordBatch:
+    """Rows of items as rankings of one item each, with the place of each in what was delivered."""
+    rows = _valid_rows(judged, table, task, days)
+    is_valid = pc.and_(pc.is_null(judged.faults), _is_wanted(judged, days))
+    place = pa.array(judged.first + np.flatnonzero(np.asarray(is_valid)))
+    number = pa.repeat(pa.scalar(task.task, pa.int64()), len(rows))
+    return rows.append_column("task", number).append_column("place", place)
 
 
 def _is_wanted(judged: _Judged, days: Sequence[date]) -> pa.Array:
@@ -241,7 +273,7 @@ def _row_rejects(judged: _Judged, is_wanted: pa.Array) -> list[_Reject]:
         return []
     days, reasons = judged.days.take(places).to_pylist(), judged.faults.take(places).to_pylist()
     if chunk.lines is not None:
-        contents = [chunk.lines[n] for n in places]
+        contents = chunk.lines(places.tolist())
     else:
         contents = [_as_json(row) for row in chunk.originals(places.tolist())]
     return list(zip(days, reasons, contents, strict=True))
@@ -268,7 +300,7 @@ def _item_rejects(judged: _Judged, is_wanted: pa.Array, name: str) -> list[_Reje
             content = _as_json(shown)
         except RecursionError:
             # What could just be read may be nested too deeply to be written.
-            content = chunk.lines[row] if chunk.lines is not None else str(position)
+            content = chunk.lines([row])[0] if chunk.lines is not None else str(position)
         found.append((judged.days[row].as_py(), reasons[place].as_py(), content))
     return found
 

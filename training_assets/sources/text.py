@@ -1,300 +1,360 @@
-"""Raw JSON lines and CSV as chunks; see ``columns.py``.
+"""Raw JSON and CSV as chunks; see ``columns.py``.
 
-A row is a line, so that one broken quote cannot swallow the rows that follow it. Lines of CSV that
-together are one row with line breaks within quotes are faults, each of them: one that looks like a
-row may be what somebody wrote into a comment. Text is UTF-8; a byte order mark at its start, blank
-lines and ``\\r\\n`` are of no account.
+    file ──blocks.py──> rows ──csv_cells.py, json_rows.py──> columns of texts or of JSON values
+         ──values.py──> wide columns, with what is wrong with each value
+
+Text is UTF-8; a byte order mark at its start, blank lines and ``\\r\\n`` are of no account.
 """
 
 import codecs
-import csv
+import io
 import json
-import re
-import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import chain, islice
-from typing import Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from training_assets.schemas import Table
+from training_assets.schemas import Column, Table
+from training_assets.sources.blocks import Block, blocks, count_rows
 from training_assets.sources.columns import (
-    BATCH_ROWS,
     ITEMS,
     Chunk,
+    Numbers,
     Task,
     Values,
-    check_integer,
-    items_of,
-    lists_of,
-    no_faults,
-    parse_texts,
-    read_each,
-    read_other,
     widen_all,
 )
+from training_assets.sources.csv_cells import parse_row, read_cells
+from training_assets.sources.json_rows import (
+    MISSING,
+    at_path,
+    parse_object,
+    read_json,
+)
+from training_assets.sources.json_values import (
+    NOT_JSON,
+    items_of_texts,
+    parsed_cell,
+    widen_items,
+    widen_values,
+)
 from training_assets.sources.opening import open_bytes
+from training_assets.sources.reading import Reading
+from training_assets.sources.typed import is_readable, widen
+from training_assets.sources.values import parse_texts
 
-_Row = dict[str, Any]
-_JSON_BLANKS: Final = " \t\r\n"
 # UTF-32, little-endian, begins like UTF-16.
 _OTHER_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
-# What stands within quotes; cells and then one that has no end, on a line; the end of such a cell,
-# or not, on a later line.
-# A line can be read in one way only, so nothing else is found by giving back what was matched. The
-# groups may do that all the same: Python before 3.11.5 matches possessive groups wrongly.
-_QUOTED: Final = rb'[^"]*+(?:""[^"]*+)*'
-_OPENS: Final = re.compile(rb'(?:(?:"%b"|(?!")[^,]*+),)*"%b\Z' % (_QUOTED, _QUOTED))
-_CLOSES: Final = re.compile(rb'%b"(?:,|\Z)' % _QUOTED)
-_STAYS_OPEN: Final = re.compile(rb"%b\Z" % _QUOTED)
-_MAX_LINE_BREAKS: Final = 10_000
+HEAD_BYTES: Final = 1 << 20
 
 
-def read_lines(uri: str) -> Iterator[bytes]:
-    """The lines that are not blank, without their ends."""
-    with open_bytes(uri) as file:
-        first = file.readline()
-        if first.startswith(_OTHER_MARKS):
-            raise UnicodeError("it begins like UTF-16 or UTF-32; expected UTF-8")
-        for line in chain([first.removeprefix(codecs.BOM_UTF8)], file):
-            bare = line.rstrip(b"\r\n")
-            if bare and not bare.isspace():
-                yield bare
+class Head(NamedTuple):
+    """The first bytes of a text file, from behind its byte order mark, which is ``mark`` long."""
+
+    data: bytes
+    mark: int
+    is_whole: bool
 
 
-def read_header(lines: Iterator[bytes]) -> list[str]:
-    """The column names of CSV; none where there is no line."""
-    text = next(lines, b"").decode(errors="backslashreplace")
+def read_head(uri: str, packing: str, size: int = HEAD_BYTES) -> Head:
+    with open_bytes(uri, packing) as file:
+        data = file.read(size)
+    return head_of(data, len(data) < size)
+
+
+def head_of(data: bytes, is_whole: bool) -> Head:
+    if data.startswith(_OTHER_MARKS):
+        raise UnicodeError("it begins like UTF-16 or UTF-32; expected UTF-8")
+    bare = data.removeprefix(codecs.BOM_UTF8)
+    return Head(bare, len(data) - len(bare), is_whole)
+
+
+def with_layout(reading: Reading, head: Head, is_csv: bool) -> Reading:
+    """With what the first bytes say: the header of CSV, the layout of JSON, where rows begin."""
+    if not is_csv:
+        layout = "document" if _is_document(head) else "lines"
+        return reading.with_file(layout=layout, body=head.mark)
+    first = next(iter(blocks_of(head.data, reading)), None)
+    if first is None:
+        return reading.with_file(header=(), body=head.mark)
+    names = _names(first.row(0), reading)
+    if not reading.dialect.header:
+        numbered = tuple(str(n) for n in range(1, len(names) + 1))
+        return reading.with_file(header=numbered, body=head.mark)
+    end = head.data.find(b"\n", int(first.stops[0]))
+    body = len(head.data) if end < 0 else end + 1
+    return reading.with_file(header=tuple(names), body=head.mark + body)
+
+
+def blocks_of(data: bytes, reading: Reading) -> Iterator[Block]:
+    return blocks(io.BytesIO(data), "csv", delimiter=reading.dialect.delimiter)
+
+
+def _names(row: bytes, reading: Reading) -> list[str]:
+    text = row.decode(errors="backslashreplace")
     try:
-        return [name.strip() for name in next(csv.reader([text], strict=True), [])]
-    except csv.Error:
+        return [name.strip() for name in parse_row(text.encode(), reading.dialect)]
+    except ValueError:
         return [text]
+
+
+def _is_document(head: Head) -> bool:
+    """Whether JSON is an array of objects, or objects that are not one a line."""
+    text = head.data.lstrip(b" \t\r\n")
+    if text.startswith(b"["):
+        inner = text[1:].lstrip(b" \t\r\n")
+        return inner.startswith(b"{") or (head.is_whole and inner.strip(b" \t\r\n") == b"]")
+    if not text.startswith(b"{"):
+        return False
+    line = text.partition(b"\n")[0]
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return _first_object_is_no_line(text, line)
+    return False
+
+
+def _first_object_is_no_line(text: bytes, line: bytes) -> bool:
+    try:
+        decoded = text.decode(errors="ignore")
+        _, end = json.JSONDecoder().raw_decode(decoded)
+    except (ValueError, RecursionError):
+        return False
+    rest = decoded[end:].lstrip(" \t\r\n")
+    return not rest or rest.startswith("{")
+
+
+# --- chunks ---------------------------------------------------------------------------------------
 
 
 def text_chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chunk]:
     """Chunks with the columns ``names``; of CSV, with those of them that it has."""
-    lines = read_lines(task.uri)
+    reading = Reading.of(task.reading)
     is_csv = task.format == "csv"
-    parse = _json_rows()
     if is_csv:
-        header = read_header(lines)
-        names = [name for name in names if name in header]
-        parse = partial(_parse_csv, header=header)
-        # Python refuses cells, and so rankings, of more than 131,072 characters.
-        csv.field_size_limit(sys.maxsize)
+        known = with_layout(reading, read_head(task.uri, reading.packing), is_csv)
+        if known.header != reading.header:
+            # Its columns are told by their place.
+            reading = reading.with_file(header=known.header, body=known.body)
+            if task.start > 0:
+                raise pa.ArrowInvalid("its header is another than when it was listed")
+    with open_bytes(task.uri, reading.packing) as file:
+        start = max(task.start, reading.body)
+        skip(file, start)
+        size = task.stop - start if task.stop >= 0 else -1
+        absent = {table.day_column: task.day.isoformat()} if task.day else {}
+        yield from chunks_of(file, table, names, reading, is_csv, absent, size)
+
+
+def skip(file: IO[bytes], size: int) -> None:
+    if file.seekable() and size:
+        file.seek(size)
+        return
+    while size > 0:
+        part = file.read(min(size, 1 << 20))
+        if not part:
+            return
+        size -= len(part)
+
+
+def chunks_of(
+    file: IO[bytes],
+    table: Table,
+    names: Sequence[str],
+    reading: Reading,
+    is_csv: bool,
+    absent: dict[str, str],
+    size: int = -1,
+    line: int = 1,
+) -> Iterator[Chunk]:
+    """The rows from where the file stands; ``absent`` are values of columns that it has not."""
+    form = "csv" if is_csv else reading.layout
+    read = _csv_chunk if is_csv else partial(_json_chunk, absent=absent)
+    columns = [column for column in table.columns if column.name in names]
+    for block in blocks(file, form, delimiter=reading.dialect.delimiter, size=size, line=line):
+        chunk = read(block, table, columns, reading)
+        if len(chunk.faults):
+            yield chunk
+
+
+def count_text_rows(task: Task) -> int:
+    """Rows of a task, counted without looking at what they hold."""
+    reading = Reading.of(task.reading)
+    with open_bytes(task.uri, reading.packing) as file:
+        start = max(task.start, reading.body)
+        skip(file, start)
+        size = task.stop - start if task.stop >= 0 else -1
+        form = "csv" if task.format == "csv" else reading.layout
+        return count_rows(file, form, delimiter=reading.dialect.delimiter, size=size)
+
+
+def _lines(block: Block, indices: Sequence[int]) -> list[str]:
+    return [block.row(n).decode(errors="backslashreplace") for n in indices]
+
+
+def _chunk(
+    block: Block,
+    found: tuple[dict[str, pa.Array], pa.Array, dict[str, pa.Array]],
+    originals: Callable[[Sequence[int]], list[dict[str, Any]]],
+    is_own: pa.Array | None,
+) -> Chunk:
+    columns, faults, of_columns = found
+    lines = partial(_lines, block)
+    numbers = Numbers(block.rows, block.lines)
+    if is_own is None:
+        return Chunk(columns, faults, of_columns, originals, lines, numbers)
+    places = np.flatnonzero(np.asarray(is_own))
+    return Chunk(
+        {name: values.filter(is_own) for name, values in columns.items()},
+        faults.filter(is_own),
+        {name: values.filter(is_own) for name, values in of_columns.items()},
+        lambda indices: originals(places[list(indices)].tolist()),
+        lambda indices: lines(places[list(indices)].tolist()),
+        Numbers(block.rows[places], block.lines[places]),
+    )
+
+
+def _is_own(texts: Sequence[tuple[pa.Array, tuple[str, ...]]], faults: pa.Array) -> pa.Array:
+    """Rows that a source asks for, and those of which nobody can say."""
+    found = pa.array(np.ones(len(faults), bool))
+    for values, wanted in texts:
+        found = pc.and_(found, pc.is_in(values, pa.array(wanted, pa.string())))
+    return pc.or_(found, pc.is_valid(faults))
+
+
+# --- CSV ------------------------------------------------------------------------------------------
+
+
+def _csv_chunk(block: Block, table: Table, columns: Sequence[Column], reading: Reading) -> Chunk:
+    place_of = {name: n for n, name in reversed(list(enumerate(reading.header)))}
+    present = {
+        c.name: place_of[reading.path(c.name)[0]]
+        for c in columns
+        if reading.path(c.name)[0] in place_of
+    }
+    filters = {place_of[name]: texts for name, texts in reading.where.items() if name in place_of}
+    places = sorted({*present.values(), *filters}) or [0]
+    cells = read_cells(block, reading.dialect, len(reading.header), places)
+    kinds = {c.name: reading.kind(c) for c in columns}
+
+    def widen_cells(name: str) -> Values:
+        texts, kind = cells.texts[present[name]], kinds[name]
+        if kind.type == ITEMS:
+            return items_of_texts(texts.to_pylist(), name)
+        return parse_texts(texts, kind)
+
+    def originals(indices: Sequence[int]) -> list[dict[str, Any]]:
+        shown = {
+            name: cells.texts[place].take(pa.array(list(indices), pa.int64())).to_pylist()
+            for name, place in present.items()
+        }
+        for name in shown:
+            if kinds[name].type == ITEMS:
+                parsed = map(parsed_cell, shown[name])
+                shown[name] = [
+                    text if value is NOT_JSON else value
+                    for text, value in zip(shown[name], parsed, strict=True)
+                ]
+        return [{name: shown[name][n] for name in shown} for n in range(len(indices))]
+
+    found = widen_all(table, list(present), widen_cells, cells.faults)
+    is_own = None
+    if filters:
+        asked = [(cells.texts[place], texts) for place, texts in filters.items()]
+        is_own = _is_own(asked, cells.faults)
+    return _chunk(block, found, originals, is_own)
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def _json_chunk(
+    block: Block,
+    table: Table,
+    columns: Sequence[Column],
+    reading: Reading,
+    absent: dict[str, str],
+) -> Chunk:
+    paths = {c.name: reading.path(c.name) for c in columns}
+    filters = {tuple(name.split(".")): texts for name, texts in reading.where.items()}
     # A row that does not speak of its day has that of the folder; one that says null has none.
-    absent = {table.day_column: task.day.isoformat()} if task.day else {}
-    while part := list(islice(lines, BATCH_ROWS)):
-        pieces = _pieces(part, lines) if is_csv else set()
-        texts, rows, faults = _parse_lines(part, parse, pieces)
-        widen = partial(_widen_rows, rows, absent, is_csv)
-        columns, faults = widen_all(table, names, widen, faults)
-        yield Chunk(columns, faults, partial(_originals, rows, names), texts)
+    matters = [paths[name] for name in absent if name in paths]
+    wanted = list(dict.fromkeys([*paths.values(), *filters]))
+    rows = read_json(block, wanted, missing_matters=matters)
+    kinds = {c.name: reading.kind(c) for c in columns}
 
+    def widen_rows(name: str) -> Values:
+        values, kind = rows.values[paths[name]], kinds[name]
+        if isinstance(values, pa.Array):
+            if is_readable(values.type, kind):
+                return widen(values, kind)
+            values = values.to_pylist()
+        default = absent.get(name)
+        bare = [default if value is MISSING else value for value in values]
+        return widen_items(bare, name) if kind.type == ITEMS else widen_values(bare, kind)
 
-def _pieces(part: list[bytes], more: Iterator[bytes]) -> set[int]:
-    """The lines of ``part`` that are pieces of a row; those of the last that it lacks are added.
-
-    A quote that no later line ends, as CSV has it, is a fault of its own line only.
-    """
-    pieces: set[int] = set()
-    first = 0
-    while first < len(part):
-        last = first
-        if b'"' in part[first] and _OPENS.match(part[first]):
-            last = _last_piece(part, first, more)
-            if last > first:
-                pieces.update(range(first, last + 1))
-        first = last + 1
-    return pieces
-
-
-def _last_piece(part: list[bytes], first: int, more: Iterator[bytes]) -> int:
-    """The line that ends the row which ``first`` begins; ``first`` where none does."""
-    for number in range(first + 1, first + 1 + _MAX_LINE_BREAKS):
-        if number == len(part):
-            part += islice(more, BATCH_ROWS)
-            if number == len(part):
-                return first
-        line = part[number]
-        if b'"' not in line or _STAYS_OPEN.match(line):
-            continue
-        closed = _CLOSES.match(line)
-        if closed is None:
-            return first
-        if not _OPENS.match(line, closed.end()):
-            return number
-    return first
-
-
-def _parse_lines(
-    lines: list[bytes], parse: Callable[[str], _Row], pieces: Collection[int]
-) -> tuple[list[str], list[_Row], pa.Array]:
-    texts, rows = [], []
-    faults: dict[int, str] = {}
-    for number, line in enumerate(lines):
-        try:
-            text = line.decode()
-            row = parse(text)
-        except UnicodeDecodeError:
-            text, row = line.decode(errors="backslashreplace"), {}
-            faults[number] = "row is not UTF-8"
-        except ValueError as error:
-            row, faults[number] = {}, str(error)
-        if number in pieces:
-            row, faults[number] = {}, "row has a line break within quotes"
-        texts.append(text)
-        rows.append(row)
-    if not faults:
-        return texts, rows, no_faults(len(rows))
-    return texts, rows, pa.array(map(faults.get, range(len(rows))), pa.string())
-
-
-def json_parser() -> Callable[[str], Any]:
-    """A parser of JSON texts that raises nothing but ``ValueError``."""
-    decode = json.JSONDecoder().raw_decode
-
-    def parse(text: str) -> Any:
-        bare = text.strip(_JSON_BLANKS)
-        try:
-            value, end = decode(bare)
-        except (ValueError, RecursionError):
-            raise ValueError("is not JSON") from None
-        if end != len(bare):
-            raise ValueError("is not JSON")
-        return value
-
-    return parse
-
-
-def _json_rows() -> Callable[[str], _Row]:
-    decode, parse = json.JSONDecoder().raw_decode, json_parser()
-
-    def parse_row(text: str) -> _Row:
-        try:
-            row, end = decode(text)
-        except (ValueError, RecursionError):
-            end = -1
-        if end != len(text):
-            # Rare: blanks around the object, or no JSON at all.
+    def originals(indices: Sequence[int]) -> list[dict[str, Any]]:
+        shown = []
+        for n in indices:
             try:
-                row = parse(text)
+                row = parse_object(block.row(n))
             except ValueError:
-                raise ValueError("row is not JSON") from None
-        if type(row) is not dict:
-            raise ValueError("row is not a JSON object")
-        return row
+                row = {}
+            known = {name: at_path(row, path) for name, path in paths.items()}
+            shown.append(
+                {name: _cell(v, kinds[name].type) for name, v in known.items() if v is not MISSING}
+            )
+        return shown
 
-    return parse_row
-
-
-def _parse_csv(text: str, header: list[str]) -> _Row:
-    if '"' not in text and "\r" not in text:
-        cells = text.split(",")
-    else:
-        try:
-            cells = next(csv.reader([text], strict=True))
-        except csv.Error:
-            raise ValueError("row is not CSV") from None
-    if len(cells) != len(header):
-        raise ValueError("row has another number of cells than the header")
-    return {k: v if v and not v.isspace() else None for k, v in zip(header, cells, strict=True)}
+    found = widen_all(table, list(paths), widen_rows, rows.faults)
+    is_own = None
+    if filters:
+        asked = [(_as_texts(rows.values[path]), texts) for path, texts in filters.items()]
+        is_own = _is_own(asked, rows.faults)
+    return _chunk(block, found, originals, is_own)
 
 
-def _originals(rows: list[_Row], names: Sequence[str], indices: Sequence[int]) -> list[_Row]:
-    return [{name: rows[n][name] for name in names if name in rows[n]} for n in indices]
-
-
-def _widen_rows(
-    rows: list[_Row], absent: dict[str, str], is_csv: bool, name: str, type_name: str
-) -> Values:
-    default = absent.get(name)
-    values = [row.get(name, default) for row in rows]
-    if type_name == ITEMS:
-        if is_csv:
-            _parse_cells(rows, values, name)
-        return _widen_items(values, name)
-    return _widen(values, name, type_name, is_csv)
-
-
-def _widen(values: list[Any], name: str, type_name: str, is_csv: bool) -> Values:
-    kinds = set(map(type, values)) - {type(None)}
-    if type_name in ("long", "int") and not is_csv:
-        if kinds <= {int}:
-            try:
-                return Values(pa.array(values, pa.int64()), no_faults(len(values)))
-            except OverflowError:
-                pass
-        return read_each(values, name, type_name, partial(_read_integer, type_name=type_name))
-    if kinds <= {str}:
-        try:
-            texts = pa.array(values, pa.string())
-        except UnicodeEncodeError:
-            # JSON can name half a surrogate pair.
-            pass
-        else:
-            if type_name == "string":
-                return Values(texts, no_faults(len(values)))
-            return parse_texts(texts, name, type_name)
-    read = _read_string if type_name == "string" else partial(read_other, type_name=type_name)
-    return read_each(values, name, type_name, read)
-
-
-def _read_integer(value: Any, type_name: str) -> int:
-    if type(value) is not int:
-        raise ValueError("is not an integer")
-    return check_integer(value, type_name)
-
-
-def _read_string(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("is not a string")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("is not UTF-8") from None
+def _cell(value: Any, type_name: str) -> Any:
+    if type_name == ITEMS and isinstance(value, str):
+        parsed = parsed_cell(value)
+        return value if parsed is NOT_JSON else parsed
     return value
 
 
-def _read_label(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("is not true or false")
-    return value
+def _as_texts(values: "pa.Array | list[Any]") -> pa.Array:
+    if isinstance(values, pa.Array):
+        return values.cast(pa.string())
+    return pa.array([as_text(value) for value in values], pa.string())
 
 
-_NOT_JSON: Final = object()
+def as_text(value: Any) -> str | None:
+    """How a value is named in a declaration."""
+    if value is None or value is MISSING or isinstance(value, dict | list):
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
 
 
-def _parse_cells(rows: list[_Row], values: list[Any], name: str) -> None:
-    """Turn the cells of a CSV column into the JSON that they hold."""
-    parse = json_parser()
-    for n, cell in enumerate(values):
-        if cell is not None:
+def json_rows(task: Task, reading: Reading) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON file, without what is none."""
+    with open_bytes(task.uri, reading.packing) as file:
+        skip(file, reading.body)
+        yield from _objects(file, reading)
+
+
+def json_rows_of(head: Head, reading: Reading) -> Iterator[dict[str, Any]]:
+    """The objects among the first bytes of JSON."""
+    yield from _objects(io.BytesIO(head.data), reading)
+
+
+def _objects(file: IO[bytes], reading: Reading) -> Iterator[dict[str, Any]]:
+    for block in blocks(file, reading.layout):
+        for n in range(len(block)):
             try:
-                rows[n][name] = values[n] = parse(cell)
+                yield parse_object(block.row(n))
             except ValueError:
-                values[n] = _NOT_JSON
-
-
-def _widen_items(values: list[Any], name: str) -> Values:
-    """Rankings; an item that is wrong is a fault of its own, not of the ranking."""
-    faults: list[str | None] = []
-    lengths = []
-    flat: list[Any] = []
-    for value in values:
-        fault = None
-        if type(value) is list:
-            flat += value
-        elif value is not None:
-            fault = f"{name} is not JSON" if value is _NOT_JSON else f"{name} is not an array"
-        lengths.append(len(value) if type(value) is list else 0)
-        faults.append(fault)
-    rows = [item if type(item) is dict else {} for item in flat]
-    ids = _widen([row.get("item_id") for row in rows], "item_id", "int", False)
-    labels = read_each((row.get("is_order") for row in rows), "is_order", "boolean", _read_label)
-    odd = [None if type(item) is dict or item is None else "item is not an object" for item in flat]
-    is_null = pa.array([item is None for item in flat], pa.bool_())
-    items = items_of(ids, labels, pa.array(odd, pa.string()), is_null)
-    return Values(lists_of(np.array(lengths, np.int64), items), pa.array(faults, pa.string()))
+                continue

@@ -152,7 +152,7 @@ def _without(column: str, row: Row) -> Row:
 
 
 def _renamed(row: Row) -> Row:
-    return {name.upper(): value for name, value in row.items()}
+    return {f"the {name}": value for name, value in row.items()}
 
 
 def _customer_twice(table: Table, day: date) -> bytes:
@@ -188,7 +188,7 @@ def _damaged_gzip(table: Table, day: date) -> bytes:
 
 def _as_array(table: Table, day: date) -> bytes:
     rows = file_of(table, day, "jsonl").decode().splitlines()
-    return json.dumps([json.loads(row) for row in rows]).encode()
+    return "\n".join(json.dumps(list(json.loads(row).values())) for row in rows).encode()
 
 
 def _set(column: str, value: Any) -> Callable[[Row], Row]:
@@ -196,11 +196,16 @@ def _set(column: str, value: Any) -> Callable[[Row], Row]:
 
 
 def _text_id(row: Row) -> Row:
-    return {**row, "customer_id": str(row["customer_id"])}
+    return {**row, "customer_id": f"user-{row['customer_id']}"}
+
+
+def _two_customers(row: Row) -> Row:
+    both = {"Customer Id": row["customer_id"], "CUSTOMER_ID": row["customer_id"]}
+    return both | _without("customer_id", row)
 
 
 def _decimal_id(row: Row) -> Row:
-    return {**row, "customer_id": f"{row['customer_id']}.0"}
+    return {**row, "customer_id": f"{row['customer_id']}.5"}
 
 
 def _other_day(row: Row) -> Row:
@@ -231,7 +236,9 @@ FAULTS: Final[dict[str, Fault]] = {
         _put("\u202evsc.csv", _changed("csv", bytes)), "has control characters", "listed"
     ),
     "column of another type": Fault(
-        _put("odd.parquet", _with("parquet", _text_id)), ".customer_id: found string in", "listed"
+        _put("odd.parquet", _with("parquet", _set("customer_id", True))),
+        ".customer_id: found bool in",
+        "listed",
     ),
     "missing column in Parquet": Fault(
         _put("odd.parquet", _with("parquet", _no_customer)), _MISSING, "listed"
@@ -240,7 +247,10 @@ FAULTS: Final[dict[str, Fault]] = {
     "missing column in JSON": Fault(
         _put("odd.jsonl", _with("jsonl", _no_customer)), _MISSING, "listed"
     ),
-    "columns in upper case": Fault(_put("odd.csv", _with("csv", _renamed)), _MISSING, "listed"),
+    "columns under other names": Fault(_put("odd.csv", _with("csv", _renamed)), _MISSING, "listed"),
+    "two columns that may be meant": Fault(
+        _put("odd.csv", _with("csv", _two_customers)), "may be meant: Customer Id", "listed"
+    ),
     "CSV without a header": Fault(
         _put("odd.csv", _changed("csv", lambda text: text.split(b"\n", 1)[1])), _MISSING, "listed"
     ),
@@ -270,21 +280,21 @@ FAULTS: Final[dict[str, Fault]] = {
         "listed",
     ),
     "Parquet with a damaged page": Fault(_put("odd.parquet", _damaged_page), _NOT_READ, "read"),
-    "gzip cut short": Fault(_put("odd.jsonl.gz", _cut_gzip), _NOT_READ, "read"),
-    "gzip with a damaged block": Fault(_put("odd.jsonl.gz", _damaged_gzip), _NOT_READ, "read"),
+    "gzip cut short": Fault(_put("odd.jsonl.gz", _cut_gzip), _NOT_READ, "listed"),
+    "gzip with a damaged block": Fault(_put("odd.jsonl.gz", _damaged_gzip), _NOT_READ, "listed"),
     "text named .gz": Fault(_put("odd.csv.gz", _changed("csv", bytes)), _NOT_READ, "listed"),
     "CSV in UTF-16": Fault(
         _put("odd.csv", _changed("csv", lambda text: text.decode().encode("utf-16"))),
         "begins like UTF-16",
         "listed",
     ),
-    "JSON array instead of lines": Fault(
+    "JSON lines that are arrays": Fault(
         _only("odd.json", _as_array), "row is not a JSON object", "judged"
     ),
     "ids as text in JSON": Fault(
         _only("odd.jsonl", _with("jsonl", _text_id)), "customer_id is not an integer", "judged"
     ),
-    "ids with a decimal point in CSV": Fault(
+    "ids with a fraction in CSV": Fault(
         _only("odd.csv", _with("csv", _decimal_id)), "customer_id is not an integer", "judged"
     ),
     "no customer in any row": Fault(

@@ -58,7 +58,12 @@ REASONS = {
     "row is not a JSON object",
     "row is not CSV",
     "row has another number of cells than the header",
-    "row has a line break within quotes",
+    "is a time and not a day",
+    "is ambiguous in its time zone",
+    "is not a number",
+    "has more than 4 digits behind the point",
+    "outside 14 digits before the point",
+    "outside the integers that a float holds",
 }
 
 
@@ -106,7 +111,7 @@ def parse_all(found: RawDays, *, wants_rejects: bool) -> list[Row]:
     if not found.tasks:
         return []
     tasks = pa.RecordBatch.from_pylist([task._asdict() for task in found.tasks])
-    batches = parse(iter([tasks]), found.table.name, found.days, wants_rejects=wants_rejects)
+    batches = parse(iter([tasks]), found.table, found.days, wants_rejects=wants_rejects)
     return [row for batch in batches for row in batch.to_pylist()]
 
 

@@ -98,12 +98,12 @@ ODD_ITEMS = [
     ([], "item is not an object"),
     ({}, "item_id is null"),
     ({"item_id": 1}, "is_order is null"),
-    ({"item_id": "1", "is_order": True}, "item_id is not an integer"),
-    ({"item_id": 1.0, "is_order": True}, "item_id is not an integer"),
+    ({"item_id": "x", "is_order": True}, "item_id is not an integer"),
+    ({"item_id": 1.5, "is_order": True}, "item_id is not an integer"),
     ({"item_id": True, "is_order": True}, "item_id is not an integer"),
     ({"item_id": 2**64, "is_order": True}, OUTSIDE),
-    ({"item_id": 1, "is_order": 1}, "is_order is not true or false"),
-    ({"item_id": 1, "is_order": "true"}, "is_order is not true or false"),
+    ({"item_id": 1, "is_order": 2}, "is_order is not true or false"),
+    ({"item_id": 1, "is_order": "yes"}, "is_order is not true or false"),
     ({"id": 1, "is_order": True}, "item_id is null"),
 ]
 
@@ -124,7 +124,7 @@ def test_odd_text_item_is_a_fault_and_leaves_the_others(
 
 
 @each_text
-@pytest.mark.parametrize("value", [5, "x", {"item_id": 1, "is_order": True}, True])
+@pytest.mark.parametrize("value", [5, {"item_id": 1, "is_order": True}, True])
 def test_text_ranking_that_is_no_array_is_a_fault(tmp_path: Path, ending: str, value: Any) -> None:
     cell = value if ending == "jsonl" else json.dumps(value)
     rows = [{"ranking_id": "r", "customer_id": 1, "impressions": v} for v in (cell, [])]
@@ -166,7 +166,7 @@ def test_ranking_may_be_without_a_name(tmp_path: Path, ending: str) -> None:
     assert read(tmp_path, IMPRESSIONS) == ([ranking(1, [1], name=None)], [])
 
 
-@pytest.mark.parametrize("name", [5, True, [], "\ud800"])
+@pytest.mark.parametrize("name", [1.5, True, [], "\ud800"])
 def test_json_ranking_name_that_is_no_text_is_a_fault(tmp_path: Path, name: Any) -> None:
     put_rows(tmp_path, "jsonl", [ranking(1, [1], name=name), ranking(1, [1])], IMPRESSIONS)
     found = read(tmp_path, IMPRESSIONS)
@@ -235,11 +235,11 @@ def test_rankings_without_any_value_give_no_row(tmp_path: Path, lists: pa.Array)
 WRONG_NESTED = {
     "no label": _item_lists(("item_id", pa.int32())),
     "no item id": _item_lists(("is_order", pa.bool_())),
-    "text id": _item_lists(("item_id", pa.string()), ("is_order", pa.bool_())),
-    "int label": _item_lists(("item_id", pa.int32()), ("is_order", pa.int32())),
+    "a day as id": _item_lists(("item_id", pa.date32()), ("is_order", pa.bool_())),
+    "a day as label": _item_lists(("item_id", pa.int32()), ("is_order", pa.date32())),
     "bare ids": pa.list_(pa.int32()),
     "a struct": _SHOWN_ITEM,
-    "a text": pa.string(),
+    "a number": pa.int64(),
     "lists of lists": pa.list_(pa.list_(_SHOWN_ITEM)),
     "two labels": _item_lists(
         ("item_id", pa.int32()), ("is_order", pa.bool_()), ("is_order", pa.bool_())

@@ -75,13 +75,13 @@ def test_files_in_folders_within_the_day_are_read(tmp_path: Path) -> None:
     assert found.valid == [click(1, 1, DAY, NOON)]
 
 
-@pytest.mark.parametrize("name", ["a.xlsx", "a", "a.parquet.gz", "a.csv.bz2", "a.avro", "a.gz"])
+@pytest.mark.parametrize("name", ["a.xlsx", "a", "a.parquet.gz", "a.csv.xz", "a.avro", "a.gz"])
 def test_unknown_file_ending_is_an_error_that_names_those_known(tmp_path: Path, name: str) -> None:
     put(tmp_path, name, b"junk")
     with pytest.raises(RawDataError) as caught:
         find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
     assert f"raw/clicks/dt={DAY}/{name}: the format is not known by its ending" in str(caught.value)
-    assert ".parquet, .json, .jsonl, .ndjson, .csv" in str(caught.value)
+    assert ".parquet, .parq, .json, .jsonl, .ndjson, .csv" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a.PARQUET", "a.JSON", "a.ndjson", "a.CSV", "a.Jsonl.GZ"])
@@ -179,11 +179,11 @@ def test_fingerprint_of_a_day_names_the_files_it_is_read_from(tmp_path: Path) ->
 
 @each_format
 @pytest.mark.parametrize("gone", ["customer_id", "item_id"])
-@pytest.mark.parametrize("name", ["", "{}_x", "{}.upper"])
+@pytest.mark.parametrize("name", ["", "{}_x"])
 def test_missing_or_renamed_column_is_an_error(
     tmp_path: Path, ending: str, gone: str, name: str
 ) -> None:
-    renamed = gone.upper() if name == "{}.upper" else name.format(gone)
+    renamed = name.format(gone)
     rows = [
         {renamed if key == gone else key: value for key, value in row.items()}
         for row in clicks((1, 1))
@@ -245,17 +245,14 @@ def test_column_that_only_late_rows_have_is_not_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "values"),
     [
-        ("customer_id", pa.array(["1"])),
-        ("customer_id", pa.array([1.0])),
+        ("customer_id", pa.array([DAY])),
         ("item_id", pa.array([True])),
-        ("item_id", pa.array([1]).cast(pa.decimal128(20, 0))),
         ("item_id", pa.array([[1]])),
         ("item_id", pa.array([{"id": 1}])),
-        ("click_time", pa.array(["2024-05-10T10:00:00Z"])),
         ("click_time", pa.array([1_700_000_000])),
-        ("click_time", pa.array([DAY])),
-        ("dt", pa.array([20240510])),
-        ("dt", pa.array([NOON])),
+        ("click_time", pa.array([1.7e9])),
+        ("dt", pa.array([1.5])),
+        ("dt", pa.array([True])),
     ],
     ids=str,
 )
@@ -298,7 +295,7 @@ def test_columns_without_any_value_are_read_as_nulls(tmp_path: Path) -> None:
     [
         ("a.csv", "customer_id,item\n1,2\n", "the column item_id was there when the file was"),
         ("a.parquet", pa.table({"customer_id": [1]}), "the column item_id was there when the file"),
-        ("a.parquet", pa.table({"customer_id": ["1"], "item_id": [2]}), "customer_id is string"),
+        ("a.parquet", pa.table({"customer_id": [True], "item_id": [2]}), "customer_id is bool"),
     ],
 )
 def test_file_that_is_another_one_when_it_is_read_is_refused(

@@ -88,7 +88,7 @@ def test_unsigned_id_beyond_63_bits_is_a_fault_with_its_value(tmp_path: Path) ->
     assert json.loads(found.faults[3].content) == {"customer_id": 1, "item_id": 2**64 - 1}
 
 
-@pytest.mark.parametrize("value", [True, False, 1.0, 1.5, "1", "", "x", [1], {"a": 1}, 1e400])
+@pytest.mark.parametrize("value", [True, False, 1.5, "", "x", "1e3", [1], {"a": 1}, 1e400])
 @pytest.mark.parametrize("name", ["customer_id", "item_id"])
 def test_json_id_that_is_no_integer_is_a_fault(tmp_path: Path, name: str, value: Any) -> None:
     line = json.dumps({"customer_id": 1, "item_id": 1, name: value})
@@ -103,7 +103,7 @@ def test_json_id_that_is_no_integer_is_a_fault(tmp_path: Path, name: str, value:
 
 
 @pytest.mark.parametrize(
-    "cell", ["1.0", "1e3", "true", "x", "0x1F", "1_000", "+-1", "--1", "١", "1 2", "NaN"]
+    "cell", ["1.5", "1e3", "true", "x", "0x1F", "1_000", "+-1", "--1", "١", "1 2", "NaN"]
 )
 def test_csv_id_that_is_no_integer_is_a_fault(tmp_path: Path, cell: str) -> None:
     put(tmp_path, "a.csv", f"customer_id,item_id\n{cell},1\n1,{cell}\n1,1\n")

@@ -1,0 +1,287 @@
+"""Any file of a table, judged row by row: the valid rows, and what is wrong with the others.
+
+    for part in judge("events.csv", RAW_INTERACTIONS, "csv"):
+        part.rows, part.numbers, part.faults
+
+It is the platform's own reader, so that what is accepted here is what is read from a lake. A file
+is read in blocks, so that its size does not matter; of each row every column that is wrong is told.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from os import PathLike, fspath
+from typing import IO, Any, Final, Literal, NamedTuple, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from training_assets.errors import RawDataError, SchemaError
+from training_assets.schemas import Table
+from training_assets.sources.columns import (
+    IGNORED_COLUMNS,
+    OUTSIDE,
+    READ_ERRORS,
+    WIDE,
+    Chunk,
+    first_fault,
+)
+from training_assets.sources.header import missing_column, wrong_type
+from training_assets.sources.names import find_columns
+from training_assets.sources.parquet import chunk_of, type_at
+from training_assets.sources.reading import Dialect, Reading
+from training_assets.sources.rows import has_item_ids, is_no_item, must_be, unreadable
+from training_assets.sources.text import HEAD_BYTES, chunks_of, head_of, json_rows_of, with_layout
+from training_assets.sources.typed import is_readable
+
+Format = Literal["csv", "jsonl", "json", "parquet"]
+Code = Literal[
+    "required",
+    "not_an_integer",
+    "not_a_number",
+    "not_a_timestamp",
+    "not_allowed",
+    "out_of_range",
+    "too_long",
+    "duplicate_id",
+    "wrong_number_of_cells",
+    "not_utf8",
+    "not_json",
+    "not_an_object",
+    "unknown_column",
+]
+
+_CODES: Final[tuple[tuple[str, Code], ...]] = (
+    ("is null", "required"),
+    ("is not an integer", "not_an_integer"),
+    ("is not a number", "not_a_number"),
+    ("is not a date", "not_a_timestamp"),
+    ("is not a timestamp", "not_a_timestamp"),
+    ("is a time and not a day", "not_a_timestamp"),
+    ("is ambiguous in its time zone", "not_a_timestamp"),
+    ("is not UTF-8", "not_utf8"),
+    ("is not a JSON object", "not_an_object"),
+    ("is not an object", "not_an_object"),
+    ("is not JSON", "not_json"),
+    ("row is not CSV", "wrong_number_of_cells"),
+    ("another number of cells", "wrong_number_of_cells"),
+    ("outside ", "out_of_range"),
+    ("more than 4 digits", "out_of_range"),
+    ("too long", "too_long"),
+)
+_BATCH_ROWS: Final = 65_536
+
+
+class Fault(NamedTuple):
+    """What is wrong with a row: ``row`` and ``line`` are from 1 on, ``line`` is None of Parquet.
+
+    ``column`` is empty where the whole row is at fault. ``value`` is what was delivered.
+    """
+
+    row: int
+    line: int | None
+    column: str
+    code: Code
+    message: str
+    value: Any
+
+
+class Judged(NamedTuple):
+    """A part of a file: ``rows`` are valid, with all columns of the table; ``numbers`` are theirs.
+
+    ``lines`` are the lines on which the valid rows begin, empty of Parquet.
+    """
+
+    rows: pa.Table
+    numbers: np.ndarray
+    faults: list[Fault]
+    lines: np.ndarray
+
+
+def code_of(reason: str) -> Code:
+    """The code of a reason as rows are quarantined with."""
+    return next((code for part, code in _CODES if part in reason), "not_allowed")
+
+
+def judge(
+    file: IO[bytes] | str | PathLike[str],
+    table: Table,
+    format: Format,
+    *,
+    dialect: Dialect | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Iterator[Judged]:
+    """Read a whole file of a table, unpacked, in blocks; ``columns`` are names that differ.
+
+    The day column need not be in it. Raises ``SchemaError`` where a column is missing or of another
+    kind, ``RawDataError`` where the file cannot be read at all.
+    """
+    paths = {name: tuple(other.split(".")) for name, other in (columns or {}).items()}
+    reading = Reading(paths=paths, dialect=dialect or Dialect())
+    where = fspath(file) if isinstance(file, str | PathLike) else "the file"
+    with ExitStack() as stack:
+        if isinstance(file, str | PathLike):
+            opened = cast(IO[bytes], stack.enter_context(open(file, "rb")))
+        else:
+            opened = file
+        read = _parquet if format == "parquet" else _text
+        try:
+            row = 1
+            for chunk in read(opened, table, reading, format, where):
+                yield _judged(chunk, table, row)
+                row += len(chunk.faults)
+        except (SchemaError, RawDataError):
+            raise
+        except READ_ERRORS as error:
+            raise unreadable(where, format, error) from error
+
+
+def _parquet(
+    file: IO[bytes], table: Table, reading: Reading, format_: str, where: str
+) -> Iterator[Chunk]:
+    opened = pq.ParquetFile(file, coerce_int96_timestamp_unit="us", page_checksum_verification=True)
+    schema = opened.schema_arrow
+    found = find_columns(table, schema.names, reading, schema, where=where)
+    _require(table, found.paths, schema.names, where)
+    reading = reading.with_file(paths={**reading.paths, **found.paths})
+    for column in table.columns:
+        type_ = type_at(schema, found.paths.get(column.name, ("",)))
+        if type_ is not None and not is_readable(type_, reading.kind(column)):
+            raise SchemaError(wrong_type(table, column, where, found.paths[column.name], type_))
+    left = opened.metadata.num_rows
+    for batch in opened.iter_batches(
+        _BATCH_ROWS, columns=sorted({".".join(path) for path in found.paths.values()})
+    ):
+        left -= len(batch)
+        yield chunk_of(batch, table, dict(found.paths), reading)
+    if left:
+        raise pa.ArrowInvalid(f"{left} rows of its footer are not in its pages")
+
+
+def _text(
+    file: IO[bytes], table: Table, reading: Reading, format_: str, where: str
+) -> Iterator[Chunk]:
+    is_csv = format_ == "csv"
+    data = _read(file, HEAD_BYTES)
+    head = head_of(data, len(data) < HEAD_BYTES)
+    reading = with_layout(reading, head, is_csv)
+    if is_csv:
+        names: Sequence[str] = reading.header
+    else:
+        names = list(dict.fromkeys(key for row in json_rows_of(head, reading) for key in row))
+    found = find_columns(table, names, reading, None, where=where)
+    if is_csv and names:
+        _require(table, found.paths, names, where)
+    reading = reading.with_file(paths={**reading.paths, **found.paths})
+    skipped = data[: reading.body]
+    rest = cast(IO[bytes], _Joined(data[reading.body :], file))
+    line = 1 + skipped.count(b"\n")
+    yield from chunks_of(rest, table, table.column_names, reading, is_csv, {}, line=line)
+
+
+def _read(file: IO[bytes], size: int) -> bytes:
+    parts, left = [], size
+    while left and (part := file.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+class _Joined:
+    """What has been read of a stream, and then the rest of it."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int) -> bytes:
+        if self._head:
+            part, self._head = self._head[:size], self._head[size:]
+            return part
+        return self._rest.read(size)
+
+
+def _require(
+    table: Table, paths: Mapping[str, tuple[str, ...]], names: Sequence[str], where: str
+) -> None:
+    for column in table.columns:
+        is_needed = not column.is_optional and column.name != table.day_column
+        if is_needed and column.name not in paths:
+            raise SchemaError(missing_column(table, column, where, names))
+
+
+# --- the rules ------------------------------------------------------------------------------------
+
+
+def _judged(chunk: Chunk, table: Table, row: int) -> Judged:
+    size = len(chunk.faults)
+    of_columns = dict(chunk.of_columns)
+    of_rows = of_columns.get("")
+    for column in table.columns:
+        values = chunk.columns.get(column.name)
+        if values is None or column.name in IGNORED_COLUMNS:
+            continue
+        faults = of_columns.get(column.name, pa.nulls(size, pa.string()))
+        if must_be(column):
+            faults = first_fault(faults, pc.is_null(values), f"{column.name} is null")
+        if has_item_ids(column):
+            faults = first_fault(faults, is_no_item(values), f"{column.name} {OUTSIDE['int']}")
+        if faults.null_count < size:
+            of_columns[column.name] = faults
+    is_valid = np.ones(size, bool)
+    for faults in of_columns.values():
+        is_valid &= np.asarray(faults.is_null())
+    numbers = np.arange(row, row + size) if chunk.numbers is None else chunk.numbers.rows
+    lines = np.empty(0, np.int64) if chunk.numbers is None else chunk.numbers.lines
+    kept = lines[is_valid] if len(lines) else lines
+    rows = _typed(chunk, table, is_valid)
+    return Judged(rows, numbers[is_valid], _faults(chunk, of_columns, of_rows, numbers), kept)
+
+
+def _typed(chunk: Chunk, table: Table, is_valid: np.ndarray) -> pa.Table:
+    mask = pa.array(is_valid)
+    count = int(is_valid.sum())
+    columns = {}
+    for column in table.columns:
+        values = chunk.columns.get(column.name)
+        values = pa.nulls(count, WIDE[column.type]) if values is None else values.filter(mask)
+        columns[column.name] = values.cast(column.arrow, safe=column.name not in IGNORED_COLUMNS)
+    return pa.table(columns)
+
+
+def _faults(
+    chunk: Chunk,
+    of_columns: Mapping[str, pa.Array],
+    of_rows: pa.Array | None,
+    numbers: np.ndarray,
+) -> list[Fault]:
+    found: list[tuple[int, str, str]] = []
+    whole = np.zeros(len(numbers), bool) if of_rows is None else np.asarray(of_rows.is_valid())
+    for name, faults in of_columns.items():
+        hits: list[int] = np.flatnonzero(np.asarray(faults.is_valid())).tolist()
+        reasons = faults.take(pa.array(hits, pa.int64())).to_pylist()
+        # A row that cannot be read lacks each column, which is not said again.
+        found += [
+            (place, name, reason)
+            for place, reason in zip(hits, reasons, strict=True)
+            if not name or not whole[place]
+        ]
+    if not found:
+        return []
+    found.sort()
+    places = sorted({place for place, _, _ in found})
+    shown = dict(zip(places, chunk.originals(places), strict=True))
+    texts = chunk.lines([p for p in places if whole[p]]) if chunk.lines else []
+    raw = dict(zip([p for p in places if whole[p]], texts, strict=False))
+    return [
+        Fault(
+            int(numbers[place]),
+            None if chunk.numbers is None else int(chunk.numbers.lines[place]),
+            name,
+            code_of(reason),
+            reason,
+            shown[place].get(name) if name else raw.get(place),
+        )
+        for place, name, reason in found
+    ]

@@ -1,0 +1,155 @@
+"""A file of any table is judged row by row: valid rows, and each fault with row, line and code."""
+
+import io
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from training_assets.errors import RawDataError, SchemaError
+from training_assets.schemas import CLICKS, RAW_INTERACTIONS
+from training_assets.sources import Dialect, judge
+from training_assets.sources.judged import Judged, code_of
+from training_assets_tests.support.raw_input import REASONS
+
+AT = datetime(2026, 3, 1, 10, tzinfo=UTC)
+GOOD = {
+    "user_id": "u1",
+    "item_id": "5",
+    "interaction_type": "click",
+    "timestamp": "2026-03-01T10:00:00Z",
+}
+
+
+def text_of(lines: Iterable[str]) -> io.BytesIO:
+    return io.BytesIO("".join(f"{line}\n" for line in lines).encode())
+
+
+def whole(parts: Iterable[Judged]) -> tuple[list[Any], list[int], list[Any]]:
+    rows, numbers, faults = [], [], []
+    for part in parts:
+        rows += part.rows.to_pylist()
+        numbers += part.numbers.tolist()
+        faults += [fault._replace(message="") for fault in part.faults]
+    return rows, numbers, faults
+
+
+def test_csv_tells_rows_lines_columns_and_codes() -> None:
+    lines = [
+        "\ufeffuser_id,product_id,interaction_type,timestamp,rating,price",
+        "u1,5,click,2026-03-01T10:00:00Z,5,1.50",
+        ",x,view,nope,a,1.23456",
+        "u2,6,like",
+        '"u',
+        '3",7,purchase,2026-03-01 10:00:00 UTC,,"2"',
+        "",
+        "u4,8,view,2026-03-01 10:00:00,6,",
+    ]
+    rows, numbers, faults = whole(judge(text_of(lines), RAW_INTERACTIONS, "csv"))
+    assert [(r["user_id"], r["item_id"], r["price"]) for r in rows] == [
+        ("u1", "5", Decimal("1.5000")),
+        ("u\n3", "7", Decimal(2)),
+        ("u4", "8", None),
+    ]
+    assert {row["timestamp"] for row in rows} == {AT}
+    assert numbers == [1, 4, 5]
+    assert faults == [
+        (2, 3, "price", "out_of_range", "", "1.23456"),
+        (2, 3, "rating", "not_a_number", "", "a"),
+        (2, 3, "timestamp", "not_a_timestamp", "", "nope"),
+        (2, 3, "user_id", "required", "", None),
+        (3, 4, "", "wrong_number_of_cells", "", "u2,6,like"),
+    ]
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "json"])
+def test_json_tells_rows_lines_columns_and_codes(format_: Any) -> None:
+    lines = [
+        json.dumps({**GOOD, "user_id": 1, "price": 19.99}),
+        "nope",
+        "[1]",
+        json.dumps({**GOOD, "timestamp": 17, "item_id": None}),
+        '{"user_id": "\\ud800"}',
+        json.dumps(GOOD),
+    ]
+    rows, numbers, faults = whole(judge(text_of(lines), RAW_INTERACTIONS, format_))
+    assert [(r["user_id"], r["price"]) for r in rows] == [("1", Decimal("19.99")), ("u1", None)]
+    assert numbers == [1, 6]
+    assert [fault[:4] for fault in faults] == [
+        (2, 2, "", "not_json"),
+        (3, 3, "", "not_an_object"),
+        (4, 4, "item_id", "required"),
+        (4, 4, "timestamp", "not_a_timestamp"),
+        (5, 5, "interaction_type", "required"),
+        (5, 5, "item_id", "required"),
+        (5, 5, "timestamp", "required"),
+        (5, 5, "user_id", "not_utf8"),
+    ]
+    assert faults[3].value == 17
+
+
+def test_json_array_is_judged_by_its_objects() -> None:
+    content = json.dumps([GOOD, {**GOOD, "user_id": None}, GOOD], indent=2).encode()
+    rows, numbers, faults = whole(judge(io.BytesIO(content), RAW_INTERACTIONS, "json"))
+    assert (len(rows), numbers) == (2, [1, 3])
+    assert [fault[:4] for fault in faults] == [(2, 8, "user_id", "required")]
+
+
+def test_parquet_has_row_numbers_and_no_lines(tmp_path: Path) -> None:
+    rows = [{**GOOD, "item_id": n} for n in (1.0, None, 2.5, 3.0)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", row_group_size=2)
+    found = whole(judge(tmp_path / "a.parquet", RAW_INTERACTIONS, "parquet"))
+    assert ([row["item_id"] for row in found[0]], found[1]) == (["1", "3"], [1, 4])
+    assert [fault[:4] for fault in found[2]] == [
+        (2, None, "item_id", "required"),
+        (3, None, "item_id", "not_an_integer"),
+    ]
+
+
+def test_rows_are_numbered_through_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training_assets.sources.blocks._BLOCK_BYTES", 64)
+    monkeypatch.setattr("training_assets.sources.text.HEAD_BYTES", 50)
+    monkeypatch.setattr("training_assets.sources.judged.HEAD_BYTES", 50)
+    lines = ["customer_id,item_id", *(f"{n},{n % 7}" for n in range(1, 200))]
+    rows, numbers, faults = whole(judge(text_of(lines), CLICKS, "csv"))
+    assert numbers == [n for n in range(1, 200) if n % 7]
+    assert [row["customer_id"] for row in rows] == numbers
+    assert [fault[:2] for fault in faults] == [(n, n + 1) for n in range(7, 200, 7)]
+    assert {fault.code for fault in faults} == {"out_of_range"}
+
+
+def test_dialect_and_other_names_are_declared() -> None:
+    lines = ["1;NULL;7", "x;2;8"]
+    dialect = Dialect(delimiter=";", header=False, null=("NULL",))
+    columns = {"customer_id": "3", "item_id": "2"}
+    parts = judge(text_of(lines), CLICKS, "csv", dialect=dialect, columns=columns)
+    rows, numbers, faults = whole(parts)
+    assert [(row["customer_id"], row["item_id"]) for row in rows] == [(8, 2)]
+    assert numbers == [2]
+    assert [fault[:4] for fault in faults] == [(1, 1, "item_id", "required")]
+
+
+def test_file_without_a_required_column_or_that_cannot_be_read_is_an_error() -> None:
+    with pytest.raises(SchemaError, match=r"clicks\.item_id: the column is missing in the file"):
+        list(judge(text_of(["customer_id", "1"]), CLICKS, "csv"))
+    with pytest.raises(RawDataError, match="cannot be read as parquet"):
+        list(judge(io.BytesIO(b"PAR1junk"), CLICKS, "parquet"))
+    with pytest.raises(RawDataError, match="UTF-16"):
+        list(judge(io.BytesIO("customer_id".encode("utf-16")), CLICKS, "csv"))
+    assert whole(judge(io.BytesIO(b""), CLICKS, "csv")) == ([], [], [])
+
+
+def test_every_reason_has_its_code() -> None:
+    allowed = {
+        "is not a string",
+        "is not true or false",
+        "is not an array",
+        "contradicts the folder",
+    }
+    assert {reason for reason in REASONS if code_of(f"x {reason}") == "not_allowed"} == allowed
