@@ -76,7 +76,7 @@ def built(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Buil
     put_valid(root)
     bad_csv = f'customer_id,item_id,note\n,5,x\n1,0,"{MARKUP}"\n1,5\n'
     put(root, "bad.csv", bad_csv, CLICKS)
-    bad_json = ['{"customer_id": 1, "config_id": "7"}', "{broken", json.dumps({"config_id": 2})]
+    bad_json = ['{"customer_id": 1, "config_id": "7x"}', "{broken", json.dumps({"config_id": 2})]
     put(root, "bad.json", "\n".join(bad_json), ADD_TO_CARTS)
     bad_orders = [order(None, 5, DAY), order(1, -1, DAY), order(1, 1, None)]
     put_rows(root, "parquet", bad_orders, PREVIOUS_ORDERS, folder=f"order_date={DAY}")
@@ -136,7 +136,7 @@ EXPECTED = {
         (
             "config_id is not an integer",
             "raw/add_to_carts/dt=2024-05-10/bad.json",
-            '{"customer_id": 1, "config_id": "7"}',
+            '{"customer_id": 1, "config_id": "7x"}',
         ),
         ("row is not JSON", "raw/add_to_carts/dt=2024-05-10/bad.json", "{broken"),
         ("customer_id is null", "raw/add_to_carts/dt=2024-05-10/bad.json", '{"config_id": 2}'),
