@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from training_assets.errors import RawDataError
 from training_assets.lake import Lake, LocalStore
 from training_assets.schemas import CLICKS
 from training_assets.sources import find_raw_days, fingerprint, source_days
-from training_assets.sources.archive import archive_day, archive_of
+from training_assets.sources.archive import INDEX, archive_day, archive_of
 
 DAY = date(2026, 3, 1)
 FOLDER = f"dt={DAY}"
@@ -137,3 +138,12 @@ def test_a_move_that_was_cut_short_is_finished_by_the_next(
     assert prints(lake) == before
     archive(lake)
     assert prints(lake) == before
+
+
+def test_a_damaged_index_is_an_error_and_not_a_missing_day(lake: Lake) -> None:
+    archive(lake)
+    assert isinstance(lake.raw, LocalStore)
+    index = archive_of(lake.raw, "clicks").root / FOLDER / INDEX
+    index.write_text("{broken")
+    with pytest.raises(RawDataError, match="index of the archived day is damaged"):
+        find_raw_days(lake, CLICKS, [DAY])

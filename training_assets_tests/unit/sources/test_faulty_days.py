@@ -33,6 +33,8 @@ OF_OTHER_TESTS = {
     "run the day again without it",
     "expected YYYY-MM-DD",
     "to be allowed to read it",
+    # unit/retention/test_archive.py
+    "expected JSON with files",
 }
 
 
