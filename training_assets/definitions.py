@@ -8,7 +8,6 @@ variables; see ``settings.py`` and ``engine/resource.py``.
 """
 
 import importlib.util
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -25,6 +24,7 @@ from training_assets.assets import (
     vacuum_asset,
 )
 from training_assets.assets.retention import RETENTION
+from training_assets.assets.run_log import console_logger
 from training_assets.assets.vacuum import VACUUM
 from training_assets.engine.resource import SparkResource
 from training_assets.errors import TrainingAssetsError
@@ -127,30 +127,6 @@ def first_partition(settings: Settings) -> date:
         with suppress(TrainingAssetsError):
             days += [first] if (first := source_days(lake, table).first) else []
     return min(days, default=last_partition())
-
-
-@dg.logger(
-    {"log_level": dg.Field(str, is_required=False, default_value="INFO")},
-    description="What a run does, one plain line each; Dagster's own events are in the UI.",
-)
-def console_logger(context: dg.InitLoggerContext) -> logging.Logger:
-    logger = logging.Logger("training_assets", level=context.logger_config["log_level"])
-    handler = logging.StreamHandler()
-    handler.addFilter(_is_own_message)
-    handler.setFormatter(_PlainFormatter())
-    logger.addHandler(handler)
-    return logger
-
-
-def _is_own_message(record: logging.LogRecord) -> bool:
-    meta = getattr(record, "dagster_meta", {})
-    return not meta.get("dagster_event") or record.levelno >= logging.ERROR
-
-
-class _PlainFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        meta = getattr(record, "dagster_meta", {})
-        return f"{self.formatTime(record, '%H:%M:%S')} {meta.get('orig_message', record.msg)}"
 
 
 def with_transactions(defs: dg.Definitions) -> dg.Definitions:

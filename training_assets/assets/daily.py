@@ -12,8 +12,11 @@ from training_assets.checks import CheckResult
 from training_assets.engine.resource import SparkResource
 from training_assets.lake import Lake
 from training_assets.pipeline import (
+    FAILED_DAYS,
     DayReport,
+    FailedDay,
     build_days,
+    by_fault,
     check_days,
 )
 from training_assets.settings import Settings
@@ -41,18 +44,14 @@ def daily_tables(
         lake = Lake.at(settings.lake)
         wanted = {key.to_user_string() for key in context.selected_asset_keys}
         specs = [spec for name, spec in SPECS.items() if name in wanted]
-        problems: list[str] = []
+        problems: list[FailedDay] = []
         if specs:
             reports = build_days(spark.spark_session, lake, settings, specs, days, context.log.info)
             yield from _build_events(context, spark, settings, lake, reports, len(days), problems)
         else:
             yield from _check_events(context, spark, settings, lake, days, problems)
         if problems:
-            raise dg.Failure(
-                f"{len(problems)} of the days' tables failed and stand as they were:\n"
-                + "\n".join(problems),
-                allow_retries=False,
-            )
+            raise _failure(problems)
         # The evaluations above name their day; these only close the outputs of the checks.
         for key in context.selected_asset_check_keys:
             yield dg.Output(None, f"{key.asset_key.to_python_identifier()}_{key.name}")
@@ -67,19 +66,21 @@ def _build_events(
     lake: Lake,
     reports: Iterator[DayReport],
     num_days: int,
-    problems: list[str],
+    problems: list[FailedDay],
 ) -> Iterator[Event]:
     # Each table reports every day once. Not asking for the next report before this table's are
     # recorded lets Dagster know what was published, whatever becomes of the next table.
     while group := list(islice(reports, num_days)):
-        table, done = group[0].table, []
+        table, done, failed = group[0].table, [], []
         for report in group:
             yield from map(_evaluation, report.checks)
             if report.problem:
-                context.log.error(report.problem)
-                problems.append(f"{table} {report.day}: {report.problem}")
+                failed.append(FailedDay(table, report.day, report.problem))
             else:
                 done.append(report)
+        for fault in by_fault(failed):
+            context.log.error(fault.sentence())
+        problems += failed
         for report in done:
             place = lake.table_store(table).uri(f"dt={report.day}")
             metadata = day_metadata(report, settings, place, num_days) | spark.web_places()
@@ -98,7 +99,7 @@ def _check_events(
     settings: Settings,
     lake: Lake,
     days: list[date],
-    problems: list[str],
+    problems: list[FailedDay],
 ) -> Iterator[Event]:
     selected = {
         (key.asset_key.to_user_string(), key.name) for key in context.selected_asset_check_keys
@@ -110,7 +111,21 @@ def _check_events(
             continue
         yield _evaluation(result)
         if not result.passed and result.severity == "error":
-            problems.append(f"{result.check.table} {result.day}: {result.message}")
+            problems.append(FailedDay(result.check.table, result.day, result.message))
+
+
+def _failure(problems: list[FailedDay]) -> dg.Failure:
+    """What the run fails with: a line per fault, and every day in the metadata."""
+    return dg.Failure(
+        f"{len(problems)} of the days' tables failed and stand as they were:\n"
+        + "\n".join(fault.sentence() for fault in by_fault(problems)),
+        metadata={
+            FAILED_DAYS: dg.MetadataValue.json(
+                [{"table": f.table, "day": str(f.day), "problem": f.problem} for f in problems]
+            )
+        },
+        allow_retries=False,
+    )
 
 
 def _evaluation(result: CheckResult) -> dg.AssetCheckEvaluation:

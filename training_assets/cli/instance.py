@@ -58,7 +58,7 @@ def dagster_run(days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
         open_instance() as (instance, home),
         own_run(instance, home) as tags,
     ):
-        from training_assets.definitions import BACKFILL_JOB, RUN_CONFIG, definitions_from
+        from training_assets.definitions import BACKFILL_JOB, definitions_from
 
         names = ", ".join(spec.name for spec in specs)
         console.print(f"{days[0]} to {days[-1]}: {names}")
@@ -71,7 +71,7 @@ def dagster_run(days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
                 "dagster/asset_partition_range_start": str(days[0]),
                 "dagster/asset_partition_range_end": str(days[-1]),
             },
-            run_config=dict(RUN_CONFIG),
+            run_config={"loggers": {"console": {"config": {"format": console.log_format}}}},
             raise_on_error=False,
         )
         return result.success

@@ -1,9 +1,12 @@
-"""The group of all commands."""
+"""The group of all commands, and what all of them have: errors as a sentence, the log format."""
 
-from typing import Any
+import json
+from typing import Any, get_args
 
 import click
 
+from training_assets.cli.console import LogFormat, console
+from training_assets.cli.failures import failures
 from training_assets.cli.lake import migrate, restore, sql, vacuum, versions
 from training_assets.cli.quarantine import quarantine
 from training_assets.cli.retention import retention
@@ -24,7 +27,15 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except TrainingAssetsError as error:
-            raise click.ClickException(printable(str(error))) from error
+            raise _Told(printable(str(error))) from error
+
+
+class _Told(click.ClickException):
+    def show(self, file: Any = None) -> None:
+        if console.log_format == "json":
+            click.echo(json.dumps({"level": "error", "message": self.message}), err=True)
+        else:
+            super().show(file)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,6 +52,7 @@ _COMMANDS = (
     example,
     run,
     check,
+    failures,
     outdated,
     rebuild,
     quarantine,
@@ -57,3 +69,25 @@ _COMMANDS = (
 )
 for _command in _COMMANDS:
     main.add_command(_command)
+
+
+def _set_format(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        console.log_format = value  # type: ignore[assignment]
+
+
+def _with_log_format(command: click.Command) -> None:
+    """Before the command's name or after it: both are tried."""
+    option = click.Option(
+        ["--log-format"],
+        type=click.Choice(get_args(LogFormat)),
+        expose_value=False,
+        callback=_set_format,
+        help="Lines for people, or a JSON object a line.",
+    )
+    command.params.append(option)
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        _with_log_format(each)
+
+
+_with_log_format(main)

@@ -8,20 +8,25 @@ from datetime import date, datetime
 import click
 from rich.table import Table as Grid
 
-from training_assets.cli.console import DAY, console, open_lake
+from training_assets.cli.closing_table import print_days
+from training_assets.cli.console import DAY, console, open_lake, say
 from training_assets.cli.instance import build_seconds, dagster_run
+from training_assets.cli.progress import BuildProgress
 from training_assets.cli.sample import generate
 from training_assets.errors import RawDataError
 from training_assets.lake import Lake, contiguous, days_in_words
 from training_assets.pipeline import (
+    FailedDay,
     absent_sources,
+    by_fault,
+    each_day,
     left_out_days,
     plan_run,
     requested_days,
     span,
 )
 from training_assets.provenance import Provenance
-from training_assets.schemas import CUSTOMER_HISTORY, IMPRESSIONS, RAW_TABLES, TRAINING_INPUT
+from training_assets.schemas import IMPRESSIONS, RAW_TABLES, TRAINING_INPUT
 from training_assets.settings import Settings
 from training_assets.sources import printable
 from training_assets.tables import BUILT_FROM, SPECS
@@ -51,16 +56,20 @@ def run(start_date: datetime | None, end_date: datetime | None, force: bool) -> 
     first, last = (day.date() if day else None for day in (start_date, end_date))
     days = requested_days(provenance, IMPRESSIONS, first, last)
     plan = plan_run(provenance, days, force=force)
+    progress = BuildProgress(
+        sum(len(before) for _, before in plan.before) + len(plan.days) * len(SPECS)
+    )
     is_ok = True
-    for spec, before in plan.before:
-        groups = contiguous(before)
-        for group in groups if len(groups) <= _MAX_RUNS else [before]:
-            is_ok &= dagster_run(group, (spec,))
-    if plan.days:
-        is_ok &= dagster_run(plan.days, tuple(SPECS.values()))
-    elif not plan.before:
+    with progress.shown():
+        for spec, before in plan.before:
+            groups = contiguous(before)
+            for group in groups if len(groups) <= _MAX_RUNS else [before]:
+                is_ok &= dagster_run(group, (spec,))
+        if plan.days:
+            is_ok &= dagster_run(plan.days, tuple(SPECS.values()))
+    if not plan.before and not plan.days:
         console.print(f"{days[0]} to {days[-1]}: all days are published and up to date")
-    _print_days(Lake(lake.store), days)
+    print_days(Lake(lake.store), days, progress.reasons, build_seconds())
     place = lake.table_store(TRAINING_INPUT.name).url
     console.print(f"{place} ({time.monotonic() - started:.1f} s)", soft_wrap=True)
     if not is_ok or not _are_current(provenance.again(), days):
@@ -89,7 +98,8 @@ def _are_current(provenance: Provenance, days: Sequence[date]) -> bool:
 @click.option("--start-date", type=DAY, required=True)
 @click.option("--end-date", type=DAY, required=True)
 @click.option("--asset", type=click.Choice(list(SPECS)), help="One table; all by default.")
-def check(start_date: datetime, end_date: datetime, asset: str | None) -> None:
+@click.option("--list", "lists", is_flag=True, help="A line for each day that failed.")
+def check(start_date: datetime, end_date: datetime, asset: str | None, lists: bool) -> None:
     """Run the checks over what is published; exit 1 if one of error level fails."""
     from training_assets.checks import CheckResult
     from training_assets.engine.resource import SparkResource
@@ -105,14 +115,16 @@ def check(start_date: datetime, end_date: datetime, asset: str | None) -> None:
             key = (result.check.table, result.check.name, result.check.severity)
             found.setdefault(key, []).append(result)
     grid = Grid("table", "check", "level", "passed", "failed")
-    problems = []
+    problems: list[tuple[str, FailedDay]] = []
     for (table, name, severity), results in found.items():
         failed = [result for result in results if not result.passed]
         grid.add_row(table, name, severity, str(len(results) - len(failed)), str(len(failed)))
-        problems += [(r.severity, f"{table}.{name} {r.day}: {r.message}") for r in failed]
+        problems += [(r.severity, FailedDay(f"{table}.{name}", r.day, r.message)) for r in failed]
     console.print(grid)
-    for severity, message in problems:
-        console.print(f"{severity}: {message}", markup=False, soft_wrap=True)
+    for level in ("error", "warn"):
+        failed_days = [problem for severity, problem in problems if severity == level]
+        for fault in each_day(failed_days) if lists else by_fault(failed_days):
+            say(f"{level}: {fault.sentence('--list lists all')}")
     console.print(f"{len(days)} days in {time.monotonic() - started:.1f} s")
     if any(severity == "error" for severity, _ in problems):
         sys.exit(1)
@@ -129,29 +141,3 @@ def _require_no_files(lake: Lake) -> None:
             f"{lake.raw.url}: there is no day, but there is {printable(found)}; expected folders "
             "<table>/dt=YYYY-MM-DD. Put the files into such folders, or move them away."
         )
-
-
-def _print_days(lake: Lake, days: Sequence[date]) -> None:
-    """One row per day: what is published, and the seconds that building it took."""
-    grid = Grid("day", "training rows", "customers", "positives", "median history", "seconds")
-    for column in grid.columns[1:]:
-        column.justify = "right"
-    published = {
-        name: set(lake.days(name)) for name in (CUSTOMER_HISTORY.name, TRAINING_INPUT.name)
-    }
-    seconds = build_seconds()
-    for day in days:
-        if not all(day in found for found in published.values()):
-            grid.add_row(str(day), "not published", "", "", "", "")
-            continue
-        rows = lake.manifest(TRAINING_INPUT.name, day)["figures"]
-        history = lake.manifest(CUSTOMER_HISTORY.name, day)["figures"]
-        grid.add_row(
-            str(day),
-            f"{rows['rows']:,}",
-            f"{rows['customers']:,}",
-            f"{rows['positives']:,}",
-            f"{history['median_length']:g}",
-            f"{seconds[str(day)]:.2f}" if str(day) in seconds else "",
-        )
-    console.print(grid)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from training_assets.cli.console import DAY, console, open_lake, progress, yesterday
+from training_assets.cli.console import DAY, console, open_lake, yesterday
+from training_assets.cli.progress import told
 
 
 @click.command()
@@ -32,7 +33,8 @@ def generate(
         seed=seed,
     )
     started = time.monotonic()
-    summary = generate_sample(open_lake(), spec, progress=progress())
+    with told() as progress:
+        summary = generate_sample(open_lake(), spec, progress=progress)
     console.print(
         f"{sum(summary.rows.values()):,} raw rows of {summary.days} days in "
         f"{open_lake().raw.url} ({time.monotonic() - started:.1f} s)"
@@ -51,7 +53,8 @@ def example(name: str, transactions: int, seed: int) -> None:
     from training_assets.sample.completejourney import import_completejourney
 
     started = time.monotonic()
-    summary = import_completejourney(open_lake(), progress=progress())
+    with told() as progress:
+        summary = import_completejourney(open_lake(), progress=progress)
     console.print(
         f"{name}: {sum(summary.rows.values()):,} raw rows of {summary.days} days in "
         f"{open_lake().raw.url} ({time.monotonic() - started:.1f} s)"
@@ -64,5 +67,6 @@ def _write_banksim(transactions: int, seed: int) -> None:
 
     started = time.monotonic()
     folder = Path(DEFAULT_SOURCE).parent
-    write_banksim(folder, transactions=transactions, seed=seed, progress=progress())
+    with told() as progress:
+        write_banksim(folder, transactions=transactions, seed=seed, progress=progress)
     console.print(f"banksim: {folder} ({time.monotonic() - started:.1f} s)")

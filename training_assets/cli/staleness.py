@@ -8,11 +8,18 @@ import click
 from pyspark.sql import SparkSession
 from rich.table import Table as Grid
 
-from training_assets.cli.console import DAY, console, open_lake
+from training_assets.cli.console import DAY, console, open_lake, say
 from training_assets.cli.instance import dagster_run
 from training_assets.lake import days_in_words
-from training_assets.pipeline import Rebuilt, changed_customers, rebuild_outdated, span
-from training_assets.provenance import Outdated, Provenance, find_outdated
+from training_assets.pipeline import (
+    FailedDay,
+    Rebuilt,
+    by_fault,
+    changed_customers,
+    rebuild_outdated,
+    span,
+)
+from training_assets.provenance import Outdated, OutdatedDay, Provenance, find_outdated
 from training_assets.settings import Settings
 from training_assets.sources import printable
 from training_assets.tables import BUILT_FROM, SPECS, unified_actions
@@ -22,7 +29,10 @@ from training_assets.tables import BUILT_FROM, SPECS, unified_actions
 @click.option("--start-date", type=DAY, help="First day to look at; all days by default.")
 @click.option("--end-date", type=DAY, help="Last day to look at.")
 @click.option("--customers", is_flag=True, help="Count whose actions differ; starts the engine.")
-def outdated(start_date: datetime | None, end_date: datetime | None, customers: bool) -> None:
+@click.option("--list", "lists", is_flag=True, help="A line for each day.")
+def outdated(
+    start_date: datetime | None, end_date: datetime | None, customers: bool, lists: bool
+) -> None:
     """Say which published days are out of date and why; exit 1 if any is."""
     from training_assets.engine.resource import SparkResource
 
@@ -31,7 +41,7 @@ def outdated(start_date: datetime | None, end_date: datetime | None, customers: 
     if first and last:
         span(first, last)
     found = find_outdated(provenance, BUILT_FROM, first, last)
-    _print_outdated(found)
+    _print_outdated(found, lists)
     if customers and found.buildable(unified_actions.BUILT_FROM):
         with SparkResource.from_env().session() as session:
             _print_customers(session, provenance, found)
@@ -62,20 +72,31 @@ def _say_that_all_is_current() -> None:
         console.print(printable(text), markup=False, soft_wrap=True)
 
 
-def _print_outdated(found: Outdated) -> None:
+def _print_outdated(found: Outdated, lists: bool) -> None:
     """Each out-of-date day with its reasons, and what a rebuild may change besides."""
     if not found.days:
         _say_that_all_is_current()
         return
-    for late in found.days:
-        reasons = printable("; ".join(late.reasons))
-        console.print(f"{late.table} {late.day}: {reasons}", markup=False, soft_wrap=True)
+    for group in _alike(found.days, lists):
+        told = days_in_words(late.day for late in group)
+        if len(group) > 1:
+            told = f"{len(group)} days, {told} (--list says of each)"
+        say(f"{group[0].table} {told}: {'; '.join(group[0].reasons)}")
     for name, days in found.touched.items():
         if days:
             text = f"{len(days)} days may change with them: {days_in_words(days)}"
             console.print(f"{name}: {text}", soft_wrap=True)
     counts = ", ".join(f"{built.table.name} {len(found.of(built))}" for built in BUILT_FROM)
     console.print(f"Days out of date: {counts}.", soft_wrap=True)
+
+
+def _alike(days: Sequence[OutdatedDay], lists: bool) -> list[list[OutdatedDay]]:
+    """Days of a table that are out of date for one kind of reason."""
+    failed = [FailedDay(late.table, late.day, "; ".join(late.reasons)) for late in days]
+    if lists:
+        return [[late] for late in days]
+    by_key = {(late.table, late.day): late for late in days}
+    return [[by_key[fault.table, day] for day in fault.days] for fault in by_fault(failed)]
 
 
 def _print_customers(spark: SparkSession, provenance: Provenance, found: Outdated) -> None:
@@ -104,10 +125,13 @@ def _print_plan(found: Outdated) -> None:
         days = [late.day for late in found.of(built) if not late.obstacle]
         if days:
             console.print(f"{name}: {days_in_words(days)}", soft_wrap=True)
-        for late in found.of(built):
-            if late.obstacle:
-                text = f"{name} {late.day} cannot be built: {late.obstacle}"
-                console.print(printable(text), markup=False, soft_wrap=True)
+        obstacles = [
+            FailedDay(name, late.day, f"cannot be built: {late.obstacle}")
+            for late in found.of(built)
+            if late.obstacle
+        ]
+        for fault in by_fault(obstacles):
+            say(fault.sentence("'training-assets outdated --list' lists all"))
         if touched := found.touched.get(name):
             console.print(
                 f"{name}, if the days before it change: {days_in_words(touched)}",
@@ -128,7 +152,6 @@ def _print_rebuilt(done: Sequence[Rebuilt]) -> None:
         grid.add_row(result.table, *(f"{number:,}" for number in numbers))
     console.print(grid)
     for result in done:
-        for day, problem in sorted(result.failed.items()):
-            console.print(
-                f"{result.table} {day}: {printable(problem)}", markup=False, soft_wrap=True
-            )
+        failed = [FailedDay(result.table, *item) for item in sorted(result.failed.items())]
+        for fault in by_fault(failed):
+            say(fault.sentence("'training-assets outdated --list' lists all"))

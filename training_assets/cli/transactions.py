@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.table import Table as Grid
 
-from training_assets.cli.console import as_text, console, progress
+from training_assets.cli.console import as_text, console
+from training_assets.cli.progress import told
 from training_assets.cli.transaction_options import (
     CHUNK_ROWS,
     DATABASE,
@@ -60,10 +61,10 @@ def run(every: float, drain: bool, driver: Any, **given: Any) -> None:
     settings = _settings(given)
     began = time.monotonic()
     _example_if_default(settings)
-    with _session() as session, _stop_signals() as stop:
+    with _session() as session, _stop_signals() as stop, told() as progress:
         pause = None if drain else every
         database = Database.of(settings)
-        run_both(session, settings, database, stop, progress(), every=pause, driver=driver)
+        run_both(session, settings, database, stop, progress, every=pause, driver=driver)
     _print_summary(settings, time.monotonic() - began)
 
 
@@ -76,11 +77,11 @@ def feed(every: float, drain: bool, **given: Any) -> None:
 
     settings = _settings(given)
     source = Feed(open_store(settings.workdir), settings, is_growing=not drain)
-    with _stop_signals() as stop:
+    with _stop_signals() as stop, told() as progress:
         if drain:
-            feed_all(source, progress(), stop)
+            feed_all(source, progress, stop)
         else:
-            feed_every(source, every, stop, progress())
+            feed_every(source, every, stop, progress)
     console.print(f"{source.rows_fed:,} rows are fed")
 
 
@@ -98,7 +99,8 @@ def detect(follows: bool, batch: bool, driver: Any, **given: Any) -> None:
     with (
         _session() as session,
         _stop_signals() as stop,
-        open_detector(session, settings, Database.of(settings), progress()) as detector,
+        told() as progress,
+        open_detector(session, settings, Database.of(settings), progress) as detector,
     ):
         if follows:
             follow(detector, session, settings, stop, driver)
@@ -202,7 +204,8 @@ def _example_if_default(settings: "TransactionSettings") -> None:
     )
     if is_default and not Path(DEFAULT_SOURCE).exists():
         console.print("There are no transactions: writing an example")
-        write_banksim(Path(DEFAULT_SOURCE).parent, progress=progress())
+        with told() as progress:
+            write_banksim(Path(DEFAULT_SOURCE).parent, progress=progress)
 
 
 def _print_summary(settings: "TransactionSettings", seconds: float) -> None:

@@ -15,17 +15,35 @@ from training_assets.pipeline.day_selection import (
     requested_days,
     span,
 )
+from training_assets.pipeline.failed_days import (
+    FAILED_DAYS,
+    LISTED_BY,
+    FailedDay,
+    OneFault,
+    by_fault,
+    each_day,
+    in_short,
+)
 from training_assets.pipeline.maintenance import vacuum_lake
 from training_assets.pipeline.rebuild import Rebuilt, rebuild_outdated
+from training_assets.pipeline.watching import Watcher, watched_by
 
 __all__ = [
+    "FAILED_DAYS",
+    "LISTED_BY",
     "DayReport",
+    "FailedDay",
+    "OneFault",
     "Plan",
     "Rebuilt",
+    "Watcher",
     "absent_sources",
     "build_days",
+    "by_fault",
     "changed_customers",
     "check_days",
+    "each_day",
+    "in_short",
     "last_partition",
     "left_out_days",
     "plan_run",
@@ -33,4 +51,5 @@ __all__ = [
     "requested_days",
     "span",
     "vacuum_lake",
+    "watched_by",
 ]

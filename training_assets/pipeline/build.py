@@ -30,6 +30,7 @@ from training_assets.lake import (
     days_in_words,
     publish,
 )
+from training_assets.pipeline.watching import current_watcher
 from training_assets.provenance import Inputs, Provenance
 from training_assets.schemas import SCHEMA_VERSION
 from training_assets.settings import Settings
@@ -77,6 +78,8 @@ def build_days(
     """
     build = Build(spark, settings, Provenance(Lake(lake.store), settings), progress)
     lost: dict[str, set[date]] = {}
+    watcher = current_watcher()
+    watcher.begins({spec.name: len(days) for spec in SPECS.values() if spec in specs})
     for spec in _in_order(specs):
         # Of a table with a look-back other days fail; with the same day it would be a mixture.
         skipped = {
@@ -88,10 +91,12 @@ def build_days(
         wanted = [day for day in days if day not in skipped]
         reports = _TableRun(build, spec, wanted, step).reports() if wanted else []
         lost[spec.name] = {report.day for report in reports if report.problem} | skipped.keys()
-        yield from reports
         for day, name in sorted(skipped.items()):
             problem = f"{spec.name}: day {day} was not built, because its {name} failed."
-            yield DayReport(spec.name, day, problem)
+            reports.append(DayReport(spec.name, day, problem))
+        for report in reports:
+            watcher.settled(report)
+        yield from reports
 
 
 def check_days(
@@ -141,7 +146,7 @@ class _TableRun:
     """One table over a range of days."""
 
     def __init__(self, build: Build, spec: TableSpec, days: Sequence[date], step: Step) -> None:
-        self._build, self._spec, self._days, self._step = build, spec, days, step
+        self._build, self._spec, self._days, self._told = build, spec, days, step
         self._seconds: dict[str, float] = {}
         self._started = time.monotonic()
         self._reports: dict[date, DayReport] = {}
@@ -176,6 +181,10 @@ class _TableRun:
             f"{self._spec.name}: {published} of {len(reports)} days published ({spent})"
         )
         return reports
+
+    def _step(self, name: str) -> None:
+        current_watcher().step(self._spec.name, name)
+        self._told(name)
 
     def _lap(self, step: str) -> None:
         now = time.monotonic()

@@ -1,5 +1,6 @@
 """The commands as a user gives them: each in a process of its own, on a lake of its own."""
 
+import json
 import os
 import re
 import shutil
@@ -88,6 +89,21 @@ def test_a_second_run_is_told_that_all_is_up_to_date_and_changes_nothing(home: P
     assert snapshot() == before
 
 
+def test_json_lines_say_what_the_table_says(home: Path) -> None:
+    built = command(
+        home, "--log-format", "json", "run", "--start-date", "2024-02-27", "--end-date", LAST
+    )
+    lines = [json.loads(line) for line in built.stdout.splitlines()]
+    assert all(line["level"] == "info" and line["time"] for line in lines)
+    assert next(line["day"] for line in lines if "day" in line) == "2024-02-27"
+    assert all(line["training_rows"] > 0 for line in lines if "day" in line)
+    refused = command(
+        home, "run", "--log-format", "json", "--start-date", "2024-03-02", "--end-date", LAST
+    )
+    assert refused.returncode == 1
+    assert json.loads(refused.stderr)["message"].startswith("--start-date: 2024-03-02 is after")
+
+
 def test_check_passes_on_good_days(home: Path) -> None:
     checked = command(home, "check", "--start-date", "2024-02-28", "--end-date", LAST)
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -131,9 +147,22 @@ def test_a_raw_day_that_is_missing_fails_the_run_and_keeps_the_others(tmp_path: 
     assert built.returncode == 1
     assert "clicks: raw day 2024-02-28 is missing" in built.stdout + built.stderr
     assert (
-        "customer_history: 1 day of the look-back of 2024-03-01 is not published in "
-        "unified_actions: 2024-02-28; expected all of them"
-    ) in built.stdout + built.stderr
+        "customer_history: 2 days failed in the same way, 2024-02-29 to 2024-03-01; the first: "
+        "1 day of the look-back of 2024-02-29 is not published in unified_actions: 2024-02-28; "
+        "expected all of them"
+    ) in built.stderr
+    assert built.stderr.count("of the look-back of") == 1
+    assert "2024-02-29 to │ not published" in re.sub(" +", " ", built.stdout)
+    listed = command(tmp_path, "failures", "--log-format", "json")
+    rows = [json.loads(line) for line in listed.stdout.splitlines()]
+    assert [(row["table"], row["day"]) for row in rows] == [
+        ("unified_actions", "2024-02-28"),
+        ("customer_history", "2024-02-29"),
+        ("customer_history", "2024-03-01"),
+        ("training_input", "2024-02-29"),
+        ("training_input", "2024-03-01"),
+    ]
+    assert "of the look-back of 2024-03-01" in rows[2]["reason"]
     lake = Lake.at(tmp_path / "lake")
     actions = day_range(date(2024, 2, 26), date(2024, 3, 1))
     assert lake.days("unified_actions") == [day for day in actions if day != date(2024, 2, 28)]

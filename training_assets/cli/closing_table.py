@@ -1,0 +1,87 @@
+"""The table that ends a run: what is published of each day, and why a day is not."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+from rich.table import Table as Grid
+
+from training_assets.cli.console import as_text, console
+from training_assets.lake import Lake
+from training_assets.pipeline import FailedDay, by_fault, in_short
+from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
+
+_FAILED: Final = "red"
+
+
+class _Row(NamedTuple):
+    days: tuple[date, ...]
+    cells: tuple[str, ...]
+    reason: str
+
+
+def print_days(
+    lake: Lake, days: Sequence[date], reasons: Mapping[date, str], seconds: Mapping[str, float]
+) -> None:
+    """One row per day that is published; days in a row that failed alike are one, in red."""
+    grid = Grid("day", "training rows", "customers", "positives", "median history", "seconds")
+    grid.columns[0].no_wrap = True
+    for column in grid.columns[1:]:
+        column.justify = "right"
+    rows = _rows(lake, days, reasons, seconds)
+    if any(row.reason for row in rows):
+        grid.add_column("failed because", overflow="fold")
+    for row in rows:
+        cells = (_span(row.days), *row.cells)
+        if row.reason:
+            grid.add_row(*cells, as_text(in_short(row.reason)), style=_FAILED)
+        else:
+            grid.add_row(*cells)
+    console.print(grid)
+
+
+def _rows(
+    lake: Lake, days: Sequence[date], reasons: Mapping[date, str], seconds: Mapping[str, float]
+) -> list[_Row]:
+    tables = (CUSTOMER_HISTORY.name, TRAINING_INPUT.name)
+    published = set.intersection(*(set(lake.days(name)) for name in tables))
+    kinds, is_for_machines = _kinds(reasons), console.log_format == "json"
+    rows: list[_Row] = []
+    for day in days:
+        cells = _cells(lake, day, seconds) if day in published else ("not published", *[""] * 4)
+        reason = reasons.get(day, "" if day in published else "unknown; see the run in the UI")
+        before = rows[-1] if rows else None
+        is_alike = (
+            not is_for_machines
+            and before is not None
+            and kinds.get(before.days[-1]) == kinds.get(day)
+        )
+        if before and is_alike and day not in published and before.cells == cells:
+            rows[-1] = before._replace(days=(*before.days, day))
+        else:
+            rows.append(_Row((day,), cells, reason))
+    return rows
+
+
+def _kinds(reasons: Mapping[date, str]) -> dict[date, int]:
+    """By day: the number of its fault."""
+    faults = by_fault(FailedDay("", day, reason) for day, reason in reasons.items())
+    return {day: number for number, fault in enumerate(faults) for day in fault.days}
+
+
+def _cells(lake: Lake, day: date, seconds: Mapping[str, float]) -> tuple[str, ...]:
+    rows: Mapping[str, Any] = lake.manifest(TRAINING_INPUT.name, day)["figures"]
+    history: Mapping[str, Any] = lake.manifest(CUSTOMER_HISTORY.name, day)["figures"]
+    return (
+        f"{rows['rows']:,}",
+        f"{rows['customers']:,}",
+        f"{rows['positives']:,}",
+        f"{history['median_length']:g}",
+        f"{seconds[str(day)]:.2f}" if str(day) in seconds else "",
+    )
+
+
+def _span(days: tuple[date, ...]) -> str:
+    if len(days) == 1:
+        return str(days[0])
+    return f"{days[0]} to\n{days[-1]}, {len(days)} days"
