@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import click
 from rich.table import Table as Grid
 
-from training_assets.cli.console import console, open_lake, progress
+from training_assets.cli.console import console, open_lake
+from training_assets.cli.progress import told
 from training_assets.lake import days_in_words
 from training_assets.retention import (
     Plan,
@@ -35,7 +36,8 @@ def retention(is_applied: bool, lifecycle: bool) -> None:
     if not is_applied:
         console.print("Nothing was removed. Run again with --apply.")
         return
-    freed = sum(done.freed for done in apply_plan(lake, settings, plan, progress()))
+    with told() as progress:
+        freed = sum(done.freed for done in apply_plan(lake, settings, plan, progress))
     console.print(f"{freed:,} bytes are free.")
 
 
