@@ -24,6 +24,9 @@
 | TRAINING_ASSETS_MIN_VALID_SHARE    | 0.9       | share of a source's rows that must be valid, 0 |
 |                                    |           | to 1; a day below is not published             |
 | TRAINING_ASSETS_KEEP_VERSIONS_DAYS | 7         | days for which replaced versions stay readable |
+| TRAINING_ASSETS_ENGAGEMENT         | auto      | what counts as a visit to an item in features: |
+|                                    |           | "view" or "click"; "auto" is view where there  |
+|                                    |           | is an event stream (raw/interactions)          |
 | TRAINING_ASSETS_LIST_FORMAT        | lists     | "parquet" leaves lists to the usual writer     |
 
 The engine has its own variables; see ``engine/resource.py``.
@@ -58,6 +61,7 @@ ListFormat = Literal["lists", "parquet"]
 NegativeStrategy = Literal["uniform", "popularity"]
 Positives = Literal["all", "new"]
 Exclude = Literal["seen", "positives"]
+Engagement = Literal["auto", "view", "click"]
 
 
 def validate_window(
@@ -86,8 +90,8 @@ class Settings:
     of marked bots do only if ``bots`` is "keep". ``check_customers`` is the number of customers per
     day up to which leakage is checked in full, ``min_valid_share`` the share of a source's rows
     that must be valid for its day to be published, ``keep_versions_days`` how long a version stays
-    readable after it was replaced. ``negative_ratio`` and what follows it say how
-    ``training_samples`` are drawn.
+    readable after it was replaced, ``engagement`` the kind of action that features count as a
+    visit to an item. ``negative_ratio`` and what follows it say how ``training_samples`` are drawn.
     """
 
     lake: str = _DEFAULT_LAKE
@@ -108,6 +112,7 @@ class Settings:
     keep_versions_days: int = 7
     list_format: ListFormat = "lists"
     min_valid_share: float = 0.9
+    engagement: Engagement = "auto"
 
     def __post_init__(self) -> None:
         length, lookback = validate_window("settings", self.history_length, self.lookback_days)
@@ -142,6 +147,7 @@ class Settings:
         _require_one_of("exclude", self.exclude, ("seen", "positives"))
         _require_one_of("missing_raw", self.missing_raw, ("error", "empty"))
         _require_one_of("incomplete_window", self.incomplete_window, ("error", "warn"))
+        _require_one_of("engagement", self.engagement, ("auto", "view", "click"))
         _require_one_of("list_format", self.list_format, ("lists", "parquet"))
 
     @classmethod
@@ -175,6 +181,7 @@ class Settings:
             check_customers=number("CHECK_CUSTOMERS", 1_000),
             keep_versions_days=number("KEEP_VERSIONS_DAYS", 7),
             list_format=cast(ListFormat, text("LIST_FORMAT", "lists")),
+            engagement=cast(Engagement, text("ENGAGEMENT", "auto")),
             min_valid_share=_parse_share("MIN_VALID_SHARE", text("MIN_VALID_SHARE", "0.9")),
         )
 

@@ -59,7 +59,8 @@ def day_metadata(
         metadata[f"seconds_{step}"] = round(seconds / num_days, 3)
     if any(upstream.looks_back for upstream in SPECS[report.table].built_from.upstream):
         metadata["window_start"] = str(settings.window_start(report.day) or "unlimited")
-        metadata["history_length"] = settings.history_length
+        recorded = manifest["settings"].items()
+        metadata |= {name: value for name, value in recorded if isinstance(value, int | str)}
     if missing := manifest.get("incomplete_window"):
         metadata["incomplete_window"] = ", ".join(missing[:_MAX_DAYS])
     if histogram:

@@ -4,8 +4,8 @@ A row of ``dt`` knows the actions of ``dt - lookback_days <= day < dt`` and the 
 days before ``dt``, and nothing of ``dt`` itself. DataFrames in and out; the same values on Sail and
 on Apache Spark; nothing is computed before somebody asks for rows.
 
-May import errors. Begin with ``declared_users.py``, which says what the columns are, then with
-``users.py`` and ``collect.py``, which say how they come about.
+May import schemas and errors. Begin with ``declared_users.py``, which says what the columns are,
+then with ``users.py`` and ``collect.py``, which say how they come about.
 """
 
 from training_assets.features.feature import Feature, FeatureTable
@@ -24,11 +24,13 @@ from training_assets.features.measures import (
     total,
 )
 from training_assets.features.pairs import build_pair_features
+from training_assets.features.published import FEATURES_VERSION, declared_hash, published_table
 from training_assets.features.registry import declared_table, declared_tables
 from training_assets.features.users import build_user_features
 
 __all__ = [
     "ENGAGEMENT",
+    "FEATURES_VERSION",
     "Across",
     "Feature",
     "FeatureTable",
@@ -40,10 +42,12 @@ __all__ = [
     "build_user_features",
     "count",
     "days",
+    "declared_hash",
     "declared_table",
     "declared_tables",
     "first",
     "last",
     "mean",
+    "published_table",
     "total",
 ]

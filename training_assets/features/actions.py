@@ -30,7 +30,7 @@ def read_actions(actions: DataFrame, items: DataFrame | None, *, where: str) -> 
 
     day (since 1970-01-01), customer_id, item_id, kind, at_micros (null without a time of its own),
     sort_micros (the day's midnight then), session_id, rating, rating_units (billionths), quantity,
-    unit_price, worth (negative for a return), is_return, is_purchase.
+    unit_price, worth (negative for a return), is_return, is_purchase, times (always 1).
 
     Left out are actions without day, customer or item, with an item id outside 1..2^31-1, of
     another kind than the five, and of bots, where a column ``is_bot`` marks them.
@@ -45,7 +45,7 @@ def read_actions(actions: DataFrame, items: DataFrame | None, *, where: str) -> 
         as_day(actions, "dt").alias("day"),
         as_id(actions, "customer_id").alias("customer_id"),
         as_id(actions, "item_id").alias("item_id"),
-        F.col("action_type").cast("int").alias("kind"),
+        _kind(actions).alias("kind"),
         F.when(is_timed, as_micros(actions, "occurred_at")).alias("at_micros"),
         column_or_null(actions, "session_id", "string").alias("session_id"),
         column_or_null(actions, "rating", "decimal(18,9)").alias("rating"),
@@ -64,6 +64,17 @@ def read_actions(actions: DataFrame, items: DataFrame | None, *, where: str) -> 
         & F.col("kind").isin(kinds)
     )
     return _with_worth(_with_catalogue_price(valid, items))
+
+
+def _kind(actions: DataFrame) -> Column:
+    """The code of the kind, also where it is delivered by name."""
+    if not _is_text(actions, "action_type"):
+        return F.col("action_type").cast("int")
+    name = F.lower(F.trim("action_type"))
+    kind = name.try_cast("int")
+    for word, code in (*KIND_CODES.items(), ("purchase", _ORDER)):
+        kind = F.when(name == word, F.lit(code)).otherwise(kind)
+    return kind
 
 
 def with_sessions(
@@ -146,6 +157,7 @@ def _with_worth(actions: DataFrame) -> DataFrame:
         actions.withColumn("is_return", is_return)
         .withColumn("is_purchase", is_order & ~F.col("is_return"))
         .withColumn("worth", F.when(F.col("is_return"), -F.abs(value)).otherwise(value))
+        .withColumn("times", F.lit(1).cast("long"))
         .withColumn("rating_units", (F.col("rating") * F.lit(_UNITS)).cast("long"))
         .withColumn("sort_micros", F.coalesce(F.col("at_micros"), _midnight_micros(F.col("day"))))
         .drop("price", "amount")

@@ -43,7 +43,7 @@ _RECENT_DAYS: Final = 7
 _BASE_DAYS: Final = 28
 _RECENT: Final = count(ENGAGEMENT, window=_RECENT_DAYS)
 _RECENT_AND_BASE: Final = count(ENGAGEMENT, window=_RECENT_DAYS + _BASE_DAYS)
-_SHOWN: Final = count("shown")
+_SHOWN: Final = total("times", "shown")
 _CREATED_DAY: Final = Given("catalogue", "created_day")
 _CATEGORY: Final = Given("catalogue", "category")
 _BILLION: Final = 1_000_000_000

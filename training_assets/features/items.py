@@ -42,7 +42,8 @@ def build_item_features(
 
     ``actions`` and ``windows`` as for ``build_user_features``. ``items``: dt, item_id; optionally
     category, price, avg_rating, created_at, is_active. ``impressions``: dt, item_id, one row per
-    item shown. ``table`` is what is built: by default all declared features.
+    item shown, or per item and day with how many ``times`` it was. ``table`` is what is built: by
+    default all declared features.
 
     Raises ``SchemaError`` for missing columns, ``SettingsError`` for arguments that cannot work.
     """
@@ -99,6 +100,7 @@ def _shown(impressions: DataFrame, rows: DataFrame) -> DataFrame:
         "day": as_day(impressions, "dt"),
         "item_id": as_id(impressions, "item_id"),
         "kind": F.lit(KIND_CODES["shown"]),
+        "times": F.col("times") if "times" in impressions.columns else F.lit(1),
     }
     columns = [
         known.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name)

@@ -7,7 +7,8 @@ the actions collects for all features at once; its inner nodes are row-wise arit
 
 ``of`` and ``where`` are Spark SQL over the columns of an action, see ``actions.py``: day,
 customer_id, item_id, kind, at_micros, sort_micros, rating, rating_units, quantity, unit_price,
-worth, is_purchase, is_return, and for users is_session_start and session_micros.
+worth, is_purchase, is_return, times (1, or how often an item was shown), and for users
+is_session_start and session_micros.
 """
 
 from abc import ABC, abstractmethod

@@ -33,7 +33,7 @@ from training_assets.features.users import collect_users
 def build_pair_features(
     pairs: DataFrame,
     actions: DataFrame,
-    items: DataFrame,
+    items: DataFrame | None = None,
     *,
     lookback_days: int | None = 365,
     days: Iterable[date | str] | None = None,
@@ -51,6 +51,9 @@ def build_pair_features(
     where = "build_pair_features"
     table = table or declared_table("pair_features")
     require_columns(pairs, "pairs", ("dt", "customer_id", "item_id"), where)
+    if items is None:
+        kind = "string" if is_text_id(pairs, "item_id") else "long"
+        items = pairs.sparkSession.createDataFrame([], f"dt date, item_id {kind}")
     rows = read_actions(actions, items, where=where)
     for column in ("customer_id", "item_id"):
         require_same_ids(pairs, rows, column, where)

@@ -14,47 +14,12 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
 
 from training_assets.errors import SchemaError
 from training_assets.features.feature import Feature, FeatureTable
 from training_assets.features.measures import ACTIONS
+from training_assets.features.published import FEATURES_VERSION, schema_of
 from training_assets.features.registry import BUILT_IN
-
-FEATURES_VERSION: Final = 1
-_KEY_TYPES: Final = {"dt": "date", "customer_id": "long", "item_id": "long"}
-
-
-def schema_of(tables: Mapping[str, FeatureTable]) -> dict[str, Any]:
-    """All tables with their columns in order, as JSON has them."""
-    return {
-        "version": FEATURES_VERSION,
-        "tables": {
-            table.name: {
-                "grain": table.grain,
-                "key": ["dt", *table.key],
-                "columns": [
-                    *({"name": name, "type": _KEY_TYPES[name]} for name in ("dt", *table.key)),
-                    *(_column(feature) for feature in table.features),
-                ],
-            }
-            for table in tables.values()
-        },
-    }
-
-
-def _column(feature: Feature) -> dict[str, Any]:
-    return {
-        "name": feature.name,
-        "type": feature.type,
-        "description": feature.description,
-        "aggregation": str(feature.measure),
-        "from": list(feature.kinds),
-        "window": list(feature.windows) or ("look-back" if feature.has_lookback else None),
-        "empty": feature.empty,
-        "low": feature.low,
-        "high": feature.high,
-    }
 
 
 def schema_text(tables: Mapping[str, FeatureTable] = BUILT_IN) -> str:

@@ -331,7 +331,7 @@ class _TableRun:
             "bytes": sum(file.size for file in new.files),
             **attempt.inputs[day].manifest(),
             "content": content_of(new.files),
-            "settings": {n: build.settings.recorded(n) for n in spec.built_from.settings},
+            "settings": build.provenance.recorded(spec.built_from),
             "versions": {**_versions(), "engine": build.engine},
             "figures": figures,
             "built_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -103,13 +103,14 @@ def plan_run(provenance: Provenance, days: Sequence[date], *, force: bool) -> Pl
 
 def _look_backs(provenance: Provenance, days: Sequence[date]) -> list[tuple[TableSpec, list[date]]]:
     """Tables that others look back to, and their days before ``days`` that these look back to."""
-    found = []
-    for name in {
+    read = {
         upstream.name
         for spec in SPECS.values()
         for upstream in spec.built_from.upstream
         if upstream.looks_back and not upstream.is_optional
-    }:
-        expected = provenance.expected_days(SPECS[name].built_from, days[0])
-        found.append((SPECS[name], window_days(provenance.settings, expected, days[0])))
+    }
+    found = []
+    for spec in (spec for name, spec in SPECS.items() if name in read):
+        expected = provenance.expected_days(spec.built_from, days[0])
+        found.append((spec, window_days(provenance.settings, expected, days[0])))
     return found

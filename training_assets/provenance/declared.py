@@ -1,19 +1,25 @@
 """What a table is built from, as its specification declares it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from training_assets.schemas import Table
 
 
 @dataclass(frozen=True)
 class BuiltFrom:
-    """Raw tables of the same day, days of other tables, and settings by their names."""
+    """Raw tables of the same day, days of other tables, and settings by their names.
+
+    ``constants`` are what else decides the rows, as the version of a declaration, by name;
+    ``optional`` are raw tables of which it decides whether they are delivered at all.
+    """
 
     table: Table
     sources: tuple[Table, ...] = ()
     upstream: tuple["Upstream", ...] = ()
     settings: tuple[str, ...] = ()
+    constants: tuple[tuple[str, Any], ...] = ()
+    optional: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True)

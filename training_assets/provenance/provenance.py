@@ -32,7 +32,7 @@ from typing import Any, Final
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError
 from training_assets.lake import Lake, contiguous, day_range, days_in_words
 from training_assets.provenance.declared import BuiltFrom, Upstream
-from training_assets.schemas import SCHEMA_VERSION, Table
+from training_assets.schemas import RAW_INTERACTIONS, SCHEMA_VERSION, Table
 from training_assets.settings import Settings
 from training_assets.sources import (
     FlatDays,
@@ -116,7 +116,7 @@ class Provenance:
     def inputs(self, built: BuiltFrom, day: date) -> Inputs:
         """What the day would be built from now; raises where something of it is missing."""
         return Inputs(
-            {name: self.settings.recorded(name) for name in built.settings},
+            self.recorded(built),
             {source.name: self.fingerprint(source, day) for source in built.sources},
             {
                 upstream.name: {
@@ -126,6 +126,16 @@ class Provenance:
                 for upstream in built.upstream
             },
         )
+
+    def recorded(self, built: BuiltFrom) -> dict[str, Any]:
+        """Settings and constants by which the table's days are built, as manifests have them."""
+        values = {name: self.settings.recorded(name) for name in built.settings}
+        if values.get("engagement") == "auto":
+            # By what the shop delivers, whatever lies in a window: an event stream has views.
+            is_stream = bool(self.source_days(RAW_INTERACTIONS).days)
+            values["engagement"] = "view" if is_stream else "click"
+        values |= {f"has_{t.name}": bool(self.source_days(t).days) for t in built.optional}
+        return values | dict(built.constants)
 
     def upstream_days(self, upstream: Upstream, day: date) -> list[date]:
         """Days of the other table that the day reads: of a look-back, the published ones."""
@@ -242,7 +252,7 @@ class Provenance:
     def _require_settings(self, built: BuiltFrom, upstream: Upstream, day: date) -> None:
         """Rows of a day that was cut at another length look right and are not."""
         recorded = self.manifest(upstream.of.table, day).get("settings")
-        wanted = {name: self.settings.recorded(name) for name in upstream.of.settings}
+        wanted = self.recorded(upstream.of)
         if recorded != wanted:
             raise DayNotPublishedError(
                 f"{built.table.name}: {upstream.name} of {day} was built with "

@@ -8,9 +8,13 @@ from typing import Final
 
 from training_assets.tables import (
     customer_history,
+    item_features,
+    items_shown,
+    pair_features,
     training_input,
     training_samples,
     unified_actions,
+    user_features,
 )
 from training_assets.tables.build import Build, NewFiles
 from training_assets.tables.spec import TableSpec
@@ -23,6 +27,10 @@ SPECS: Final[dict[str, TableSpec]] = {
         unified_actions.SPEC,
         customer_history.SPEC,
         training_input.SPEC,
+        items_shown.SPEC,
+        user_features.SPEC,
+        item_features.SPEC,
+        pair_features.SPEC,
         training_samples.SPEC,
     )
 }

@@ -1,0 +1,96 @@
+"""What the feature tables read: actions and the catalogue, as far as days of features need them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Final
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from training_assets.features import FEATURES_VERSION, FeatureTable, declared_hash
+from training_assets.kernels import write_rows
+from training_assets.lake.frames import read_days
+from training_assets.provenance import BuiltFrom, Upstream, window_days
+from training_assets.schemas import ORDER, UNIFIED_ACTIONS, Table
+from training_assets.tables import unified_actions
+from training_assets.tables.build import Batches, Build, NewFiles, by_day, write_days
+
+ACTIONS: Final = Upstream(unified_actions.BUILT_FROM, "look-back")
+ACTIONS_TO_DAY: Final = Upstream(unified_actions.BUILT_FROM, "look-back and day")
+# The catalogue, where tables are built from one.
+CATALOGUE: Final[tuple[Upstream, ...]] = ()
+
+_ACTIONS_PER_FILE: Final = 20_000_000
+_PRICE: Final = ("dt", "item_id", "price")
+
+
+def declared_constants(declared: FeatureTable) -> tuple[tuple[str, str | int], ...]:
+    """What makes days out of date when features are declared otherwise."""
+    return (("features_version", FEATURES_VERSION), ("features", declared_hash(declared)))
+
+
+def read_actions(build: Build, days: Sequence[date], *, with_days: bool = False) -> DataFrame:
+    """Published actions that count for any of the days; ``with_days`` adds those of the days."""
+    snapshot = build.lake.snapshot(UNIFIED_ACTIONS.name)
+    wanted = looked_back(build, UNIFIED_ACTIONS, days) | (set(days) if with_days else set())
+    return read_days(build.spark, snapshot, UNIFIED_ACTIONS, sorted(wanted))
+
+
+def looked_back(build: Build, table: Table, days: Iterable[date]) -> set[date]:
+    """Published days of a table that lie in the look-back of any of the days."""
+    published = build.lake.days(table.name)
+    return {d for day in days for d in window_days(build.settings, published, day)}
+
+
+def read_catalogue(build: Build, days: Sequence[date], actions: DataFrame) -> DataFrame | None:
+    """Snapshots of which one is the catalogue as of a day, or prices a purchase; None without any.
+
+    Each snapshot has all items, so of those that only price purchases no more is read than that.
+    """
+    if not CATALOGUE:
+        return None
+    table = CATALOGUE[0].of.table
+    snapshot = build.lake.snapshot(table.name)
+    newest = {before[-1] for day in days if (before := [d for d in snapshot.days if d < day])}
+    if not newest:
+        return None
+    catalogue = read_days(build.spark, snapshot, table, newest)
+    priced = _days_that_price(snapshot.days, actions) - newest
+    if not priced:
+        return catalogue
+    prices = read_days(build.spark, snapshot, table, priced, _PRICE)
+    return catalogue.unionByName(prices, allowMissingColumns=True)
+
+
+def _days_that_price(published: Sequence[date], actions: DataFrame) -> set[date]:
+    """Days of the catalogue that are the newest one of a day with purchases without a price."""
+    is_unpriced = (F.col("action_type") == ORDER) & F.col("price").isNull()
+    found = actions.where(is_unpriced).select("dt").distinct().collect()
+    until = ([d for d in published if d <= row["dt"]] for row in found)
+    return {days[-1] for days in until if days}
+
+
+def write_features(
+    build: Build, features: DataFrame, table: Table, days: Sequence[date]
+) -> Mapping[date, NewFiles]:
+    """Write all days; the more actions count for a day, the more files it has."""
+    files = {day: _num_files(build, day) for day in days}
+    root, run = build.root(table.name), build.run
+
+    def write(batches: Batches) -> Batches:
+        return write_rows(batches, table, root, run)
+
+    part = F.pmod(F.xxhash64(table.key[0]), by_day(files)).cast("int")
+    named = features.select(*table.column_names).withColumn("part", part)
+    return write_days(build, named, table, days, max(files.values()), write)
+
+
+def _num_files(build: Build, day: date) -> int:
+    files = build.lake.snapshot(UNIFIED_ACTIONS.name).files
+    counted = looked_back(build, UNIFIED_ACTIONS, [day])
+    return max(1, round(sum(f.rows for d in counted for f in files[d]) / _ACTIONS_PER_FILE))
+
+
+def engagement_of(build: Build, built: BuiltFrom) -> str:
+    """view or click, as it is recorded with the days."""
+    return str(build.provenance.recorded(built)["engagement"])

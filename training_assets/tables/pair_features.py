@@ -1,0 +1,105 @@
+"""pair_features: how the customer and the item of each interaction, or impression, of a day fit."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Final
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from training_assets import checks
+from training_assets.features import build_pair_features, declared_table, published_table
+from training_assets.provenance import BuiltFrom
+from training_assets.schemas import IMPRESSIONS, Column
+from training_assets.settings import Settings
+from training_assets.tables.build import Build, NewFiles
+from training_assets.tables.feature_inputs import (
+    ACTIONS_TO_DAY,
+    CATALOGUE,
+    declared_constants,
+    read_actions,
+    read_catalogue,
+    write_features,
+)
+from training_assets.tables.spec import TableSpec
+from training_assets.tables.user_features import look_back_in_words
+
+DECLARED: Final = declared_table("pair_features")
+_GIVEN: Final = (
+    Column("action_type", "tinyint", "1 to 5: an action of the day; 0: the item was shown."),
+    Column("occurred_at", "timestamp", "Time of the action, if it has its own.", is_optional=True),
+)
+PAIR_FEATURES: Final = published_table(
+    DECLARED, _GIVEN, ("customer_id", "item_id", "action_type", "occurred_at")
+)
+
+
+def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
+    """A row for each action of the days, and for each pair that was shown."""
+    actions = read_actions(build, days, with_days=True)
+    features = build_pair_features(
+        _pairs(build, actions, days),
+        actions,
+        read_catalogue(build, days, actions),
+        lookback_days=build.settings.lookback_days,
+        days=days,
+        table=DECLARED,
+    )
+    return write_features(build, features, PAIR_FEATURES, days)
+
+
+def _pairs(build: Build, actions: DataFrame, days: Sequence[date]) -> DataFrame:
+    acted = actions.where(F.col("dt").isin(list(days)) & ~F.col("is_bot")).select(
+        "dt",
+        "customer_id",
+        "item_id",
+        "action_type",
+        F.when(F.col("has_time"), F.col("occurred_at")).alias("occurred_at"),
+        "session_id",
+    )
+    shown = (
+        build.raw(IMPRESSIONS, days)
+        .read_valid(build.spark)
+        .select("dt", "customer_id", F.explode("impressions").alias("shown"))
+        .select(
+            "dt",
+            "customer_id",
+            F.col("shown.item_id").alias("item_id"),
+            F.lit(0).cast("tinyint").alias("action_type"),
+            F.lit(None).cast("timestamp").alias("occurred_at"),
+            F.lit(None).cast("string").alias("session_id"),
+        )
+        .distinct()
+    )
+    return acted.unionByName(shown)
+
+
+def _describe(settings: Settings) -> str:
+    return (
+        "How customer and item fit, for each action of the day and each pair that was shown: from "
+        f"the customer's actions of {look_back_in_words(settings)} before the day and the "
+        "catalogue of the days before. Bots are left out. docs/features.md says how each column "
+        "is computed."
+    )
+
+
+BUILT_FROM: Final = BuiltFrom(
+    PAIR_FEATURES,
+    (IMPRESSIONS,),
+    upstream=(ACTIONS_TO_DAY, *CATALOGUE),
+    settings=("lookback_days",),
+    constants=declared_constants(DECLARED),
+)
+
+SPEC: Final = TableSpec(
+    built_from=BUILT_FROM,
+    describe=_describe,
+    build=_build,
+    checks=checks.for_table(
+        PAIR_FEATURES,
+        schema=checks.check_schema,
+        up_to_date=checks.up_to_date(BUILT_FROM),
+    ),
+    metrics=checks.count_rows,
+    group="features",
+)
