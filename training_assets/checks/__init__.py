@@ -32,6 +32,18 @@ from training_assets.checks.expectations import (
     check_valid_share,
 )
 from training_assets.checks.giveaway import check_giveaway
+from training_assets.checks.feature_columns import (
+    check_conversion,
+    check_feature_nulls,
+    check_feature_ranges,
+    feature_metrics,
+)
+from training_assets.checks.feature_counts import check_pair_counts, check_shown_counts
+from training_assets.checks.features import (
+    check_item_leakage,
+    check_pair_leakage,
+    check_user_leakage,
+)
 from training_assets.checks.history import check_history_leakage, check_history_order
 from training_assets.checks.metrics import (
     HISTOGRAM_BINS,
@@ -72,8 +84,11 @@ __all__ = [
     "Severity",
     "action_metrics",
     "check_action_counts",
+    "check_conversion",
     "check_customer_counts",
     "check_giveaway",
+    "check_feature_nulls",
+    "check_feature_ranges",
     "check_history_leakage",
     "check_history_length",
     "check_history_order",
@@ -82,14 +97,20 @@ __all__ = [
     "check_impression_counts",
     "check_negatives",
     "check_positives",
+    "check_item_leakage",
+    "check_pair_counts",
+    "check_pair_leakage",
     "check_rows_leakage",
     "check_rows_length",
     "check_rows_order",
     "check_rows_padding",
     "check_sampling",
     "check_schema",
+    "check_shown_counts",
+    "check_user_leakage",
     "check_valid_share",
     "count_rows",
+    "feature_metrics",
     "for_table",
     "history_metrics",
     "row_metrics",

@@ -38,10 +38,22 @@ _DESCRIPTIONS: Final = {
     "an AUC above 0.9. A failure means that a model would learn how samples are made and nothing "
     "of taste: leave the column out, or correct what fills it. A warning names a column to look "
     "at; of seen_before, TRAINING_ASSETS_POSITIVES=new takes what it says away.",
+    "nulls": "No column lacks a value that it must have, holds what is no number, or is null "
+    "throughout although it had values on the day before. A failure usually means that a join found "
+    "nothing: ids of actions and catalogue that do not fit, or a source that stopped delivering.",
+    "conversion": "Purchases do not outnumber engagements. A warning means that people buy without "
+    "a visit being recorded, or that TRAINING_ASSETS_ENGAGEMENT names the wrong kind of action.",
     "up_to_date": "The day was built from the raw files, the upstream days, the settings and the "
     "versions of now. A warning says what changed since. Run `training-assets rebuild`, or start "
     "the sensor outdated_days.",
 }
+
+_FEATURE_LEAKAGE: Final = (
+    "Values are exactly what the actions and the catalogue of the days before give, recomputed by "
+    "plain loops: all rows where there are few, a share by hash of the key above that. A failure "
+    f"means a model would train on the future, or on another row; do not train on the day. "
+    f"{_REBUILD}"
+)
 
 # Where a check means something else for one table than for the others.
 _OWN_DESCRIPTIONS: Final = {
@@ -51,12 +63,15 @@ _OWN_DESCRIPTIONS: Final = {
     (TRAINING_SAMPLES.name, "row_counts"): "Every pair of customer and item with a positive action "
     "of the day is a positive, once, and nothing else is. A failure means that examples are "
     f"missing or made up. {_REBUILD}",
+    ("user_features", "leakage"): _FEATURE_LEAKAGE,
+    ("item_features", "leakage"): _FEATURE_LEAKAGE,
+    ("pair_features", "leakage"): _FEATURE_LEAKAGE,
     (TRAINING_INPUT.name, "leakage"): "Every row carries exactly the history of its customer and "
     "day from customer_history, which has a leakage check of its own against unified_actions. A "
     f"failure means a model would train on other actions; do not train on the day. {_REBUILD}",
 }
 
-_WARNINGS: Final = ("history_window", "up_to_date")
+_WARNINGS: Final = ("history_window", "up_to_date", "conversion")
 
 
 def for_table(table: Table, **evaluations: Evaluate) -> tuple[Check, ...]:

@@ -24,7 +24,14 @@ def published_table(
 ) -> Table:
     """dt, key, ``further`` columns, all features; rows are sorted by ``key``."""
     features = (
-        Column(feature.name, feature.type, feature.description, is_optional=feature.empty is None)
+        Column(
+            feature.name,
+            feature.type,
+            feature.description,
+            is_optional=feature.empty is None,
+            minimum=feature.low,
+            maximum=feature.high,
+        )
         for feature in declared.features
     )
     return Table(

@@ -6,6 +6,7 @@ check, the column documentation in the UI, the frames in the tests and the dtype
 Imports nothing of ours, no engine and no Dagster. Begin with ``published.py``.
 """
 
+from training_assets.schemas.features import ITEMS_SHOWN
 from training_assets.schemas.published import (
     ACTION_TYPES,
     ADD_TO_CART,
@@ -66,6 +67,7 @@ __all__ = [
     "INTERACTIONS",
     "INTERACTION_TYPES",
     "ITEMS",
+    "ITEMS_SHOWN",
     "ITEM_IDS",
     "LIKE",
     "MAX_ITEM_ID",

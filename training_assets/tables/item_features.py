@@ -8,7 +8,7 @@ from training_assets import checks
 from training_assets.features import build_item_features, declared_table, published_table
 from training_assets.lake.frames import read_days
 from training_assets.provenance import BuiltFrom, Upstream
-from training_assets.schemas import IMPRESSIONS
+from training_assets.schemas import IMPRESSIONS, ITEMS_SHOWN
 from training_assets.settings import Settings
 from training_assets.tables import items_shown
 from training_assets.tables.build import Build, NewFiles
@@ -32,7 +32,7 @@ ITEM_FEATURES: Final = published_table(DECLARED)
 def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     """A row for each item of the catalogue as of a day, or with an action in its look-back."""
     actions = read_actions(build, days)
-    shown, table = None, items_shown.ITEMS_SHOWN
+    shown, table = None, ITEMS_SHOWN
     if build.provenance.source_days(IMPRESSIONS).days:
         snapshot = build.lake.snapshot(table.name)
         shown = read_days(build.spark, snapshot, table, looked_back(build, table, days))
@@ -71,8 +71,12 @@ SPEC: Final = TableSpec(
     checks=checks.for_table(
         ITEM_FEATURES,
         schema=checks.check_schema,
+        ranges=checks.check_feature_ranges,
+        nulls=checks.check_feature_nulls,
+        leakage=checks.check_item_leakage,
+        conversion=checks.check_conversion,
         up_to_date=checks.up_to_date(BUILT_FROM),
     ),
-    metrics=checks.count_rows,
+    metrics=checks.feature_metrics,
     group="features",
 )

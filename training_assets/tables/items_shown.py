@@ -9,21 +9,10 @@ from pyspark.sql import functions as F
 from training_assets import checks
 from training_assets.kernels import write_rows
 from training_assets.provenance import BuiltFrom
-from training_assets.schemas import IMPRESSIONS, Column, Table
+from training_assets.schemas import IMPRESSIONS, ITEMS_SHOWN
 from training_assets.settings import Settings
 from training_assets.tables.build import Batches, Build, NewFiles, write_days
 from training_assets.tables.spec import TableSpec
-
-ITEMS_SHOWN: Final = Table(
-    name="items_shown",
-    grain="one item that was shown on the day",
-    key=("item_id",),
-    columns=(
-        Column("dt", "date", "Day on which it was shown (UTC)."),
-        Column("item_id", "int", "The item."),
-        Column("times", "long", "How many times it stood in a ranking."),
-    ),
-)
 
 
 def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
@@ -56,6 +45,7 @@ SPEC: Final = TableSpec(
     checks=checks.for_table(
         ITEMS_SHOWN,
         schema=checks.check_schema,
+        row_counts=checks.check_shown_counts,
         up_to_date=checks.up_to_date(BUILT_FROM),
     ),
     metrics=checks.count_rows,

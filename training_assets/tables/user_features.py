@@ -64,8 +64,12 @@ SPEC: Final = TableSpec(
     checks=checks.for_table(
         USER_FEATURES,
         schema=checks.check_schema,
+        ranges=checks.check_feature_ranges,
+        nulls=checks.check_feature_nulls,
+        leakage=checks.check_user_leakage,
+        conversion=checks.check_conversion,
         up_to_date=checks.up_to_date(BUILT_FROM),
     ),
-    metrics=checks.count_rows,
+    metrics=checks.feature_metrics,
     group="features",
 )
