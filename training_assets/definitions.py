@@ -1,9 +1,10 @@
 """The whole system on one page: assets, checks, jobs, schedule, sensor, engine.
 
     raw/* (external) ──> unified_actions ──> customer_history ──> training_input
+                         unified_actions, items_shown ──> user_, item_, pair_features ──> online_*
     transaction_chunks ──> pattern_state ──> detections
 
-Every table of the first line is partitioned by day. Settings and engine come from environment
+Every table of the first two lines is partitioned by day. Settings and engine come from environment
 variables; see ``settings.py`` and ``engine/resource.py``.
 """
 
@@ -18,11 +19,13 @@ import dagster as dg
 
 from training_assets.assets import (
     daily_tables,
+    online_assets,
     outdated_days_sensor,
     raw_specs,
     retention_asset,
     vacuum_asset,
 )
+from training_assets.assets.online import ONLINE_ASSETS
 from training_assets.assets.retention import RETENTION
 from training_assets.assets.run_log import console_logger
 from training_assets.assets.vacuum import VACUUM
@@ -40,6 +43,7 @@ BACKFILL_JOB = "backfill_training_input"
 CHECK_JOB = "check_training_input"
 VACUUM_JOB = "vacuum_lake"
 RETENTION_JOB = "retention_of_lake"
+ONLINE_JOB = "load_online_features"
 
 # Dagster uses its own verbose console unless a run's configuration names another.
 RUN_CONFIG: Mapping[str, Any] = {"loggers": {"console": {"config": {}}}}
@@ -55,6 +59,12 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
         selection=tables,
         config=RUN_CONFIG,
         description="One day of all tables, checked.",
+    )
+    online = dg.define_asset_job(
+        ONLINE_JOB,
+        selection=dg.AssetSelection.assets(*ONLINE_ASSETS.values()),
+        config=RUN_CONFIG,
+        description="Has requests answered from the features of a day.",
     )
     vacuum = dg.define_asset_job(
         VACUUM_JOB,
@@ -72,11 +82,13 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
         assets=[
             *raw_specs(settings),
             daily_tables(settings, partitions),
+            *online_assets(settings, partitions),
             vacuum_asset(settings),
             retention_asset(settings),
         ],
         jobs=[
             daily,
+            online,
             vacuum,
             retention,
             dg.define_asset_job(
@@ -95,6 +107,9 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
         schedules=[
             dg.build_schedule_from_partitioned_job(
                 daily, hour_of_day=3, description="Yesterday's partition, at 03:00 UTC."
+            ),
+            dg.build_schedule_from_partitioned_job(
+                online, hour_of_day=4, description="Yesterday's features, at 04:00 UTC."
             ),
             dg.ScheduleDefinition(
                 name="vacuum_lake_schedule",

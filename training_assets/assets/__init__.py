@@ -7,9 +7,17 @@ May import pipeline and what is below it, and Dagster. Begin with ``daily.py``.
 """
 
 from training_assets.assets.daily import daily_tables
+from training_assets.assets.online import online_assets
 from training_assets.assets.outdated import outdated_days_sensor
 from training_assets.assets.raw import raw_specs
 from training_assets.assets.retention import retention_asset
 from training_assets.assets.vacuum import vacuum_asset
 
-__all__ = ["daily_tables", "outdated_days_sensor", "raw_specs", "retention_asset", "vacuum_asset"]
+__all__ = [
+    "daily_tables",
+    "online_assets",
+    "outdated_days_sensor",
+    "raw_specs",
+    "retention_asset",
+    "vacuum_asset",
+]

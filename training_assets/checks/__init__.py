@@ -35,7 +35,6 @@ from training_assets.checks.giveaway import check_giveaway
 from training_assets.checks.feature_columns import (
     check_conversion,
     check_feature_nulls,
-    check_feature_ranges,
     feature_metrics,
 )
 from training_assets.checks.feature_counts import check_pair_counts, check_shown_counts
@@ -88,7 +87,6 @@ __all__ = [
     "check_customer_counts",
     "check_giveaway",
     "check_feature_nulls",
-    "check_feature_ranges",
     "check_history_leakage",
     "check_history_length",
     "check_history_order",

@@ -39,8 +39,8 @@ _DESCRIPTIONS: Final = {
     "of taste: leave the column out, or correct what fills it. A warning names a column to look "
     "at; of seen_before, TRAINING_ASSETS_POSITIVES=new takes what it says away.",
     "nulls": "No column lacks a value that it must have, holds what is no number, or is null "
-    "throughout although it had values on the day before. A failure usually means that a join found "
-    "nothing: ids of actions and catalogue that do not fit, or a source that stopped delivering.",
+    "throughout although it had values on the day before. A failure usually means that a join "
+    "found nothing: ids of actions and catalogue that do not fit, or a source that stopped.",
     "conversion": "Purchases do not outnumber engagements. A warning means that people buy without "
     "a visit being recorded, or that TRAINING_ASSETS_ENGAGEMENT names the wrong kind of action.",
     "up_to_date": "The day was built from the raw files, the upstream days, the settings and the "

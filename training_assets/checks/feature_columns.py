@@ -1,4 +1,4 @@
-"""What can be said of the columns of a feature table by themselves: ranges and nulls."""
+"""What the columns of a feature table say by themselves: nulls, and what is no number."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -8,19 +8,6 @@ from pyspark.sql import functions as F
 
 from training_assets.checks.context import CheckContext, CheckOutcome, Metric
 from training_assets.checks.structure import facts_of
-
-
-def check_feature_ranges(context: CheckContext) -> Mapping[date, CheckOutcome]:
-    """Values beyond what their columns declare."""
-    figures = column_figures(context)
-    outcomes = {}
-    for day in context.days:
-        broken = {n: f["outside"] for n, f in figures[day].items() if f["outside"]}
-        metrics: dict[str, Metric] = {"columns": len(figures[day]), "broken": len(broken)}
-        listed = ", ".join(f"{name} in {count} rows" for name, count in sorted(broken.items()))
-        text = f"Values on {day} are outside of their range: {listed}." if broken else ""
-        outcomes[day] = CheckOutcome(not broken, metrics, text)
-    return outcomes
 
 
 def check_conversion(context: CheckContext) -> Mapping[date, CheckOutcome]:
@@ -44,8 +31,10 @@ def check_feature_nulls(context: CheckContext) -> Mapping[date, CheckOutcome]:
         empty = {name for name, f in figures[day].items() if rows and f["nulls"] == rows}
         lost = sorted(name for name in empty if name in required or before.get(name))
         holes = sorted(n for n in required if figures[day][n]["nulls"] and n not in lost)
+        broken = sorted(name for name, f in figures[day].items() if f["nan"])
         metrics: dict[str, Metric] = {"empty_columns": len(empty), "lost_columns": len(lost)}
         problems = [f"{name} is null throughout" for name in lost]
+        problems += [f"{name} is no number in some rows" for name in broken]
         problems += [f"{name} is null in some rows and must not be" for name in holes]
         text = f"On {day}: {'; '.join(problems)}." if problems else ""
         outcomes[day] = CheckOutcome(not problems, metrics, text)
@@ -65,7 +54,7 @@ def _nulls_before(context: CheckContext, day: date) -> dict[str, bool]:
 
 
 def column_figures(context: CheckContext) -> dict[date, dict[str, dict[str, int]]]:
-    """Of each day and column: rows that are null, beyond its limits, and above 1."""
+    """Of each day and column: rows that are null, no number, and above 1."""
     if "columns" not in context.memo:
         context.memo["columns"] = _column_figures(context)
     found: dict[date, dict[str, dict[str, int]]] = context.memo["columns"]
@@ -78,20 +67,15 @@ def _column_figures(context: CheckContext) -> dict[date, dict[str, dict[str, int
     counts = []
     for column in columns:
         value = F.col(column.name)
-        is_outside = F.lit(False)
-        if column.minimum is not None:
-            is_outside = is_outside | (value < column.minimum)
-        if column.maximum is not None:
-            is_outside = is_outside | (value > column.maximum)
-        if column.type in ("double", "float"):
-            is_outside = is_outside | F.isnan(value)
+        is_number = column.type in ("double", "float")
+        is_nan = F.isnan(value) if is_number else F.lit(False)
         is_high = value > 1 if column.name == "conversion_rate" else F.lit(False)
         counts += [
             F.count_if(value.isNull()).alias(f"nulls {column.name}"),
-            F.count_if(is_outside).alias(f"outside {column.name}"),
+            F.count_if(is_nan).alias(f"nan {column.name}"),
             F.count_if(is_high).alias(f"above_one {column.name}"),
         ]
-    nothing = {c.name: {"nulls": 0, "outside": 0, "above_one": 0} for c in columns}
+    nothing = {c.name: {"nulls": 0, "nan": 0, "above_one": 0} for c in columns}
     found = {
         day: {name: dict(figures) for name, figures in nothing.items()} for day in context.days
     }

@@ -1,15 +1,16 @@
-"""Feature tables: leakage found by recomputing rows from published actions, ranges, and nulls.
+"""Feature tables: leakage, found by recomputing rows from published actions.
 
 Of each day the rows of some customers, items or pairs are computed anew, by plain loops over their
 actions (``recomputed.py``): all of them where there are few, a share by hash above that. A value
 that differs, a row that should not be there, and one that lacks are the same finding: the row is
-not what the days before say. Features that a shop declared itself are held to their ranges only.
+not what the days before say. Features that a shop declared itself are held to their ranges only,
+by another check.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -269,9 +270,25 @@ def _shop(context: CheckContext, day: date, engagement: int) -> Shop:
 def _shown(context: CheckContext, day: date) -> dict[int, int]:
     shown, lookback = ITEMS_SHOWN, context.settings.lookback_days
     window = [d for d in context.lake.days(shown.name) if _counts(d, day, lookback)]
+    if _first_unknown(context, day, set(window)) is not None:
+        return {}
     frame = context.columns(shown, window, ["item_id", "times"])
     rows = frame.groupBy("item_id").agg(F.sum("times").alias("times")).toArrow().to_pylist()
     return {row["item_id"]: row["times"] for row in rows}
+
+
+def _first_unknown(context: CheckContext, day: date, known: set[date]) -> date | None:
+    """A day of rankings in the look-back of which it is not known what was shown."""
+    source, lookback = source_days(context.lake, IMPRESSIONS), context.settings.lookback_days
+    delivered = set(source.days)
+    if source.first is None:
+        return None
+    for number in range((day - source.first).days):
+        of = source.first + timedelta(days=number)
+        is_expected = of in delivered or context.settings.missing_raw == "error"
+        if is_expected and _counts(of, day, lookback) and of not in known:
+            return of
+    return None
 
 
 # --- what was found -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import click
 from training_assets.cli.console import LogFormat, console
 from training_assets.cli.failures import failures
 from training_assets.cli.lake import migrate, restore, sql, vacuum, versions
+from training_assets.cli.online import online
 from training_assets.cli.quarantine import quarantine
 from training_assets.cli.retention import retention
 from training_assets.cli.run import check, run
@@ -58,6 +59,7 @@ _COMMANDS = (
     quarantine,
     export,
     split,
+    online,
     versions,
     restore,
     vacuum,

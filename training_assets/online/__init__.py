@@ -23,6 +23,7 @@ from training_assets.online.answers import (
     Loaded,
     Version,
 )
+from training_assets.online.compare import compare_day
 from training_assets.online.loading import load_day
 from training_assets.online.opening import open_store
 from training_assets.online.settings import OnlineSettings
@@ -39,6 +40,7 @@ __all__ = [
     "OnlineSettings",
     "OnlineStore",
     "Version",
+    "compare_day",
     "load_day",
     "open_store",
 ]

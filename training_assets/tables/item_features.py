@@ -1,13 +1,16 @@
 """item_features: what is known of each item in the first second of a day."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from functools import reduce
 from typing import Final
+
+from pyspark.sql import DataFrame
 
 from training_assets import checks
 from training_assets.features import build_item_features, declared_table, published_table
 from training_assets.lake.frames import read_days
-from training_assets.provenance import BuiltFrom, Upstream
+from training_assets.provenance import BuiltFrom, Upstream, window_days
 from training_assets.schemas import IMPRESSIONS, ITEMS_SHOWN
 from training_assets.settings import Settings
 from training_assets.tables import items_shown
@@ -32,20 +35,46 @@ ITEM_FEATURES: Final = published_table(DECLARED)
 def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     """A row for each item of the catalogue as of a day, or with an action in its look-back."""
     actions = read_actions(build, days)
-    shown, table = None, ITEMS_SHOWN
-    if build.provenance.source_days(IMPRESSIONS).days:
-        snapshot = build.lake.snapshot(table.name)
-        shown = read_days(build.spark, snapshot, table, looked_back(build, table, days))
-    features = build_item_features(
-        actions,
-        read_catalogue(build, days, actions),
-        shown,
-        days=days,
-        lookback_days=build.settings.lookback_days,
-        engagement=engagement_of(build, BUILT_FROM),
-        table=DECLARED,
-    )
-    return write_features(build, features, ITEM_FEATURES, days)
+    catalogue = read_catalogue(build, days, actions)
+
+    def features(some: Sequence[date], shown: DataFrame | None) -> DataFrame:
+        return build_item_features(
+            actions,
+            catalogue,
+            shown,
+            days=some,
+            lookback_days=build.settings.lookback_days,
+            engagement=engagement_of(build, BUILT_FROM),
+            table=DECLARED,
+        )
+
+    parts = [features(some, shown) for some, shown in _by_what_was_shown(build, days)]
+    return write_features(build, reduce(DataFrame.unionByName, parts), ITEM_FEATURES, days)
+
+
+def _by_what_was_shown(
+    build: Build, days: Sequence[date]
+) -> Iterator[tuple[Sequence[date], DataFrame | None]]:
+    """Days, and how often items were shown before them; None where the shop does not say.
+
+    Nothing is known of a day of which not all days before are: clicks would be divided by too few.
+    """
+    if not build.provenance.source_days(IMPRESSIONS).days:
+        yield days, None
+        return
+    snapshot = build.lake.snapshot(ITEMS_SHOWN.name)
+    whole = [day for day in days if not _days_unknown(build, day)]
+    window = looked_back(build, ITEMS_SHOWN, whole)
+    if whole:
+        yield whole, read_days(build.spark, snapshot, ITEMS_SHOWN, window)
+    if rest := [day for day in days if day not in whole]:
+        yield rest, read_days(build.spark, snapshot, ITEMS_SHOWN, [])
+
+
+def _days_unknown(build: Build, day: date) -> bool:
+    expected = build.provenance.expected_days(items_shown.BUILT_FROM, day)
+    needed = window_days(build.settings, expected, day)
+    return bool(set(needed) - set(build.lake.days(ITEMS_SHOWN.name)))
 
 
 def _describe(settings: Settings) -> str:
@@ -56,9 +85,12 @@ def _describe(settings: Settings) -> str:
     )
 
 
+# Optional, so that no other feature waits for it.
+_SHOWN: Final = Upstream(items_shown.BUILT_FROM, "look-back", is_optional=True)
+
 BUILT_FROM: Final = BuiltFrom(
     ITEM_FEATURES,
-    upstream=(ACTIONS, Upstream(items_shown.BUILT_FROM, "look-back"), *CATALOGUE),
+    upstream=(ACTIONS, _SHOWN, *CATALOGUE),
     settings=("lookback_days", "engagement"),
     constants=declared_constants(DECLARED),
     optional=(IMPRESSIONS,),
@@ -71,7 +103,6 @@ SPEC: Final = TableSpec(
     checks=checks.for_table(
         ITEM_FEATURES,
         schema=checks.check_schema,
-        ranges=checks.check_feature_ranges,
         nulls=checks.check_feature_nulls,
         leakage=checks.check_item_leakage,
         conversion=checks.check_conversion,

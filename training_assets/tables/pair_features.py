@@ -99,7 +99,6 @@ SPEC: Final = TableSpec(
         PAIR_FEATURES,
         schema=checks.check_schema,
         row_counts=checks.check_pair_counts,
-        ranges=checks.check_feature_ranges,
         nulls=checks.check_feature_nulls,
         leakage=checks.check_pair_leakage,
         up_to_date=checks.up_to_date(BUILT_FROM),

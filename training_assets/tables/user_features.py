@@ -64,7 +64,6 @@ SPEC: Final = TableSpec(
     checks=checks.for_table(
         USER_FEATURES,
         schema=checks.check_schema,
-        ranges=checks.check_feature_ranges,
         nulls=checks.check_feature_nulls,
         leakage=checks.check_user_leakage,
         conversion=checks.check_conversion,

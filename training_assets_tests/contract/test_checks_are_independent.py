@@ -12,16 +12,17 @@ from pyspark.sql import SparkSession
 from training_assets.lake import Lake
 from training_assets.pipeline import build_days
 from training_assets.settings import Settings
-from training_assets.tables import SPECS, customer_history
+from training_assets.tables import customer_history
 from training_assets_tests.support.lakes import (
     ACTION_DAYS,
     IMPRESSION_DAYS,
     SETTINGS,
     write_tiny_lake,
 )
+from training_assets_tests.support.tables import SEQUENCE
 
 BAD_DAY = IMPRESSION_DAYS[2]
-ACTIONS, HISTORIES = list(SPECS.values())[:2]
+ACTIONS, HISTORIES, _ = SEQUENCE.values()
 window_days = customer_history.window_days
 window_start = Settings.window_start
 build_histories = customer_history.build_histories

@@ -9,7 +9,6 @@ from pyspark.sql import SparkSession
 from training_assets.checks import CheckContext, CheckResult, run_checks
 from training_assets.lake import Lake
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
-from training_assets.tables import SPECS
 from training_assets_tests.support.lakes import (
     ACTION_DAYS,
     IMPRESSION_DAYS,
@@ -21,6 +20,7 @@ from training_assets_tests.support.lakes import (
 from training_assets_tests.support.planting import replant, rows_of, table_of
 from training_assets_tests.support.reference_lakes import publish_reference
 from training_assets_tests.support.s3 import S3Place
+from training_assets_tests.support.tables import SEQUENCE
 
 GOOD_DAY, BAD_DAY = DAYS = IMPRESSION_DAYS[1:3]
 # Nothing was built, so nothing is recorded; and one of the few clicks of the bad day has no item.
@@ -49,7 +49,7 @@ def lake(s3_server: S3Place, tmp_path: Path) -> Lake:
 
 def failed(spark: SparkSession, lake: Lake) -> list[tuple[str, str, date]]:
     found: list[CheckResult] = []
-    for spec in SPECS.values():
+    for spec in SEQUENCE.values():
         table, sources = spec.table, spec.rejected_sources
         context = CheckContext(spark, lake, SETTINGS, table, tuple(DAYS), sources)
         checks = [check for check in spec.checks if check.name not in UNASKED]

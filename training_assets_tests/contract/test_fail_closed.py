@@ -19,7 +19,7 @@ from training_assets.pipeline import DayReport, build_days, check_days, plan_run
 from training_assets.provenance import Provenance
 from training_assets.schemas import ADD_TO_CARTS, CLICKS, IMPRESSIONS, Table
 from training_assets.settings import Settings
-from training_assets.tables import SPECS, TableSpec, customer_history, unified_actions
+from training_assets.tables import TableSpec, customer_history, unified_actions
 from training_assets_tests.support.faulty_days import (
     FAULTS,
     LOCAL_FAULTS,
@@ -31,6 +31,7 @@ from training_assets_tests.support.faulty_days import (
 )
 from training_assets_tests.support.frames import before
 from training_assets_tests.support.late_lakes import CH, TI, UA, rows_of
+from training_assets_tests.support.tables import SEQUENCE
 
 SETTINGS = Settings(history_length=6, lookback_days=2)
 WARN = replace(SETTINGS, incomplete_window="warn")
@@ -41,7 +42,7 @@ SEEN_EARLIER = {name: fault for name, fault in ALL.items() if name not in READ}
 SPACING = 4
 FIRST = before(200)
 ONE_DAY = timedelta(days=1)
-HISTORIES_AND_ROWS = [SPECS[CH], SPECS[TI]]
+HISTORIES_AND_ROWS = [SEQUENCE[CH], SEQUENCE[TI]]
 on_sail_only = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
 
 Reports = Mapping[tuple[str, date], DayReport]
@@ -103,7 +104,7 @@ def built_with(spark: SparkSession, root: Path, faults: Mapping[str, Fault]) -> 
     deliver(lake, built.days)
     for name, fault in faults.items():
         fault(lake.raw, source_of(name), built.day_of(name))
-    closed = build(spark, lake, SETTINGS, SPECS.values(), built.days)
+    closed = build(spark, lake, SETTINGS, SEQUENCE.values(), built.days)
     let_through = build(spark, lake, WARN, HISTORIES_AND_ROWS, built.kept_back)
     lake.refresh()
     return Built(lake, faults, closed, let_through)
@@ -200,7 +201,7 @@ def test_published_day_stays_when_its_raw_data_becomes_faulty(
     lake = Lake.at(shutil.copytree(few.lake.store.url, tmp_path / "lake"))
     faulty, day = FIRST + 3 * ONE_DAY, FIRST + 4 * ONE_DAY
     remove_day(lake.raw, CLICKS, faulty)
-    reports = build(spark, lake, SETTINGS, SPECS.values(), [faulty, day])
+    reports = build(spark, lake, SETTINGS, SEQUENCE.values(), [faulty, day])
     assert f"clicks: raw day {faulty} is missing" in (reports[UA, faulty].problem or "")
     assert [reports[table, day].problem for table in (CH, TI)] == [None, None]
     assert Lake(lake.store).days(UA) == few.lake.days(UA)
@@ -215,12 +216,12 @@ def test_mended_day_is_built_with_those_that_waited_for_it(
     deliver(lake, days)
     faulty = days[1]
     remove_day(lake.raw, CLICKS, faulty)
-    build(spark, lake, SETTINGS, SPECS.values(), days)
+    build(spark, lake, SETTINGS, SEQUENCE.values(), days)
     deliver(lake, [faulty])
     plan = plan_run(Provenance(Lake(lake.store), SETTINGS), days, force=False)
     assert plan.before == ()
     assert set(plan.days) >= {faulty, days[2], days[3]}
-    reports = build(spark, lake, SETTINGS, SPECS.values(), plan.days)
+    reports = build(spark, lake, SETTINGS, SEQUENCE.values(), plan.days)
     assert [report.problem for report in reports.values() if report.problem] == []
     assert Lake(lake.store).days(TI) == days
     results = list(check_days(spark, Lake(lake.store), SETTINGS, HISTORIES_AND_ROWS, days))

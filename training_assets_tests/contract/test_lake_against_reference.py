@@ -24,7 +24,6 @@ from training_assets.pipeline import build_days
 from training_assets.schemas import CUSTOMER_HISTORY, IMPRESSIONS, TRAINING_INPUT, UNIFIED_ACTIONS
 from training_assets.settings import Settings
 from training_assets.tables import (
-    SPECS,
     TableSpec,
     action_blocks,
     customer_history,
@@ -36,8 +35,10 @@ from training_assets_tests.support.frames import DAY, at, before, cart, click, o
 from training_assets_tests.support.frames import training_rows as training_rows_of
 from training_assets_tests.support.lakes import Row, write_raw_lake
 from training_assets_tests.support.late_lakes import put, raw_file, tables_of
+from training_assets_tests.support.tables import SEQUENCE
 
 UA, CH, TI = (t.name for t in (UNIFIED_ACTIONS, CUSTOMER_HISTORY, TRAINING_INPUT))
+UA, CH, TI = SEQUENCE
 RUN = 12 * "0"
 # For what Spark would do with the same code, only slower.
 ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
@@ -143,7 +144,7 @@ def _random_rankings(rng: random.Random) -> list[Row]:
 def build(spark: SparkSession, lake: Lake, world: World) -> None:
     """Actions of all days in one range, then all tables of the days with rankings in another."""
     earlier = [day for day in world.action_days if day not in world.ranking_days]
-    for specs, days in ((SPECS.values(), world.ranking_days), ([unified_actions.SPEC], earlier))[
+    for specs, days in ((SEQUENCE.values(), world.ranking_days), ([unified_actions.SPEC], earlier))[
         ::-1
     ]:
         build_tables(spark, lake, world.settings, list(specs), days)
@@ -167,7 +168,7 @@ def build_tables(
 def files_of(lake: Lake, table: str, day: date) -> list[list[tuple[Any, ...]]]:
     """Rows of each file of the day, as they stand in it."""
     tables = tables_of(lake, table, day)
-    assert all(t.schema.equals(SPECS[table].table.arrow_schema) for t in tables)
+    assert all(t.schema.equals(SEQUENCE[table].table.arrow_schema) for t in tables)
     return [[tuple(row.values()) for row in t.to_pylist()] for t in tables]
 
 
@@ -603,5 +604,5 @@ def test_a_day_of_many_files_has_the_same_bytes_in_any_range_of_days(
     build(spark, lake, world)
     assert max(len(tables_of(lake, CH, day)) for day in world.ranking_days) > 1
     for day in (world.ranking_days[0], world.ranking_days[-1]):
-        for report in build_days(spark, lake, world.settings, list(SPECS.values()), [day]):
+        for report in build_days(spark, lake, world.settings, list(SEQUENCE.values()), [day]):
             assert (report.problem, report.has_changed) == (None, False), report

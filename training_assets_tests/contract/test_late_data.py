@@ -32,7 +32,6 @@ from training_assets.settings import Settings
 from training_assets.sources import files_of_days
 from training_assets.tables import (
     BUILT_FROM,
-    SPECS,
     TableSpec,
     customer_history,
     training_input,
@@ -66,6 +65,7 @@ from training_assets_tests.support.late_lakes import (
     truth,
     unordered,
 )
+from training_assets_tests.support.tables import SEQUENCE
 from training_assets_tests.unit.assets.test_daily import SharedSpark, definitions
 
 HISTORIES, ROWS = customer_history.SPEC, training_input.SPEC
@@ -285,7 +285,9 @@ CHANGES = [
 def runs_of(lake: Lake) -> dict[tuple[str, date], str]:
     """The run that wrote each published day."""
     return {
-        (table, day): lake.snapshot(table).run(day) for table in SPECS for day in lake.days(table)
+        (table, day): lake.snapshot(table).run(day)
+        for table in SEQUENCE
+        for day in lake.days(table)
     }
 
 
@@ -545,7 +547,7 @@ def test_training_input_is_not_made_of_histories_of_other_settings(
 
 def outcomes(spark: SparkSession, lake: Lake, settings: Settings = SETTINGS) -> dict[str, Days]:
     failed: dict[str, Days] = {}
-    for result in check_days(spark, lake, settings, list(SPECS.values()), LAST):
+    for result in check_days(spark, lake, settings, list(SEQUENCE.values()), LAST):
         if result.check.name == "up_to_date" and not result.passed:
             assert result.check.severity == "warn"
             assert str(result.day) in result.message
@@ -570,7 +572,7 @@ def test_planted_changes_fail_the_up_to_date_check_of_each_table(
 def test_days_that_are_being_built_are_up_to_date(spark: SparkSession, lake: Lake) -> None:
     late_click(SHORT, 5, before(1))(root_of(lake))
     correct_labels(root_of(lake))
-    for report in build_days(spark, lake, SETTINGS, list(SPECS.values()), LAST[3:]):
+    for report in build_days(spark, lake, SETTINGS, list(SEQUENCE.values()), LAST[3:]):
         (found,) = [r for r in report.checks if r.check.name == "up_to_date"]
         assert found.passed, found.message
 
@@ -770,7 +772,7 @@ def test_run_rebuilds_days_of_other_settings(
     monkeypatch.setattr("training_assets.cli.run._print_days", lambda *_: None)
     code, _ = invoke("run", "--start-date", str(LAST[0]), "--end-date", str(DAY))
     assert code == 0
-    assert built == [(LAST, list(SPECS))]
+    assert built == [(LAST, list(SEQUENCE))]
     lengths = {len(row["action_items"]) for day in LAST for row in rows_of(lake, TI, day)}
     assert lengths == {4}
     assert outdated(lake, settings) == ({}, {})

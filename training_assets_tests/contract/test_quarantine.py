@@ -29,11 +29,12 @@ from training_assets.schemas import (
 )
 from training_assets.settings import Settings
 from training_assets.sources import RawDays, find_raw_days
-from training_assets.tables import SPECS, TableSpec, training_input, unified_actions
+from training_assets.tables import TableSpec, training_input, unified_actions
 from training_assets_tests.support import reference
 from training_assets_tests.support.frames import DAY, at, before, cart, click, order, ranking
 from training_assets_tests.support.late_lakes import rows_of
 from training_assets_tests.support.raw_input import OUTSIDE, Row, put, put_rows
+from training_assets_tests.support.tables import SEQUENCE
 
 EVE = before(1)
 # Half of these few rows are faults on purpose.
@@ -82,7 +83,7 @@ def built(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Buil
     put_rows(root, "parquet", bad_orders, PREVIOUS_ORDERS, folder=f"order_date={DAY}")
     shown = [ranking(1, [5, 0, None], DAY, "half"), ranking(None, [5], DAY, "nobody")]
     put_rows(root, "parquet", shown, IMPRESSIONS, folder=f"dt={DAY}")
-    reports = build(spark, root, list(SPECS.values()), [EVE, DAY])
+    reports = build(spark, root, list(SEQUENCE.values()), [EVE, DAY])
     return Built(Lake.at(root), reports)
 
 

@@ -20,7 +20,6 @@ from training_assets.provenance import Provenance
 from training_assets.provenance.provenance import CODE_VERSION
 from training_assets.schemas import SCHEMA_VERSION
 from training_assets.settings import Settings
-from training_assets.tables import SPECS
 from training_assets_tests.support import reference
 from training_assets_tests.support.frames import DAY, before, click, order
 from training_assets_tests.support.lakes import (
@@ -46,6 +45,7 @@ from training_assets_tests.support.late_lakes import (
     tables_of,
 )
 from training_assets_tests.support.planting import unpublish
+from training_assets_tests.support.tables import SEQUENCE
 
 VERSIONS = {"training-assets", "pyspark", "pysail", "deltalake", "engine"}
 SETTINGS = Settings(history_length=6, lookback_days=2)
@@ -54,7 +54,7 @@ IMPRESSION_DAYS = [before(1), DAY]
 
 
 def build(spark: SparkSession, root: Path) -> Lake:
-    actions, *later = SPECS.values()
+    actions, *later = SEQUENCE.values()
     for specs, days in (([actions], ACTION_DAYS), (later, IMPRESSION_DAYS)):
         reports = list(build_days(spark, Lake.at(root), SETTINGS, specs, days))
         assert [report.problem for report in reports if report.problem] == []
@@ -64,7 +64,7 @@ def build(spark: SparkSession, root: Path) -> Lake:
 def bytes_of(lake: Lake) -> dict[tuple[str, date], list[bytes]]:
     return {
         (table, day): [Path(uri).read_bytes() for uri in lake.snapshot(table).uris(day)]
-        for table in SPECS
+        for table in SEQUENCE
         for day in lake.days(table)
     }
 
@@ -130,10 +130,10 @@ def copy_of(built: Lake, folder: Path) -> Lake:
 def test_days_alone_give_the_bytes_that_a_range_gives(
     spark: SparkSession, engine: str, built: Lake, tmp_path: Path
 ) -> None:
-    lake, specs = copy_of(built, tmp_path), list(SPECS.values())
+    lake, specs = copy_of(built, tmp_path), list(SEQUENCE.values())
     # Of its own day's actions no history makes use, so all three can be built at once.
     for day in [DAY] if engine == "spark" else IMPRESSION_DAYS:
-        for table in SPECS:
+        for table in SEQUENCE:
             unpublish(lake, table, day)
         reports = list(build_days(spark, lake, SETTINGS, specs, [day]))
         assert [report.problem for report in reports if report.problem] == []
@@ -179,7 +179,7 @@ def values_of(lake: Lake, table: str, day: date) -> list[tuple[Any, ...]]:
 
 
 def test_manifest_says_what_made_the_day(built: Lake, engine: str) -> None:
-    for table in SPECS:
+    for table in SEQUENCE:
         manifest = built.manifest(table, DAY)
         assert manifest["schema_version"] == SCHEMA_VERSION
         assert manifest["built_from"]["code_version"] == CODE_VERSION

@@ -46,7 +46,6 @@ from training_assets.schemas import (
 )
 from training_assets.settings import Settings
 from training_assets.sources import find_raw_days, printable
-from training_assets.tables import SPECS
 from training_assets_tests.support.frames import DAY, before, click, ranking
 from training_assets_tests.support.late_lakes import rows_of
 from training_assets_tests.support.planting import publish_day, sealed
@@ -60,6 +59,7 @@ from training_assets_tests.support.raw_input import (
     put_rows,
     read,
 )
+from training_assets_tests.support.tables import SEQUENCE
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = ("test", "torch", "completejourney")
@@ -197,7 +197,7 @@ def test_texts_of_data_are_values_and_nothing_else(spark: SparkSession, root: Pa
     put_rows(root, "csv", orders(DAY), PREVIOUS_ORDERS)
     (root / "raw" / "add_to_carts" / FOLDER).mkdir(parents=True)
     settings = Settings(lake=root, min_valid_share=0)
-    reports = list(build_days(spark, Lake.at(root), settings, list(SPECS.values()), [DAY]))
+    reports = list(build_days(spark, Lake.at(root), settings, list(SEQUENCE.values()), [DAY]))
     assert [report.problem for report in reports] == [None] * 3
     lake = Lake.at(root)
     found = rows_of(lake, TRAINING_INPUT.name, DAY)

@@ -14,7 +14,7 @@ from training_assets.lake import Lake, day_range, list_versions
 from training_assets.loader import TrainingDays
 from training_assets.pipeline import build_days, check_days, rebuild_outdated, vacuum_lake
 from training_assets.settings import Settings
-from training_assets.tables import SPECS, unified_actions
+from training_assets.tables import unified_actions
 from training_assets_tests.conftest import HAS_JAVA, NO_JAVA
 from training_assets_tests.integration.test_cluster import SMALL
 from training_assets_tests.support.frames import DAY, at, before, click
@@ -27,12 +27,13 @@ from training_assets_tests.support.lakes import (
 )
 from training_assets_tests.support.late_lakes import put
 from training_assets_tests.support.s3 import S3Place
+from training_assets_tests.support.tables import SEQUENCE
 
 sys.path.append(str(Path(__file__).parents[2] / "examples"))
 from local_cluster import local_cluster
 
 ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
-EVERYTHING = list(SPECS.values())
+EVERYTHING = list(SEQUENCE.values())
 
 
 def build(spark: SparkSession, lake: Lake) -> None:
@@ -44,7 +45,7 @@ def build(spark: SparkSession, lake: Lake) -> None:
 
 def contents(lake: Lake) -> dict[tuple[str, date], str]:
     """Hashes of the bytes of all days of all tables."""
-    snapshots = [lake.snapshot(name) for name in SPECS]
+    snapshots = [lake.snapshot(name) for name in SEQUENCE]
     return {(found.table, day): found.content(day) for found in snapshots for day in found.days}
 
 
@@ -79,7 +80,7 @@ def test_a_bucket_holds_what_a_folder_holds_byte_for_byte(
     assert contents(bucket) == contents(of_folder)
     assert problems(spark, bucket) == []
     build(spark, bucket)
-    assert {len(list_versions(bucket.table_store(name), name)) for name in SPECS} == {2}
+    assert {len(list_versions(bucket.table_store(name), name)) for name in SEQUENCE} == {2}
     late_click_is_rebuilt_and_the_old_days_go_with_a_vacuum(spark, bucket, tmp_path)
 
 
@@ -108,7 +109,7 @@ def late_click_is_rebuilt_and_the_old_days_go_with_a_vacuum(
         ),
     )
     assert [(found.table, bool(found.changed), found.failed) for found in done] == [
-        (name, True, {}) for name in SPECS
+        (name, True, {}) for name in SEQUENCE
     ]
     assert problems(spark, lake) == []
     now = TrainingDays(lake.store.url, batch_size=64, shuffle="none")
@@ -118,7 +119,7 @@ def late_click_is_rebuilt_and_the_old_days_go_with_a_vacuum(
     assert [batch.actions.tolist() for batch in now] == expected
     keep_nothing = Settings(keep_versions_days=0)
     removed = vacuum_lake(lake, keep_nothing)
-    assert all(removed[name].files for name in SPECS)
+    assert all(removed[name].files for name in SEQUENCE)
     assert problems(spark, lake) == []
     assert not any(found.files for found in vacuum_lake(lake, keep_nothing).values())
 

@@ -15,7 +15,6 @@ from pyspark.sql import SparkSession
 
 from training_assets.lake import Lake
 from training_assets.pipeline import DayReport
-from training_assets.tables import SPECS
 from training_assets_tests.reliability.campaign.two_versions import (
     DAYS,
     KEYS,
@@ -27,6 +26,7 @@ from training_assets_tests.reliability.campaign.two_versions import (
     published,
     put_raw,
 )
+from training_assets_tests.support.tables import SEQUENCE
 
 pytestmark = pytest.mark.parametrize("engine", ["sail"], indirect=True)
 # For machines that have much else to do.
@@ -42,7 +42,7 @@ STEPS = (
     "commit",
     "read back",
 )
-TABLES = tuple(SPECS)
+TABLES = tuple(SEQUENCE)
 # Every step, and of every table three of them.
 LOCAL = [("local", TABLES[n % len(TABLES)], step) for n, step in enumerate(STEPS)]
 S3 = [

@@ -22,13 +22,13 @@ from training_assets.lake import Lake, day_range
 from training_assets.pipeline import DayReport, build_days
 from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS
 from training_assets.settings import Settings
-from training_assets.tables import SPECS
 from training_assets_tests.support.frames import DAY, at, before, click, order, ranking
 from training_assets_tests.support.lakes import write_raw_lake
+from training_assets_tests.support.tables import SEQUENCE
 
 pytestmark = pytest.mark.parametrize("engine", ["sail"], indirect=True)
 DAYS = day_range(before(2), DAY)
-ALL = list(SPECS.values())
+ALL = list(SEQUENCE.values())
 
 
 def put_raw(root: Path, item: int = 5) -> Path:
@@ -54,7 +54,7 @@ def build(
 def data(root: Path) -> dict[tuple[str, Any], str]:
     """Hashes of the bytes of all published days."""
     lake = Lake.at(root)
-    return {(t, day): lake.snapshot(t).content(day) for t in SPECS for day in lake.days(t)}
+    return {(t, day): lake.snapshot(t).content(day) for t in SEQUENCE for day in lake.days(t)}
 
 
 def test_an_abandoned_build_blocks_nothing(spark: SparkSession, root: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_run_that_is_overtaken_builds_from_what_is_published_now(
     def overtaken(step: str) -> None:
         steps.append(step)
         if steps.count("write") == 2 and steps[-2:] == ["write", "checks"]:
-            list(build(spark, lake, [SPECS[UNIFIED_ACTIONS.name]], DAYS[:2]))
+            list(build(spark, lake, [SEQUENCE[UNIFIED_ACTIONS.name]], DAYS[:2]))
 
     said: list[str] = []
     reports = list(build(spark, lake, ALL, [DAY], overtaken, said.append))

@@ -15,7 +15,6 @@ from training_assets.lake.frames import read_days
 from training_assets.pipeline import build_days
 from training_assets.schemas import RAW_TABLES, TRAINING_INPUT
 from training_assets.settings import Settings
-from training_assets.tables import SPECS
 from training_assets_tests.support.frames import (
     DAY,
     arrow_schema,
@@ -25,6 +24,7 @@ from training_assets_tests.support.frames import (
     ranking,
     training_rows,
 )
+from training_assets_tests.support.tables import SEQUENCE
 
 Row = dict[str, Any]
 Pairs = Sequence[tuple[int, int]]
@@ -142,7 +142,7 @@ def _published(
         lake=str(root), missing_raw="empty", incomplete_window="warn", start_date=days[0], **knobs
     )
     lake = Lake.at(root)
-    actions_first, *others = SPECS.values()
+    actions_first, *others = SEQUENCE.values()
     for specs, some in (([actions_first], days), (others, shown_days)):
         reports = list(build_days(spark, lake, settings, specs, some))
         assert [report.problem for report in reports if report.problem] == []

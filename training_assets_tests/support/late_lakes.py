@@ -19,10 +19,11 @@ from training_assets.schemas import (
     UNIFIED_ACTIONS,
 )
 from training_assets.settings import Settings
-from training_assets.tables import BUILT_FROM, SPECS, TableSpec
+from training_assets.tables import BUILT_FROM, TableSpec
 from training_assets_tests.support import reference
 from training_assets_tests.support.frames import at, click
 from training_assets_tests.support.lakes import ACTION_DAYS, IMPRESSION_DAYS, SETTINGS, Row
+from training_assets_tests.support.tables import SEQUENCE
 
 Days = list[date]
 UA, CH, TI = (t.name for t in (UNIFIED_ACTIONS, CUSTOMER_HISTORY, TRAINING_INPUT))
@@ -42,7 +43,7 @@ def rebuild(spark: SparkSession, lake: Lake, settings: Settings) -> list[Rebuilt
         lake, settings, lambda days, specs: not build(spark, lake, settings, specs, days)
     )
     lake.refresh()
-    return done
+    return [result for result in done if result.table in SEQUENCE]
 
 
 def rows_of(lake: Lake, table: str, day: date) -> list[Row]:
@@ -55,13 +56,15 @@ def tables_of(lake: Lake, table: str, day: date) -> list[pa.Table]:
 
 
 def everything(lake: Lake) -> dict[tuple[str, date], list[Row]]:
-    return {(table, day): rows_of(lake, table, day) for table in SPECS for day in lake.days(table)}
+    return {
+        (table, day): rows_of(lake, table, day) for table in SEQUENCE for day in lake.days(table)
+    }
 
 
 def outdated(lake: Lake, settings: Settings = SETTINGS) -> tuple[dict, dict]:
     """Out-of-date and touched days by table."""
     found = find_outdated(Provenance(Lake(lake.store), settings), BUILT_FROM)
-    late = {table: [f.day for f in found.days if f.table == table] for table in SPECS}
+    late = {table: [f.day for f in found.days if f.table == table] for table in SEQUENCE}
     return (
         {table: days for table, days in late.items() if days},
         {t: list(days) for t, days in found.touched.items() if days and t in (UA, CH, TI)},

@@ -38,7 +38,6 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.settings import Settings
-from training_assets.tables import SPECS
 from training_assets_tests.reliability.campaign import bad_files, bad_values
 from training_assets_tests.reliability.campaign.outcome import Outcome
 from training_assets_tests.reliability.campaign.planting import (
@@ -52,6 +51,7 @@ from training_assets_tests.reliability.campaign.planting import (
 )
 from training_assets_tests.support import reference
 from training_assets_tests.support.raw_input import Row
+from training_assets_tests.support.tables import SEQUENCE
 
 CAMPAIGN = "bad_input"
 _LENGTH, _LOOKBACK = 6, 20
@@ -100,7 +100,7 @@ def _settings(root: Path) -> Settings:
 
 
 def _build(spark: SparkSession, root: Path, days: Sequence[date]) -> list[DayReport]:
-    return list(build_days(spark, Lake.at(root), _settings(root), list(SPECS.values()), days))
+    return list(build_days(spark, Lake.at(root), _settings(root), list(SEQUENCE.values()), days))
 
 
 @dataclass
@@ -137,7 +137,7 @@ def _measure(spark: SparkSession, root: Path, kind: Kind, plants: list[Plant]) -
     write_base(root, "new", [EVE, DAY])
     for plant in plants:
         plant.act(root)
-    before = {(t, day): _files_of(root, t, day) for t in SPECS for day in (EVE, DAY)}
+    before = {(t, day): _files_of(root, t, day) for t in SEQUENCE for day in (EVE, DAY)}
     with ExitStack() as stack:
         for plant in plants:
             stack.enter_context(plant.meddle(root))

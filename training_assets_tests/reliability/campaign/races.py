@@ -17,7 +17,6 @@ from typing import Any, Final
 from training_assets.engine import spark_session
 from training_assets.errors import DayNotPublishedError
 from training_assets.lake import Lake, list_versions, manifest_path
-from training_assets.tables import SPECS
 from training_assets_tests.reliability.campaign.outcome import Outcome
 from training_assets_tests.reliability.campaign.two_versions import (
     DAYS,
@@ -29,6 +28,7 @@ from training_assets_tests.reliability.campaign.two_versions import (
     read_by_loader,
 )
 from training_assets_tests.support.s3 import new_place, serving
+from training_assets_tests.support.tables import SEQUENCE
 
 _SECONDS: Final = 300.0
 _RACES: Final[dict[str, tuple[Sequence[date], Sequence[date]]]] = {
@@ -81,7 +81,7 @@ def _race(
     world: World, root: str, one: Sequence[date], other: Sequence[date], tally: _Tally
 ) -> None:
     world.copy(root)
-    before = {table: Lake.at(root).snapshot(table).version for table in SPECS}
+    before = {table: Lake.at(root).snapshot(table).version for table in SEQUENCE}
     with ExitStack() as stack:
         runs = [stack.enter_context(child(root, "sail", days)) for days in (one, other)]
         for _, told in runs:

@@ -29,13 +29,14 @@ from training_assets.loader import TrainingDays
 from training_assets.pipeline import DayReport, build_days, vacuum_lake
 from training_assets.provenance import Provenance, find_outdated
 from training_assets.settings import Settings
-from training_assets.tables import BUILT_FROM, SPECS
+from training_assets.tables import BUILT_FROM
+from training_assets_tests.support.tables import SEQUENCE
 
 Version = Literal["a", "b"]
 Rows = list[str]
 Key = tuple[str, date]
 DAYS = [date(2024, 5, 7) + timedelta(days=n) for n in range(4)]
-KEYS = [(table, day) for table in SPECS for day in DAYS]
+KEYS = [(table, day) for table in SEQUENCE for day in DAYS]
 SPARK_CONF = {
     "spark.sql.shuffle.partitions": "2",
     "spark.ui.enabled": "false",
@@ -177,7 +178,7 @@ def _rows(uri: str) -> Rows:
 def read_by_delta(root: str) -> dict[Key, Rows]:
     """What a reader that knows nothing of this project finds in each day, in one version."""
     lake, found = Lake.at(root), {key: [] for key in KEYS}
-    for table in SPECS:
+    for table in SEQUENCE:
         delta = DeltaTable(delta_uri(lake.table_store(table)))
         for row in delta.to_pyarrow_dataset().to_table().to_pylist():
             day = date.fromisoformat(str(row["dt"]))
@@ -203,7 +204,7 @@ def num_left_after_vacuum(root: str) -> int:
 def num_left(root: str) -> int:
     """Files of all tables that the newest version does not name."""
     left = 0
-    for table in SPECS:
+    for table in SEQUENCE:
         now = Lake.at(root).snapshot(table)
         named = {file.name for files in now.files.values() for file in files}
         named |= {now.manifest_path(day) for day in now.days}
@@ -225,7 +226,7 @@ def build(
     progress: Callable[[str], None] = lambda message: None,
     step: Callable[[str], None] = lambda name: None,
 ) -> list[DayReport]:
-    specs, lake = list(SPECS.values()), Lake.at(root)
+    specs, lake = list(SEQUENCE.values()), Lake.at(root)
     return list(build_days(spark, lake, _settings(root), specs, days, progress, step))
 
 
@@ -291,7 +292,7 @@ def _build(
 
 def _killing(fatal: tuple[str, str] | None) -> Callable[[str], None]:
     """Each table begins with the step "write"."""
-    tables = list(reversed(SPECS))
+    tables = list(reversed(SEQUENCE))
     table = ""
 
     def begin(step: str) -> None:
