@@ -52,7 +52,7 @@ def _asset(
         with open_store(known.url, expires_after=date.max - date.min) as store:
             loaded = load_day(store, lake, table, day)
             served = loaded.version
-            passed, metadata = True, {"rows": 0}
+            passed, metadata = True, dict[str, int | str](rows=0)
             if served.dt == day and not loaded.kept:
                 found = compare_day(store, lake, table, day, version=served.name)
                 passed = not found.different

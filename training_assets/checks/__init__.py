@@ -31,7 +31,6 @@ from training_assets.checks.expectations import (
     check_history_window,
     check_valid_share,
 )
-from training_assets.checks.giveaway import check_giveaway
 from training_assets.checks.feature_columns import (
     check_conversion,
     check_feature_nulls,
@@ -43,6 +42,7 @@ from training_assets.checks.features import (
     check_pair_leakage,
     check_user_leakage,
 )
+from training_assets.checks.giveaway import check_giveaway
 from training_assets.checks.history import check_history_leakage, check_history_order
 from training_assets.checks.metrics import (
     HISTOGRAM_BINS,
@@ -85,19 +85,19 @@ __all__ = [
     "check_action_counts",
     "check_conversion",
     "check_customer_counts",
-    "check_giveaway",
     "check_feature_nulls",
+    "check_giveaway",
     "check_history_leakage",
     "check_history_length",
     "check_history_order",
     "check_history_padding",
     "check_history_window",
     "check_impression_counts",
-    "check_negatives",
-    "check_positives",
     "check_item_leakage",
+    "check_negatives",
     "check_pair_counts",
     "check_pair_leakage",
+    "check_positives",
     "check_rows_leakage",
     "check_rows_length",
     "check_rows_order",

@@ -21,7 +21,7 @@ from training_assets.lake import Lake
 from training_assets.list_format import SealedParquet, file_hash
 from training_assets.list_format import seal as sealed
 from training_assets.pipeline import build_days
-from training_assets.schemas import CUSTOMER_HISTORY, IMPRESSIONS, TRAINING_INPUT, UNIFIED_ACTIONS
+from training_assets.schemas import IMPRESSIONS, UNIFIED_ACTIONS
 from training_assets.settings import Settings
 from training_assets.tables import (
     TableSpec,
@@ -37,7 +37,6 @@ from training_assets_tests.support.lakes import Row, write_raw_lake
 from training_assets_tests.support.late_lakes import put, raw_file, tables_of
 from training_assets_tests.support.tables import SEQUENCE
 
-UA, CH, TI = (t.name for t in (UNIFIED_ACTIONS, CUSTOMER_HISTORY, TRAINING_INPUT))
 UA, CH, TI = SEQUENCE
 RUN = 12 * "0"
 # For what Spark would do with the same code, only slower.
