@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from training_assets.assets.retention import RETENTION
+from training_assets.assets.online import EQUALS_OFFLINE, ONLINE_ASSETS
 from training_assets.assets.vacuum import VACUUM
 from training_assets.definitions import DAILY_JOB, build_definitions
 from training_assets.engine.resource import SparkResource
@@ -34,6 +35,12 @@ def test_lineage_begins_with_the_raw_tables(defs: dg.Definitions) -> None:
         "unified_actions": {"raw/clicks", "raw/add_to_carts", "raw/previous_orders"},
         "customer_history": {"raw/impressions", "unified_actions"},
         "training_input": {"raw/impressions", "customer_history"},
+        "items_shown": {"raw/impressions"},
+        "user_features": {"unified_actions"},
+        "item_features": {"unified_actions", "items_shown"},
+        "pair_features": {"raw/impressions", "unified_actions"},
+        "online_users": {"user_features"},
+        "online_items": {"item_features"},
         "training_samples": {"unified_actions"},
         VACUUM: set(),
         RETENTION: set(),
@@ -43,6 +50,7 @@ def test_lineage_begins_with_the_raw_tables(defs: dg.Definitions) -> None:
 def test_every_check_is_an_asset_check_of_its_table(defs: dg.Definitions) -> None:
     keys = defs.resolve_asset_graph().asset_check_keys
     expected = {(spec.name, check.name) for spec in SPECS.values() for check in spec.checks}
+    expected |= {(name, EQUALS_OFFLINE) for name in ONLINE_ASSETS.values()}
     assert {(key.asset_key.to_user_string(), key.name) for key in keys} == expected
 
 
