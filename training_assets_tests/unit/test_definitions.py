@@ -6,8 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from training_assets.assets.retention import RETENTION
 from training_assets.assets.online import EQUALS_OFFLINE, ONLINE_ASSETS
+from training_assets.assets.retention import RETENTION
 from training_assets.assets.vacuum import VACUUM
 from training_assets.definitions import DAILY_JOB, build_definitions
 from training_assets.engine.resource import SparkResource
