@@ -65,10 +65,11 @@ def sample(folder: Path, out: Path, day: date) -> int:
         .unique()
     )
     num_left = width - np.bincount(cells["cell"].to_numpy() // width, minlength=len(wanted))
-    total = np.minimum(wanted["wanted"].to_numpy() * RATIO, num_left)
+    total = np.minimum(wanted["wanted"].to_numpy().astype(np.int64) * RATIO, num_left)
     drawn = draw(cells, total, width)
-    rank, row = drawn["rank"].to_numpy(), drawn["row"].to_numpy()
-    starts = np.cumsum(wanted["wanted"].to_numpy()) - wanted["wanted"].to_numpy()
+    rank, row = (drawn[name].to_numpy().astype(np.int64) for name in ("rank", "row"))
+    sizes = wanted["wanted"].to_numpy().astype(np.int64)
+    starts = np.cumsum(sizes) - sizes
     of = positives[starts[row] + rank // RATIO]
     p = 1 / num_left[row]
     negatives = pl.DataFrame(
