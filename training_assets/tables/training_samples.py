@@ -29,7 +29,7 @@ from training_assets.tables.action_blocks import customer_ranges
 from training_assets.tables.build import Batches, Build, NewFiles, by_day, number_of, write_days
 from training_assets.tables.spec import TableSpec
 
-_ACTIONS_PER_TASK: Final = 4_000_000
+_ACTIONS_PER_TASK: Final = 16_000_000
 _SAMPLES_PER_FILE: Final = 500_000
 _ITEMS: Final = "items"
 _SHARED: Final = (
