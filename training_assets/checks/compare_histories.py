@@ -5,7 +5,7 @@ for each day.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -53,14 +53,11 @@ def compare_histories(
     for customer in np.unique(customers):
         theirs = actions.take(by_customer[_places(owners, customer)])
         theirs = theirs.take(np.lexsort(theirs.newest_first()))
+        is_by_day = bool((theirs.day[1:] <= theirs.day[:-1]).all())
         of_customer = _places(customers, customer)
         for n in range(of_customer.start, of_customer.stop):
-            days_ago = days[n] - theirs.day
-            counts = days_ago > 0
-            if lookback_days is not None:
-                counts &= days_ago <= lookback_days
-            newest = np.flatnonzero(counts)[:history_length]
-            ago = np.minimum(days_ago[newest], _MAX_DAYS_AGO)
+            newest = _newest(theirs.day, is_by_day, days[n], history_length, lookback_days)
+            ago = np.minimum(days[n] - theirs.day[newest], _MAX_DAYS_AGO)
             true = [theirs.item[newest], theirs.kind[newest], ago]
             claimed = unpack_history(claims[n])
             is_same = _equal(claimed, true)
@@ -71,6 +68,26 @@ def compare_histories(
                 (days[n], customer, not has_same, has_same and not is_same, not_before, too_old)
             )
     yield batch_of(found, _COMPARED)
+
+
+def _newest(
+    days: Ints, is_by_day: bool, day: int, history_length: int, lookback_days: int | None
+) -> Any:
+    """Which of the actions, newest first, count for the day: days before it, within the look-back.
+
+    Mostly the newest first are also those of the latest days, and lie one behind the other.
+    """
+    if not is_by_day:
+        counts = days < day
+        if lookback_days is not None:
+            counts &= days >= day - lookback_days
+        return np.flatnonzero(counts)[:history_length]
+    ascending = days[::-1]
+    start = len(days) - int(np.searchsorted(ascending, day))
+    stop = len(days)
+    if lookback_days is not None:
+        stop -= int(np.searchsorted(ascending, day - lookback_days))
+    return slice(start, min(stop, start + history_length))
 
 
 def _places(owners: Ints, customer: int) -> slice:

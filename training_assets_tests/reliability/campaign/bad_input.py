@@ -55,7 +55,7 @@ from training_assets_tests.support.tables import SEQUENCE
 
 CAMPAIGN = "bad_input"
 _LENGTH, _LOOKBACK = 6, 20
-_CODES = dict(zip((source.name for source in ACTION_SOURCES), ACTION_TYPES, strict=True))
+_CODES = dict(zip((source.name for source in ACTION_SOURCES), ACTION_TYPES, strict=False))
 
 
 def kinds() -> Iterator[Kind]:
