@@ -1,4 +1,4 @@
-"""The commands as a user gives them: each in a process of its own, on a lake of its own."""
+"""The commands as a user gives them; those that build in processes of their own."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from training_assets.cli import main
 from training_assets.lake import Lake, LocalStore, day_range, list_versions, migrate, open_snapshot
@@ -38,6 +38,12 @@ def command(home: Path, *arguments: str, **variables: str) -> subprocess.Complet
         check=False,
         timeout=120,
     )
+
+
+def in_this_process(home: Path, *arguments: str) -> Result:
+    """A command that starts no engine, without the seconds that a process takes to begin."""
+    env = {"TRAINING_ASSETS_LAKE": str(home / "lake"), "TRAINING_ASSETS_HISTORY_LENGTH": "50"}
+    return CliRunner().invoke(main, arguments, env={**env, "DAGSTER_HOME": str(home / "dagster")})
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +89,9 @@ def test_a_second_run_is_told_that_all_is_up_to_date_and_changes_nothing(home: P
         return {str(p): p.stat().st_mtime_ns for p in (home / "lake").rglob("*") if p.is_file()}
 
     before = snapshot()
-    again = command(home, "run", "--start-date", "2024-02-27", "--end-date", LAST)
-    assert again.returncode == 0, again.stderr
-    assert "all days are published and up to date" in again.stdout
+    again = in_this_process(home, "run", "--start-date", "2024-02-27", "--end-date", LAST)
+    assert again.exit_code == 0, again.output
+    assert "all days are published and up to date" in again.output
     assert snapshot() == before
 
 
@@ -126,14 +132,14 @@ def test_check_fails_on_a_day_that_is_not_published_and_names_it(home: Path) -> 
 
 
 def test_quarantine_of_good_data_is_empty(home: Path) -> None:
-    assert "The quarantine is empty" in command(home, "quarantine").stdout
+    assert "The quarantine is empty" in in_this_process(home, "quarantine").output
 
 
 def test_impossible_settings_end_in_one_sentence(home: Path) -> None:
-    refused = command(home, "run", "--start-date", "2024-03-02", "--end-date", LAST)
-    assert refused.returncode == 1
-    assert "--start-date: 2024-03-02 is after --end-date 2024-03-01" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    refused = in_this_process(home, "run", "--start-date", "2024-03-02", "--end-date", LAST)
+    assert refused.exit_code == 1
+    assert "--start-date: 2024-03-02 is after --end-date 2024-03-01" in refused.output
+    assert isinstance(refused.exception, SystemExit)
 
 
 def test_a_raw_day_that_is_missing_fails_the_run_and_keeps_the_others(tmp_path: Path) -> None:

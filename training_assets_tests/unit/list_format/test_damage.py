@@ -171,18 +171,19 @@ def write_back(file: File) -> Path:
     return file.path
 
 
-def test_a_thousand_random_places_are_noticed_by_every_reader(tmp_path: Path, kind: str) -> None:
-    file = sealed(tmp_path, kind, 250)
-    places = np.random.default_rng(7).integers(4, len(file.content), 1000).tolist()
+def test_random_places_are_noticed_by_every_reader(tmp_path: Path, kind: str) -> None:
+    file = sealed(tmp_path, kind, 120)
+    places = np.random.default_rng(7).integers(4, len(file.content), 200).tolist()
     for damaged in flipped(file.content, places):
         require_noticed(file, damaged, READERS)
 
 
 def test_page_headers_are_noticed_by_every_reader(tmp_path: Path, kind: str) -> None:
-    file = sealed(tmp_path, kind, 300)
+    file = sealed(tmp_path, kind, 60)
     metadata = pq.read_metadata(pa.BufferReader(file.content))
     starts = set()
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+    # The first and the last row group; between them is nothing else.
+    for group in map(metadata.row_group, {0, metadata.num_row_groups - 1}):
         for chunk in map(group.column, range(group.num_columns)):
             starts |= {chunk.data_page_offset, chunk.dictionary_page_offset or 0}
     # Without rows there is no page of data, whose place is 0 then.
