@@ -28,6 +28,13 @@ from training_assets.assets import (
 from training_assets.assets.online import ONLINE_ASSETS
 from training_assets.assets.retention import RETENTION
 from training_assets.assets.run_log import console_logger
+from training_assets.assets.training_set import (
+    REPORT,
+    TRAINING_SET,
+    report_asset,
+    training_set_asset,
+    weekly_schedule,
+)
 from training_assets.assets.vacuum import VACUUM
 from training_assets.engine.resource import SparkResource
 from training_assets.errors import TrainingAssetsError
@@ -42,6 +49,8 @@ DAILY_JOB = "daily_training_input"
 BACKFILL_JOB = "backfill_training_input"
 CHECK_JOB = "check_training_input"
 VACUUM_JOB = "vacuum_lake"
+WEEKLY_JOB = "weekly_training"
+REPORT_JOB = "report_of_day"
 RETENTION_JOB = "retention_of_lake"
 ONLINE_JOB = "load_online_features"
 
@@ -78,6 +87,13 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
         config=RUN_CONFIG,
         description="Lets go of what is older than it is kept.",
     )
+    weekly = dg.define_asset_job(
+        WEEKLY_JOB,
+        selection=tables | dg.AssetSelection.assets(TRAINING_SET),
+        config=RUN_CONFIG,
+        description="A full run for training, weekly or on demand: a range of days of all tables, "
+        "then splits, export and report.",
+    )
     return dg.Definitions(
         assets=[
             *raw_specs(settings),
@@ -85,12 +101,21 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
             *online_assets(settings, partitions),
             vacuum_asset(settings),
             retention_asset(settings),
+            report_asset(settings),
+            training_set_asset(settings),
         ],
         jobs=[
             daily,
             online,
             vacuum,
             retention,
+            weekly,
+            dg.define_asset_job(
+                REPORT_JOB,
+                selection=dg.AssetSelection.assets(REPORT),
+                config=RUN_CONFIG,
+                description="The report of a day, the newest one unless another is named.",
+            ),
             dg.define_asset_job(
                 BACKFILL_JOB,
                 selection=tables,
@@ -117,6 +142,7 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
                 cron_schedule="0 5 * * *",
                 description="Every day at 05:00 UTC.",
             ),
+            weekly_schedule(weekly, dict(RUN_CONFIG)),
             dg.ScheduleDefinition(
                 name="retention_schedule",
                 job=retention,

@@ -8,8 +8,10 @@ import click
 from training_assets.cli.console import LogFormat, console
 from training_assets.cli.failures import failures
 from training_assets.cli.lake import migrate, restore, sql, vacuum, versions
+from training_assets.cli.metrics import metrics
 from training_assets.cli.online import online
 from training_assets.cli.quarantine import quarantine
+from training_assets.cli.report import report
 from training_assets.cli.retention import retention
 from training_assets.cli.run import check, run
 from training_assets.cli.sample import example, generate
@@ -17,6 +19,7 @@ from training_assets.cli.samples import export, split
 from training_assets.cli.staleness import outdated, rebuild
 from training_assets.cli.transactions import transactions
 from training_assets.cli.ui import ui
+from training_assets.cli.weekly import weekly
 from training_assets.errors import TrainingAssetsError
 from training_assets.sources import printable
 
@@ -64,6 +67,9 @@ _COMMANDS = (
     restore,
     vacuum,
     retention,
+    report,
+    metrics,
+    weekly,
     migrate,
     sql,
     transactions,

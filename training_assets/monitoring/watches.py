@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from training_assets.checks import Check, CheckContext, CheckOutcome, Metric, Severity
+from training_assets.lake import Lake
 from training_assets.monitoring.completeness import Base, judge_nulls
 from training_assets.monitoring.drift import Drift, compare
 from training_assets.monitoring.profile import Profile
@@ -21,6 +22,7 @@ from training_assets.monitoring.segments import worst_segments
 from training_assets.monitoring.volume import LONG_DAYS, WEEKS, Volume, judge_volume
 from training_assets.monitoring.window import grows, window_features
 from training_assets.provenance import BuiltFrom
+from training_assets.settings import Settings
 
 BASE_DAYS: Final = 28
 # So that each day of the week is among them.
@@ -137,6 +139,15 @@ def drift_of(
     }
 
 
+def growing_features(
+    lake: Lake, settings: Settings, watched: Watched, day: date, now: Profile
+) -> frozenset[str]:
+    """Features that are not judged yet, because the look-back of the days before was shorter."""
+    if grows(lake, settings, watched.built_from, day, BASE_DAYS):
+        return window_features(watched.built_from, now)
+    return frozenset()
+
+
 def _drift(context: CheckContext, watched: Watched) -> dict[date, CheckOutcome]:
     now = watched.profiles(context)
     before = _before(context, now)
@@ -150,9 +161,7 @@ def _drift_outcome(
     now: Profile,
     before: Mapping[date, Profile],
 ) -> CheckOutcome:
-    growing: frozenset[str] = frozenset()
-    if grows(context.lake, context.settings, watched.built_from, day, BASE_DAYS):
-        growing = window_features(watched.built_from, now)
+    growing = growing_features(context.lake, context.settings, watched, day, now)
     found = drift_of(day, now, before, growing)
     ordered = sorted(found.items(), key=lambda pair: (-pair[1].psi, pair[0]))
     judged = [(name, drift) for name, drift in ordered if drift.verdict != "not judged"]

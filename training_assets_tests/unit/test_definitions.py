@@ -8,6 +8,7 @@ import pytest
 
 from training_assets.assets.online import EQUALS_OFFLINE, ONLINE_ASSETS
 from training_assets.assets.retention import RETENTION
+from training_assets.assets.training_set import REPORT, TRAINING_SET
 from training_assets.assets.vacuum import VACUUM
 from training_assets.definitions import DAILY_JOB, build_definitions
 from training_assets.engine.resource import SparkResource
@@ -44,6 +45,8 @@ def test_lineage_begins_with_the_raw_tables(defs: dg.Definitions) -> None:
         "training_samples": {"unified_actions"},
         VACUUM: set(),
         RETENTION: set(),
+        REPORT: set(SPECS),
+        TRAINING_SET: {"training_samples"},
     }
 
 
