@@ -74,6 +74,8 @@ class Table:
     key: tuple[str, ...] = ()
     day_column: str = "dt"
     description: str = ""
+    # Of a source of actions of one kind: which.
+    action_type: int | None = None
 
     @property
     def column_names(self) -> list[str]:

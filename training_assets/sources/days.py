@@ -6,12 +6,14 @@ from datetime import date
 from typing import Final
 
 from training_assets.errors import RawDataError
-from training_assets.lake import Lake, LocalStore, Store
+from training_assets.lake import Lake, LocalStore
 from training_assets.schemas import Table
 from training_assets.sources.columns import printable
+from training_assets.sources.declared import declarations
 from training_assets.sources.flat import flat_days
 from training_assets.sources.listing import Listing, RawFile, fingerprint, whole_file
 from training_assets.sources.local import LocalListing
+from training_assets.sources.placed import PlacedListing
 from training_assets.sources.remote import RemoteListing
 
 _MAX_GAP_DAYS: Final = 366
@@ -66,7 +68,9 @@ def source_days(lake: Lake, table: Table) -> SourceDays:
     On an object store that lists the table, once for all that is asked of these days later on.
     Raises ``RawDataError`` where a folder cannot be listed or a flat file cannot be read.
     """
-    listing = _open_listing(lake.raw, table)
+    if declarations(lake).of(table).is_absent:
+        return SourceDays.of([])
+    listing = _open_listing(lake, table)
     days = listing.days()
     flat = {file.name: file for file in listing.flat()}
     for name, size, stamp in fingerprint(table, None, flat.values()):
@@ -75,8 +79,13 @@ def source_days(lake: Lake, table: Table) -> SourceDays:
     return SourceDays.of(days, listing)
 
 
-def _open_listing(raw: Store, table: Table) -> Listing:
-    return LocalListing(raw, table) if isinstance(raw, LocalStore) else RemoteListing(raw, table)
+def _open_listing(lake: Lake, table: Table) -> Listing:
+    declared, raw = declarations(lake).of(table), lake.raw
+    if declared.path:
+        return PlacedListing(lake, table, declared)
+    if isinstance(raw, LocalStore):
+        return LocalListing(raw, table, declared)
+    return RemoteListing(raw, table, declared)
 
 
 def files_of_days(
@@ -93,8 +102,10 @@ def files_of_days(
     a folder, unless ``allow_missing`` or a flat file may speak of it; for one that is unfinished,
     and for files that lie where no day is read from.
     """
+    if declarations(lake).of(table).is_absent:
+        return []
     known = known or source_days(lake, table)
-    listing = known.listing or _open_listing(lake.raw, table)
+    listing = known.listing or _open_listing(lake, table)
     listing.refuse_misplaced(days)
     flat = listing.flat()
     files: list[RawFile] = []

@@ -6,19 +6,21 @@ be empty is an empty folder; on an object store, which has no folders, it is an 
 ``dt=D/_SUCCESS`` or ``dt=D/.keep``.
 """
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, Final, NamedTuple, TypeVar
 
 from training_assets.errors import RawDataError
 from training_assets.lake import Store
 from training_assets.lake.lake import RAW
 from training_assets.schemas import Table
 from training_assets.sources.columns import Task, printable
+from training_assets.sources.declared import Declared
 from training_assets.sources.layout import (
     FORMATS,
     day_of,
@@ -28,6 +30,9 @@ from training_assets.sources.layout import (
     prefixes,
     some_day,
 )
+from training_assets.sources.reading import Reading
+
+_PLAIN: Final = Reading().json()
 
 
 @dataclass(frozen=True)
@@ -70,10 +75,12 @@ class Listing(ABC):
 
     empty_day: ClassVar[str]
 
-    def __init__(self, raw: Store, table: Table) -> None:
+    def __init__(self, raw: Store, table: Table, declared: Declared | None = None) -> None:
         """``raw`` is the store of the lake's raw folder."""
         self.raw = raw
         self.table = table
+        self.declared = declared or Declared(table.name)
+        self.reading = self.declared.reading.json()
         self.prefixes = prefixes(table)
 
     @abstractmethod
@@ -137,15 +144,18 @@ class Listing(ABC):
                 f"{printable(name)}: the file name is not UTF-8 or has control characters. "
                 "Rename the file."
             )
-        kind = format_of(name)
+        kind = self.declared.format or format_of(name)
         if kind is None:
             raise RawDataError(
                 f"{name}: the format is not known by its ending; expected one of "
                 f"{', '.join(FORMATS)}, text also with .gz, .zst or .bz2. Rename or remove the "
                 "file."
             )
-        uri = self.raw.uri(f"{self.table.name}/{path}")
-        return RawFile(uri, name, kind, day, size, stamp)
+        reading = "" if self.reading == _PLAIN else self.reading
+        return RawFile(self._uri(path), name, kind, day, size, stamp, reading)
+
+    def _uri(self, path: str) -> str:
+        return self.raw.uri(f"{self.table.name}/{path}")
 
 
 _Dated = TypeVar("_Dated", RawFile, Task)
@@ -168,17 +178,23 @@ def fingerprint(
 ) -> list[tuple[str, int, int | str]]:
     """(name, bytes, modification time in ns or etag) of files of a day, by name.
 
-    Raises ``RawDataError`` for one that is gone.
+    What ``sources.toml`` declares of them counts as one file more, so that days are out of date
+    when it changes. Raises ``RawDataError`` for one that is gone.
     """
     unique = {file.name: file for file in files}
     try:
-        return [_entry(unique[name]) for name in sorted(unique)]
+        found = [_entry(unique[name]) for name in sorted(unique)]
     except OSError as error:
         of = f"a raw file of {day}" if day else "a flat raw file"
         raise RawDataError(
             f"{table.name}: {of} vanished while it was read ({error}). "
             "Deliver it again, or run the day again without it."
         ) from error
+    declared = sorted({f"{file.format} {file.reading}" for file in unique.values() if file.reading})
+    if declared and day is not None:
+        digest = hashlib.blake2b("\n".join(declared).encode(), digest_size=8).hexdigest()
+        found.append((f"{table.name} as declared", len(declared), digest))
+    return found
 
 
 def _entry(file: RawFile) -> tuple[str, int, int | str]:

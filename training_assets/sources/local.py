@@ -15,6 +15,7 @@ from training_assets.lake import LocalStore
 from training_assets.schemas import Table
 from training_assets.sources.archive import Archived, archive_of, archived_days, archived_files
 from training_assets.sources.columns import printable
+from training_assets.sources.declared import Declared
 from training_assets.sources.layout import has_flat_files, is_hidden, is_leftover
 from training_assets.sources.listing import DayFiles, Item, Listing, RawFile
 
@@ -24,8 +25,8 @@ class LocalListing(Listing):
 
     empty_day = "it may be empty"
 
-    def __init__(self, raw: LocalStore, table: Table) -> None:
-        super().__init__(raw, table)
+    def __init__(self, raw: LocalStore, table: Table, declared: Declared | None = None) -> None:
+        super().__init__(raw, table, declared)
         self._raw = raw.root
         self._base = raw.root / table.name
         self._archive = archive_of(raw, table.name)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from training_assets.lake import Entry, Store
 from training_assets.schemas import Table
+from training_assets.sources.declared import Declared
 from training_assets.sources.layout import has_flat_files, is_hidden, is_leftover
 from training_assets.sources.listing import DayFiles, Item, Listing, RawFile
 
@@ -30,8 +31,8 @@ class RemoteListing(Listing):
 
     empty_day = "with an object _SUCCESS, where the day has no rows"
 
-    def __init__(self, raw: Store, table: Table) -> None:
-        super().__init__(raw, table)
+    def __init__(self, raw: Store, table: Table, declared: Declared | None = None) -> None:
+        super().__init__(raw, table, declared)
         self._tops: dict[str, list[_Object]] = defaultdict(list)
         for entry in raw.list(table.name):
             if one := _object(entry, table):
