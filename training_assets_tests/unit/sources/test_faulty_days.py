@@ -35,6 +35,8 @@ OF_OTHER_TESTS = {
     "to be allowed to read it",
     # unit/retention/test_archive.py
     "expected JSON with files",
+    # test_declared.py
+    "declared in sources.toml. Move it away",
 }
 
 
