@@ -27,6 +27,7 @@ _LEAST: Final = 30
 _WARN_AUC: Final = 0.9
 # A negative has the context of its positive, and its customer: these are null for both or neither.
 _SHARED: Final = ("occurred_at", "session_", "time_of_day", "day_of_week", "user_")
+_OF_PAIRS: Final = ("user_item_affinity",)
 _MAX_SHARED_NULLS: Final = 0.6
 _MAX_NULLS: Final = 0.95
 _SHOWN: Final = 5
@@ -59,7 +60,8 @@ def _judged(rows: pa.Table, names: list[str], day: date) -> CheckOutcome:
         values, is_null = ranks(rows[name])
         metrics["judged_columns"] = int(metrics["judged_columns"]) + 1
         of_null = _apart(auc(is_null.astype(np.int64), label))
-        limit = _MAX_SHARED_NULLS if name.startswith(_SHARED) else _MAX_NULLS
+        is_shared = name.startswith(_SHARED) and name not in _OF_PAIRS
+        limit = _MAX_SHARED_NULLS if is_shared else _MAX_NULLS
         if of_null > limit:
             by_null.append(f"{name} ({of_null:.3f})")
         of_value = _apart(auc(values, label))

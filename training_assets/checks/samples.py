@@ -15,6 +15,7 @@ from training_assets.checks.structure import facts_of
 from training_assets.schemas import UNIFIED_ACTIONS
 
 _PAIR: Final = ("dt", "customer_id", "item_id")
+_FEATURES: Final = ("user_features", "item_features")
 _TOLERANCE: Final = 1e-9
 
 
@@ -125,17 +126,19 @@ def check_sampling(context: CheckContext) -> Mapping[date, CheckOutcome]:
 
 
 def sample_metrics(context: CheckContext) -> dict[date, dict[str, Any]]:
-    """Rows, customers, positives, negatives and how many negatives could not be had."""
+    """Rows, positives, negatives, how many could not be had, and features that were not there."""
     ratio, found = context.settings.negative_ratio, {}
     for day, files in facts_of(context).items():
         rows, positives = sum(f.rows for f in files), sum(f.positives for f in files)
         negatives = rows - positives
+        absent = [n for n in _FEATURES if day not in context.lake.snapshot(n).files]
         found[day] = {
             "rows": rows,
             "customers": sum(f.customers for f in files),
             "positives": positives,
             "negatives": negatives,
             "shortfall": positives * ratio - negatives,
+            "without_features": ", ".join(absent),
         }
     return found
 

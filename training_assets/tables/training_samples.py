@@ -1,14 +1,22 @@
 """training_samples: positives of the day, and negatives that their customers left alone."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from training_assets import checks
+from training_assets.features import (
+    Feature,
+    FeatureTable,
+    build_pair_features,
+    declared_table,
+)
 from training_assets.kernels import ActionFile
 from training_assets.lake import Snapshot
 from training_assets.list_format import SealedParquet
@@ -20,19 +28,30 @@ from training_assets.sampling.days import (
     count_items,
     sample_days,
 )
-from training_assets.sampling.files import Beside, write_samples
+from training_assets.sampling.files import Beside, Joined, write_samples
 from training_assets.sampling.rules import ItemsOfDays, Rules, Window
-from training_assets.schemas import TRAINING_SAMPLES
+from training_assets.schemas import TRAINING_SAMPLES, Column, Table
 from training_assets.settings import Settings
-from training_assets.tables import unified_actions
+from training_assets.tables import item_features, unified_actions, user_features
 from training_assets.tables.action_blocks import customer_ranges
 from training_assets.tables.build import Batches, Build, NewFiles, by_day, number_of, write_days
+from training_assets.tables.feature_inputs import (
+    ACTIONS_TO_DAY,
+    CATALOGUE,
+    read_actions,
+    read_catalogue,
+)
 from training_assets.tables.spec import TableSpec
 
 _ACTIONS_PER_TASK: Final = 16_000_000
 _SAMPLES_PER_FILE: Final = 500_000
-_ITEMS: Final = "items"
-_SHARED: Final = (
+_PAIRS: Final = declared_table("pair_features")
+# Tables whose rows of the day are joined, by which of the samples' ids; see ``Joined``.
+_JOINED: Final = (
+    (user_features.BUILT_FROM, user_features.DECLARED, "customer_id", "user_"),
+    (item_features.BUILT_FROM, item_features.DECLARED, "item_id", "item_"),
+)
+_OF_ROWS: Final = (
     "sampling_probability",
     "log_q",
     "occurred_at",
@@ -61,17 +80,53 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
         return sample_days(batches, files, window, items, rules)
 
     spread = build.partitioning.spread(tasks, F.col("task"), of=len(ranges))
-    samples = spread.mapInArrow(sample, ROWS_DDL)
+    samples = _with_pairs(build, spread.mapInArrow(sample, ROWS_DDL), days)
     num_files = {day: _num_files(published, day, settings) for day in days}
-    table, root, run = TRAINING_SAMPLES, build.root(TRAINING_SAMPLES.name), build.run
-    beside = Beside({number_of(day): published.uris(day) for day in days}, rules.kinds)
+    root, run = build.root(TABLE.name), build.run
+    numbers = {number_of(day): day for day in days}
+    beside = Beside(
+        {number: published.uris(day) for number, day in numbers.items()},
+        rules.kinds,
+        [_joined(build, numbers, *of) for of in _JOINED],
+    )
 
     def write(batches: Batches) -> Batches:
-        return write_samples(batches, table, root, run, beside)
+        return write_samples(batches, TABLE, root, run, beside)
 
     part = F.pmod(F.xxhash64("customer_id"), by_day(num_files)).cast("int")
     parted = samples.withColumn("part", part)
-    return write_days(build, parted, table, days, max(num_files.values()), write)
+    return write_days(build, parted, TABLE, days, max(num_files.values()), write)
+
+
+def _joined(
+    build: Build,
+    days: Mapping[int, date],
+    of: BuiltFrom,
+    declared: FeatureTable,
+    key: str,
+    begin: str,
+) -> Joined:
+    published = build.lake.snapshot(of.table.name)
+    columns = {feature.name: begin + feature.name for feature in _scalars(declared)}
+    files = {number: published.uris(day) for number, day in days.items()}
+    return Joined(key, key, columns, {number: uris for number, uris in files.items() if uris})
+
+
+def _with_pairs(build: Build, samples: DataFrame, days: Sequence[date]) -> DataFrame:
+    """With the features of pairs, where there is a catalogue."""
+    if not CATALOGUE:
+        return samples
+    actions = read_actions(build, days)
+    catalogue = read_catalogue(build, days, actions)
+    if catalogue is None:
+        return samples
+    # The time of a sample is that of its positive, and put beside it later.
+    found = build_pair_features(
+        samples, actions, catalogue, lookback_days=build.settings.lookback_days, days=days
+    )
+    return found.drop(
+        *(set(found.columns) & set(TRAINING_SAMPLES.column_names) - set(samples.columns))
+    )
 
 
 def _rules(settings: Settings) -> Rules:
@@ -129,7 +184,9 @@ def _counts(
 
 def _active_items(build: Build, days: Sequence[date]) -> dict[int, Any]:
     """By day of samples the active items of the newest catalogue of a day before it."""
-    published = build.lake.snapshot(_ITEMS)
+    if not CATALOGUE:
+        return {}
+    published = build.lake.snapshot(CATALOGUE[0].name)
     known: dict[date, Any] = {}
     found = {}
     for day in days:
@@ -148,6 +205,30 @@ def _active_items(build: Build, days: Sequence[date]) -> dict[int, Any]:
     return found
 
 
+def _scalars(declared: FeatureTable) -> list[Feature]:
+    """A list is no feature of a row of numbers."""
+    return [feature for feature in declared.features if not feature.type.startswith("array")]
+
+
+def _feature_columns() -> tuple[Column, ...]:
+    taken = set(TRAINING_SAMPLES.column_names)
+    named = [
+        (begin + feature.name, feature)
+        for _, declared, _, begin in _JOINED
+        for feature in _scalars(declared)
+    ]
+    named += [(f.name, f) for f in _scalars(_PAIRS) if f.name not in taken]
+    return tuple(
+        Column(name, feature.type, feature.description, is_optional=True) for name, feature in named
+    )
+
+
+TABLE: Final[Table] = replace(
+    TRAINING_SAMPLES, columns=(*TRAINING_SAMPLES.columns, *_feature_columns())
+)
+_FEATURES: Final = tuple(column.name for column in _feature_columns())
+
+
 def _describe(settings: Settings) -> str:
     kinds = "new " if settings.positives == "new" else ""
     return (
@@ -159,9 +240,13 @@ def _describe(settings: Settings) -> str:
 
 
 BUILT_FROM: Final = BuiltFrom(
-    TRAINING_SAMPLES,
+    TABLE,
     (),
-    (Upstream(unified_actions.BUILT_FROM, "look-back and day"),),
+    (
+        ACTIONS_TO_DAY,
+        *(Upstream(of, "same day", is_optional=True) for of, *_ in _JOINED),
+        *(replace(upstream, is_optional=True) for upstream in CATALOGUE),
+    ),
     (
         "lookback_days",
         "negative_ratio",
@@ -178,7 +263,7 @@ SPEC: Final = TableSpec(
     describe=_describe,
     build=_build,
     checks=checks.for_table(
-        TRAINING_SAMPLES,
+        TABLE,
         schema=checks.check_schema,
         row_counts=checks.check_positives,
         leakage=checks.check_negatives,
@@ -188,6 +273,6 @@ SPEC: Final = TableSpec(
     ),
     metrics=checks.sample_metrics,
     # The rows of a positive share these: counted as rows they would seem to say five times as much.
-    watched_elsewhere=_SHARED,
+    watched_elsewhere=(*_OF_ROWS, *_FEATURES),
     kept="training",
 )

@@ -168,6 +168,42 @@ def test_other_draws_and_later_actions_make_days_out_of_date(lake: Lake) -> None
     assert reasons(SETTINGS) == {BAD_DAY: why, DAY: why}
 
 
+@on_sail_only
+def test_features_of_the_day_are_joined_where_they_are_published(
+    spark: SparkSession, lake: Lake
+) -> None:
+    specs = [SPECS[name] for name in ("user_features", "item_features")]
+    assert (
+        lake.manifest(TABLE, DAY)["figures"]["without_features"] == "user_features, item_features"
+    )
+    assert [r.problem for r in build_days(spark, lake, SETTINGS, specs, [DAY])] == [None] * 2
+    provenance = Provenance(Lake(lake.store), SETTINGS)
+    (late,) = find_outdated(provenance, BUILT_FROM).of(SPECS[TABLE].built_from)
+    assert (late.day, "user_features added" in "; ".join(late.reasons)) == (DAY, True)
+    reports = list(build_days(spark, lake, SETTINGS, [SPECS[TABLE]], DAYS))
+    assert [report.problem for report in reports] == [None] * 3
+    lake.refresh()
+    assert lake.manifest(TABLE, DAY)["figures"]["without_features"] == ""
+    known = {
+        "user": {r["customer_id"]: r for r in rows_of(lake, "user_features", DAY).to_pylist()},
+        "item": {r["item_id"]: r for r in rows_of(lake, "item_features", DAY).to_pylist()},
+    }
+    rows = rows_of(lake, TABLE, DAY).to_pylist()
+    names = [n for n in rows[0] if n.startswith(("user_", "item_"))]
+    names = [
+        n for n in names if n not in ("user_id", "item_id", "item_number", "user_item_affinity")
+    ]
+    assert len(names) > 40
+    for row in rows:
+        for name in names:
+            of, _, feature = name.partition("_")
+            found = known[of].get(row["customer_id" if of == "user" else "item_number"], {})
+            assert row[name] == found.get(feature), name
+    assert any(row["item_popularity_score"] for row in rows if not row["label"])
+    before = rows_of(lake, TABLE, BAD_DAY)
+    assert all(before[name].null_count == len(before) for name in names)
+
+
 # --------------------------------------------------------------------------------------- planted
 
 
@@ -177,7 +213,7 @@ def edit(change: Callable[[list[Row]], list[Row] | None]) -> Callable[[Lake], No
         rows = table.to_pylist()
         changed = change(rows)
         new = rows if changed is None else changed
-        replant(lake, TABLE, BAD_DAY, pa.Table.from_pylist(new, TRAINING_SAMPLES.arrow_schema))
+        replant(lake, TABLE, BAD_DAY, pa.Table.from_pylist(new, SPECS[TABLE].table.arrow_schema))
 
     return plant
 

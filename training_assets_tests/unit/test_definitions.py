@@ -42,7 +42,7 @@ def test_lineage_begins_with_the_raw_tables(defs: dg.Definitions) -> None:
         "pair_features": {"raw/impressions", "unified_actions"},
         "online_users": {"user_features"},
         "online_items": {"item_features"},
-        "training_samples": {"unified_actions"},
+        "training_samples": {"unified_actions", "user_features", "item_features"},
         VACUUM: set(),
         RETENTION: set(),
         REPORT: set(SPECS),
