@@ -214,6 +214,10 @@ def _open_sail(conf: Mapping[str, str]) -> tuple[SparkSession, Callable[[], None
     client = cast(Any, session).client
     client.set_retry_policies([DefaultPolicy(max_retries=1)])
     client.interrupt_operation = lambda operation_id: None
+    # An answer from this very process is not lost on the way. To let go of answers that could be
+    # asked for again, pyspark has threads that a process waits for when it ends, and Ctrl-C in the
+    # middle of a call leaves the lock behind that they wait for.
+    client.disable_reattachable_execute()
 
     # The closure also keeps the server alive: it stops as soon as it is garbage collected.
     def stop() -> None:
