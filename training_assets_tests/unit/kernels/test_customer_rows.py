@@ -82,7 +82,7 @@ def random_rows(seed: int) -> tuple[list[Row], list[Row], list[Row]]:
     return rankings, clicks, orders
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 10**6),
     batch_rows=st.sampled_from([1, 3, 1000]),

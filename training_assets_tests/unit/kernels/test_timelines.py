@@ -17,7 +17,7 @@ from training_assets.kernels.timelines import (
     newest_per_group,
 )
 
-MANY = settings(max_examples=120)
+MANY = settings(max_examples=60)
 _DTYPES = (np.int64, np.int32, np.int8, np.int64, np.int32)
 
 
@@ -195,7 +195,7 @@ def test_where_days_of_a_customer_interleave_no_needed_action_is_cut(
     assert len(kept) <= len(rows)
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(rows=some_actions, requests=some_requests, length=lengths, lookback=lookbacks)
 @example(rows=[], requests=[], length=1, lookback=None)
 @example(rows=[], requests=[Request(1, 5)], length=1, lookback=1)

@@ -13,7 +13,7 @@ from training_assets_tests.unit.list_format.columns import as_lists, jagged
 some_lists = st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=9)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(lists=some_lists, start=st.integers(0, 8), count=st.integers(1, 9))
 def test_slices_are_those_of_plain_lists(lists: list[list[int]], start: int, count: int) -> None:
     start = start % len(lists)
@@ -27,7 +27,7 @@ def with_dictionary(lists: list[list[int]], dictionary: list[int]) -> JaggedList
     return JaggedLists(places.values, places.offsets, np.array(dictionary, np.int32))
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(
     lists=some_lists,
     cuts=st.sets(st.integers(1, 8)),

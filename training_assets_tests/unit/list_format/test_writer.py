@@ -33,7 +33,7 @@ from training_assets_tests.unit.list_format.columns import (
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(groups=st.lists(scalar_rows, max_size=3))
 @example(groups=[])
 @example(groups=[[{"customer_id": None, "label": None, "name": None}]])
@@ -78,7 +78,7 @@ def test_empty_lists_stand_where_they_were(
     assert read(path) == rows
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(
     length=st.sampled_from([1, 2, 3, 4, 5, 8, 12, 16, 17]),
     top=st.sampled_from([0, 1, 3, 4, 7, 255, 256, 4095, 4096, 2**16, 2**31 - 1]),
@@ -112,7 +112,7 @@ def test_shared_lists_of_every_length_and_width_are_read_back(
     assert read(path) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     length=st.sampled_from([1, 5, 8, 70, 131, 264, 1000]),
     top=st.sampled_from([3, 200, 5000, 70_000]),

@@ -14,7 +14,7 @@ def read(content: bytes, size: int) -> bytes:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data(), unit=st.sampled_from([1, 2, 4]), seed=st.integers(0, 99))
 def test_rows_are_read_back(data: st.DataObject, unit: int, seed: int) -> None:
     row_size = unit * data.draw(
