@@ -1,5 +1,6 @@
 """online_users and online_items: the features of a day where requests are answered from."""
 
+import warnings
 from datetime import date
 from typing import Literal
 
@@ -17,7 +18,9 @@ def online_assets(
     settings: Settings, partitions: dg.PartitionsDefinition
 ) -> list[dg.AssetsDefinition]:
     """Both, by day; of a range the newest day is loaded."""
-    return [_asset("users", settings, partitions), _asset("items", settings, partitions)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return [_asset("users", settings, partitions), _asset("items", settings, partitions)]
 
 
 def _asset(
