@@ -32,6 +32,7 @@ from training_assets.settings import Settings
 from training_assets.sources import files_of_days
 from training_assets.tables import (
     BUILT_FROM,
+    SPECS,
     TableSpec,
     customer_history,
     training_input,
@@ -716,7 +717,7 @@ def test_commands_report_plan_and_rebuild(
             f"raw/clicks/dt={before(22)}/late.parquet",
             f"customer_history: 3 days may change with them: {LAST[0]}..{LAST[2]}",
             f"training_input: 3 days may change with them: {LAST[0]}..{LAST[2]}",
-            "Days out of date: unified_actions 1, customer_history 0, training_input 0.",
+            f"Days out of date: unified_actions 1, {', '.join(f'{t} 0' for t in list(SPECS)[1:])}.",
         ],
     )
     assert invoke("outdated", "--start-date", str(before(21))) == (0, current)
@@ -772,7 +773,7 @@ def test_run_rebuilds_days_of_other_settings(
     monkeypatch.setattr("training_assets.cli.run._print_days", lambda *_: None)
     code, _ = invoke("run", "--start-date", str(LAST[0]), "--end-date", str(DAY))
     assert code == 0
-    assert built == [(LAST, list(SEQUENCE))]
+    assert built == [(LAST, list(SPECS))]
     lengths = {len(row["action_items"]) for day in LAST for row in rows_of(lake, TI, day)}
     assert lengths == {4}
     assert outdated(lake, settings) == ({}, {})
