@@ -770,7 +770,7 @@ def test_run_rebuilds_days_of_other_settings(
         return not build(spark, lake, settings, specs, list(days))
 
     monkeypatch.setattr("training_assets.cli.run.dagster_run", record)
-    monkeypatch.setattr("training_assets.cli.run._print_days", lambda *_: None)
+    monkeypatch.setattr("training_assets.cli.run.print_days", lambda *_: None)
     code, _ = invoke("run", "--start-date", str(LAST[0]), "--end-date", str(DAY))
     assert code == 0
     assert built == [(LAST, list(SPECS))]
