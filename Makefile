@@ -9,13 +9,16 @@ AUDIT := .venv-audit
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := run
-.PHONY: run ui test test-fast lint format lock audit clean
+.PHONY: run ui serve test test-fast lint format lock audit clean
 
 run: $(READY)  ## Sample data if the lake is empty, then the last 14 days
 	@$(BIN)/training-assets run
 
 ui: $(READY)  ## The Dagster UI on the same instance, http://127.0.0.1:3000
 	@$(BIN)/training-assets ui
+
+serve: $(VENV)/.ready-service  ## The HTTP service on 127.0.0.1:8002; shows a first key once
+	@$(BIN)/training-assets serve
 
 test: $(READY)/test lint  ## The whole suite, on both engines
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
@@ -50,6 +53,10 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@mkdir -p $(READY) && touch $(READY)
 
+$(VENV)/.ready-service: pyproject.toml constraints.txt | $(READY)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[service]"
+	@touch $@
+
 $(READY)/test: $(READY)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,torch,test-torch,transactions,completejourney]"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,torch,test-torch,transactions,completejourney,service]"
 	@touch $(READY) $(READY)/test

@@ -17,6 +17,7 @@ from training_assets.engine import java_version, shipping, spark_session
 from training_assets.engine import partitioning as partitioning
 
 pytest_plugins = [
+    "training_assets_tests.support.kafka",
     "training_assets_tests.support.s3",
     "training_assets_tests.support.online_servers",
 ]

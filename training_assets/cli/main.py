@@ -16,6 +16,8 @@ from training_assets.cli.retention import retention
 from training_assets.cli.run import check, run
 from training_assets.cli.sample import example, generate
 from training_assets.cli.samples import export, split
+from training_assets.cli.service import keys, serve
+from training_assets.cli.service_data import consume, replay, republish, tenants
 from training_assets.cli.staleness import outdated, rebuild
 from training_assets.cli.transactions import transactions
 from training_assets.cli.ui import ui
@@ -73,6 +75,12 @@ _COMMANDS = (
     migrate,
     sql,
     transactions,
+    serve,
+    keys,
+    consume,
+    replay,
+    republish,
+    tenants,
     ui,
 )
 for _command in _COMMANDS:

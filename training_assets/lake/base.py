@@ -89,6 +89,13 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def copy(self, source: str, target: str) -> None:
+        """Have the bytes of one path at another, where they are or nothing is; the store does it.
+
+        Raises ``FileNotFoundError`` where there is no source.
+        """
+
+    @abstractmethod
     def delete(self, paths: Iterable[str]) -> None:
         """Have nothing there; a path where nothing is, is left alone."""
 

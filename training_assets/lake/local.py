@@ -61,6 +61,14 @@ class LocalStore(Store):
                 return self.read(path) == data
             return True
 
+    def copy(self, source: str, target: str) -> None:
+        folder = (self.root / target).parent
+        with self._calling():
+            _make_folder(folder)
+            with suppress(FileExistsError):
+                os.link(self.root / source, self.root / target)
+            _sync_folder(folder)
+
     def delete(self, paths: Iterable[str]) -> None:
         with self._calling():
             for path in paths:

@@ -57,6 +57,10 @@ class RemoteStore(Store):
                 return self.read(path) == data
         return True
 
+    def copy(self, source: str, target: str) -> None:
+        with self._calling(may_be_missing=True) as store:
+            obstore.copy(store, source, target)
+
     def delete(self, paths: Iterable[str]) -> None:
         names = list(paths)
         if not names:

@@ -31,7 +31,7 @@ FLOORS = (
     {"tables"},
     {"pipeline"},
     {"retention"},
-    {"assets"},
+    {"assets", "service"},
     {"definitions", "cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,0 +1,138 @@
+"""Puts messages into Kafka, and says that it did once all replicas have them.
+
+One producer and one thread that polls it; the asyncio version of the library has an open deadlock.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from training_assets.errors import StoreError
+from training_assets.service.problems import Problem
+from training_assets.service.receipts import Receipt
+from training_assets.service.settings import ServiceSettings
+from training_assets.service.topics import UPLOADS, Headers, headers, producer_options, told, topic
+
+_RECEIPT_SECONDS: Final = 5
+_BACK_OFF_SECONDS: Final = 10
+_EVENT_SECONDS: Final = 25
+_FLUSH_SECONDS: Final = 20
+
+
+class Message(NamedTuple):
+    """What is sent; ``topic`` without the prefix."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: Headers
+
+
+class EventLog:
+    """The log of one service; ``close`` waits for what was sent."""
+
+    def __init__(self, settings: ServiceSettings, log: Any) -> None:
+        self._settings = settings
+        self._log = log
+        self._down_until = float("-inf")
+        self._is_closing = threading.Event()
+        self._producer = Producer({**producer_options(settings), "error_cb": self._on_error})
+        self._thread = threading.Thread(target=self._poll, name="kafka", daemon=True)
+        self._thread.start()
+
+    def publish_receipt(self, receipt: Receipt) -> bool:
+        """Whether all replicas have it; after a failure not tried again for some seconds."""
+        if time.monotonic() < self._down_until:
+            return False
+        message = Message(
+            UPLOADS, receipt.id, told(receipt.event), headers(receipt.tenant, receipt.id)
+        )
+        done = threading.Event()
+        failed: list[str] = []
+
+        def report(error: Any) -> None:
+            if error is not None:
+                failed.append(str(error))
+            done.set()
+
+        try:
+            self._produce(message, report)
+        except (BufferError, KafkaException):
+            failed.append("full")
+            done.set()
+        if not done.wait(_RECEIPT_SECONDS) or failed:
+            self._down_until = time.monotonic() + _BACK_OFF_SECONDS
+            return False
+        return True
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Returns once all replicas have all of them; raises ``Problem`` 503 otherwise."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Any] = loop.create_future()
+        left = len(messages)
+        failed: list[Any] = []
+
+        def report(error: Any) -> None:
+            # In the polling thread, one after another.
+            nonlocal left
+            left -= 1
+            if error is not None:
+                failed.append(error)
+            if left == 0:
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(_settle, done)
+
+        try:
+            for message in messages:
+                self._produce(message, report)
+            await asyncio.wait_for(done, _EVENT_SECONDS)
+        except (BufferError, KafkaException, TimeoutError):
+            raise _unavailable() from None
+        if failed:
+            raise _unavailable()
+
+    def require_up(self) -> None:
+        """Raises ``StoreError`` where the brokers do not answer."""
+        try:
+            self._producer.list_topics(timeout=3)
+        except KafkaException as error:
+            raise StoreError(f"kafka: the brokers do not answer ({error.args[0].name()})") from None
+
+    def close(self) -> None:
+        self._producer.flush(_FLUSH_SECONDS)
+        self._is_closing.set()
+        self._thread.join(2)
+
+    def _produce(self, message: Message, report: Any) -> None:
+        self._producer.produce(
+            topic(self._settings, message.topic),
+            key=message.key,
+            value=message.value,
+            headers=message.headers,
+            on_delivery=lambda error, _: report(error),
+        )
+
+    def _poll(self) -> None:
+        while not self._is_closing.is_set():
+            self._producer.poll(0.1)
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._log.warning("kafka", error=error.name(), is_fatal=error.fatal())
+
+
+def _settle(done: "asyncio.Future[Any]") -> None:
+    if not done.done():
+        done.set_result(None)
+
+
+def _unavailable() -> Problem:
+    return Problem(
+        "unavailable",
+        "Not all events are known to be in the log; send them again, with the same "
+        "Idempotency-Key or ids, and none counts twice.",
+    )

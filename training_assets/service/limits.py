@@ -1,0 +1,106 @@
+"""How much a tenant and a key may do in a minute, and how many uploads run at a time.
+
+Counted in rows and bytes too, since a limit of requests alone is evaded by larger ones. Exact
+within one process; several count apart.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from training_assets.service.access import Principal
+from training_assets.service.problems import Problem
+from training_assets.service.settings import ServiceSettings
+
+REQUESTS: Final = "requests"
+ROWS: Final = "rows"
+BYTES: Final = "bytes"
+
+
+class Limits:
+    """Counts, and raises ``Problem`` 429 with the seconds to wait, or 413 for what never fits."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._counting = FixedWindowRateLimiter(MemoryStorage())
+        self._running: Counter[str] = Counter()
+        self._most = {
+            REQUESTS: settings.requests_per_minute,
+            ROWS: settings.rows_per_minute,
+            BYTES: settings.bytes_per_minute,
+        }
+
+    def of(self, principal: Principal) -> dict[str, int]:
+        """What the key may in a minute."""
+        return {
+            name: min(most, principal.limits.get(name, most)) for name, most in self._most.items()
+        }
+
+    def take(self, principal: Principal, what: str, amount: int = 1) -> None:
+        """Count ``amount`` to the tenant and to the key, or neither."""
+        tenant, key = self._items(principal, what)
+        if amount > min(tenant[0].amount, key[0].amount):
+            raise Problem(
+                "too_large",
+                f"{amount} {what} are more than the {min(tenant[0].amount, key[0].amount)} a "
+                "minute that are allowed; send less at a time.",
+            )
+        for item, names in (tenant, key):
+            if not self._counting.test(item, *names, cost=amount):
+                raise self._refusal(item, names, what)
+        for item, names in (tenant, key):
+            if not self._counting.hit(item, *names, cost=amount):
+                raise self._refusal(item, names, what)
+
+    def left(self, principal: Principal, what: str) -> int:
+        """How much of the minute is left."""
+        stats = [
+            self._counting.get_window_stats(item, *names)
+            for item, names in self._items(principal, what)
+        ]
+        return max(0, min(found.remaining for found in stats))
+
+    @contextmanager
+    def upload(self, principal: Principal) -> Iterator[None]:
+        """One of the uploads that may run at a time."""
+        if self._running[principal.tenant] >= self._settings.uploads_at_once:
+            raise Problem(
+                "limited",
+                f"{self._settings.uploads_at_once} uploads of the tenant are running, and more are "
+                "not taken at a time.",
+                retry_after=1,
+            )
+        self._running[principal.tenant] += 1
+        try:
+            yield
+        finally:
+            self._running[principal.tenant] -= 1
+            if not self._running[principal.tenant]:
+                del self._running[principal.tenant]
+
+    def _items(
+        self, principal: Principal, what: str
+    ) -> tuple[
+        tuple[RateLimitItemPerMinute, tuple[str, ...]],
+        tuple[RateLimitItemPerMinute, tuple[str, ...]],
+    ]:
+        tenant = RateLimitItemPerMinute(self._most[what])
+        key = RateLimitItemPerMinute(self.of(principal)[what])
+        return (tenant, ("tenant", principal.tenant, what)), (
+            key,
+            ("key", principal.tenant, principal.id, what),
+        )
+
+    def _refusal(self, item: RateLimitItemPerMinute, names: tuple[str, ...], what: str) -> Problem:
+        reset = self._counting.get_window_stats(item, *names).reset_time
+        return Problem(
+            "limited",
+            f"More than {item.amount} {what} in a minute.",
+            retry_after=max(1.0, reset - time.time()),
+        )

@@ -1,0 +1,73 @@
+"""What routes ask of a request: who sends it, how, and its body in a file."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import orjson
+from fastapi import Request, Response
+
+from training_assets.service.access import Principal
+from training_assets.service.bodies import Body, receive, unpack
+from training_assets.service.core import Core
+from training_assets.service.limits import BYTES, REQUESTS
+from training_assets.service.problems import Problem
+
+_KEY: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+_T = TypeVar("_T")
+
+
+class Json(Response):
+    """An answer in JSON."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content)
+
+
+def core_of(request: Request) -> Core:
+    core: Core = request.app.state.core
+    return core
+
+
+async def principal_of(request: Request, scope: str) -> Principal:
+    """Who asks, counted as one request; raises ``Problem`` unless they may."""
+    core = core_of(request)
+    principal = await core.access.principal(request.headers)
+    request.state.principal = principal
+    principal.require(scope)
+    core.limits.take(principal, REQUESTS)
+    return principal
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Raises ``Problem`` for one that cannot be kept apart from others."""
+    given = request.headers.get("idempotency-key")
+    if given is None:
+        return None
+    if not _KEY.fullmatch(given):
+        raise Problem(
+            "invalid_parameter", "Idempotency-Key is not 1 to 255 printable ASCII characters."
+        )
+    return given
+
+
+async def with_body(request: Request, principal: Principal, work: Callable[[Body], _T]) -> _T:
+    """Receive the body, then unpack it and do the work with it in a thread."""
+    core = core_of(request)
+    core.require_running()
+    with core.metrics.stage("receive"):
+        sent = await receive(request.stream(), request.headers, core.settings)
+    size = sent.tell()
+
+    def unpacked() -> _T:
+        body = unpack(sent, request.headers, core.settings)
+        try:
+            core.limits.take(principal, BYTES, body.size)
+            request.state.bytes = body.size
+            return work(body)
+        finally:
+            body.close()
+
+    return await core.workers.run(size, unpacked)

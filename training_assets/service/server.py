@@ -1,0 +1,63 @@
+"""Runs the application under uvicorn, until it is told to stop."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import uvicorn
+
+from training_assets.service.app import create_app
+from training_assets.service.core import Core
+
+_KEEP_ALIVE_SECONDS: Final = 30
+_BACKLOG: Final = 1024
+
+
+class Server(uvicorn.Server):
+    """Answers 503 to what is new from the first signal on, while what runs ends."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        settings = core.settings
+        super().__init__(
+            uvicorn.Config(
+                create_app(core),
+                host=settings.host,
+                port=settings.port,
+                loop="uvloop",
+                http="httptools",
+                access_log=False,
+                log_level="warning",
+                server_header=False,
+                proxy_headers=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=int(settings.stop_seconds),
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """A signal ends the service as it should, so the process then ends with 0."""
+        before = {
+            number: signal.signal(number, self.handle_exit)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self._core.is_stopping = True
+        super().handle_exit(sig, frame)
+
+
+def serve(core: Core) -> None:
+    """Returns once it is stopped; raises ``SystemExit`` where it cannot start."""
+    server = Server(core)
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(server.serve())

@@ -1,0 +1,256 @@
+"""Events through a real broker: acknowledged before 202, landed once, announced, never lost."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from training_assets.errors import StoreError
+from training_assets.lake import LocalStore
+from training_assets.service.claims import Claims
+from training_assets.service.consuming import Landing
+from training_assets.service.logs import new_logger
+from training_assets.service.settings import ServiceSettings
+from training_assets_tests.support.kafka import broker, free_port, make_topics
+from training_assets_tests.support.service import HEADER, Served, raw_rows, serving
+
+ROW = {
+    "user_id": "u1",
+    "item_id": "i1",
+    "interaction_type": "click",
+    "timestamp": "2026-11-20T10:00:00Z",
+}
+OPTIONS = {"session.timeout.ms": "6000", "log_level": "0"}
+
+
+class Topics:
+    """Topics of one test on the shared broker, told apart by their prefix."""
+
+    def __init__(self, address: str, prefix: str, lake: Path) -> None:
+        self.settings = ServiceSettings(
+            lake=str(lake), kafka=address, kafka_prefix=prefix, kafka_options=OPTIONS
+        )
+        names = ("uploads", "interactions", "items", "interactions.dlq", "items.dlq")
+        make_topics(address, *(prefix + name for name in names))
+
+    def produce(self, values: Sequence[Any], **headers: str) -> None:
+        from confluent_kafka import Producer
+
+        producer = Producer({"bootstrap.servers": self.settings.kafka, "log_level": 0})
+        for number, value in enumerate(values):
+            content = value if isinstance(value, bytes) else json.dumps(value).encode()
+            name = self.settings.kafka_prefix + "interactions"
+            producer.produce(name, content, str(number), headers=dict(headers))
+        assert producer.flush(20) == 0
+
+    def land(self, **given: Any) -> int:
+        options = {"max_records": 50, "max_seconds": 0.2, **given}
+        landing = Landing(self.settings, new_logger("json"), **options)
+        return landing.run(Event(), lambda message: None, drains=True)
+
+    def read(self, name: str, wanted: int) -> list[Any]:
+        from confluent_kafka import Consumer, TopicPartition
+
+        consumer = Consumer(
+            {"bootstrap.servers": self.settings.kafka, "group.id": "look", "log_level": 0}
+        )
+        full = self.settings.kafka_prefix + name
+        consumer.assign([TopicPartition(full, number, 0) for number in (0, 1)])
+        found: list[Any] = []
+        deadline = time.monotonic() + 20
+        while len(found) < wanted and time.monotonic() < deadline:
+            found += [m for m in consumer.consume(100, 0.5) if m.error() is None]
+        consumer.close()
+        return found
+
+
+@pytest.fixture
+def topics(kafka_server: str, tmp_path: Path, request: pytest.FixtureRequest) -> Topics:
+    return Topics(kafka_server, f"t{abs(hash(request.node.name))}.", tmp_path / "lake")
+
+
+@pytest.fixture
+def served(topics: Topics) -> Iterator[Served]:
+    own = topics.settings
+    with serving(
+        lake=own.lake, kafka=own.kafka, kafka_prefix=own.kafka_prefix, kafka_options=OPTIONS
+    ) as found:
+        yield found
+
+
+def test_events_reach_the_raw_layer_once(topics: Topics, served: Served) -> None:
+    client = served.client()
+    rows = [{**ROW, "user_id": f"u{n}"} for n in range(120)]
+    sent = client.post("/internal/data/events", json=[*rows, {"item_id": "i1"}])
+    assert sent.status_code == 202, sent.text
+    assert (sent.json()["accepted"], sent.json()["rejected"]) == (120, 1)
+    assert client.post("/internal/data/events", json={**ROW, "user_id": "one"}).status_code == 202
+    assert client.post("/internal/data/events?mode=strict", json=[{}]).status_code == 422
+    assert topics.land() == 121
+    assert topics.land() == 0
+    found = raw_rows(topics.settings.lake)
+    assert sorted(row["user_id"] for row in found) == sorted(["one", *(r["user_id"] for r in rows)])
+    assert {row["interaction_id"] for row in found} >= set(sent.json()["event_ids"])
+
+
+def test_events_of_a_key_carry_the_same_ids_again(topics: Topics, served: Served) -> None:
+    client = served.client()
+    key = {"Idempotency-Key": "k"}
+    ids = [
+        client.post(
+            "/internal/data/events", json=[ROW, {**ROW, "interaction_id": "own"}], headers=key
+        ).json()["event_ids"]
+        for _ in range(2)
+    ]
+    assert ids == [["k:1", "own"]] * 2
+    topics.land()
+    found = sorted(row["interaction_id"] for row in raw_rows(topics.settings.lake))
+    assert found == ["k:1", "k:1", "own", "own"]
+
+
+def test_uploads_are_announced_and_not_sent_row_by_row(topics: Topics, served: Served) -> None:
+    sent = served.client().upload((HEADER + "u9,i1,click,2026-11-20T10:00:00Z\n").encode())
+    assert sent.json()["event"] == "published"
+    (message,) = topics.read("uploads", 1)
+    event = json.loads(message.value())
+    headers = dict(message.headers())
+    assert message.key().decode() == event["event_id"] == sent.json()["id"]
+    assert (headers["event_id"], headers["tenant"]) == (message.key(), b"default")
+    assert event["files"] == sent.json()["files"]
+    assert "u9" not in message.value().decode()
+    assert topics.land() == 0
+
+
+def test_poison_is_set_aside_and_the_range_goes_on(topics: Topics) -> None:
+    poison = [b"{", b"[1]", b"\xff\xfe", b"null", b"", {**ROW, "interaction_type": "stare"}]
+    topics.produce([ROW, *poison, {**ROW, "user_id": "after"}])
+    assert topics.land() == 2
+    assert sorted(r["user_id"] for r in raw_rows(topics.settings.lake)) == ["after", "u1"]
+    folder = Path(topics.settings.lake, "service/quarantine/interactions")
+    kept = [json.loads(line) for p in folder.iterdir() for line in p.read_text().splitlines()]
+    assert len(kept) == len(poison)
+    dead = topics.read("interactions.dlq", len(poison))
+    assert len({message.key() for message in dead}) == len(poison)
+    assert {dict(m.headers())["reason"] for m in dead} >= {b"not_json", b"not_allowed"}
+
+
+def test_records_of_unknown_tenants_are_poison(topics: Topics, tmp_path: Path) -> None:
+    topics.settings = replace(topics.settings, tenants=str(tmp_path / "tenants"))
+    topics.produce([ROW], tenant="acme")
+    topics.produce([{**ROW, "user_id": "stray"}])
+    topics.produce([{**ROW, "user_id": "evil"}], tenant="../x")
+    assert topics.land() == 1
+    assert [row["user_id"] for row in raw_rows(tmp_path / "tenants/acme")] == ["u1"]
+    everything = [p for p in (tmp_path / "tenants").rglob("*") if p.is_file()]
+    assert {p.relative_to(tmp_path / "tenants").parts[0] for p in everything} == {
+        "acme",
+        "_control",
+    }
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+def test_consumer_killed_at_any_change_of_the_store_lands_each_record_once(topics: Topics) -> None:
+    """At the claim, at each file, at the quarantine, at the end mark, before and after."""
+    total = 0
+    for at in range(4):
+        for is_before in (True, False):
+            topics.produce([{**ROW, "user_id": f"{at}-{is_before}-{n}"} for n in range(4)] + [b"{"])
+            total += 4
+            made: list[str] = []
+
+            def dies(
+                function: Any, at: int = at, before: bool = is_before, made: Any = made
+            ) -> Any:
+                def call(self: Any, path: Any, *rest: Any) -> Any:
+                    made.append(str(path))
+                    if len(made) - 1 == at and before:
+                        raise Killed
+                    done = function(self, path, *rest)
+                    if len(made) - 1 == at:
+                        raise Killed
+                    return done
+
+                return call
+
+            with pytest.MonkeyPatch.context() as patch:
+                for name in ("put", "put_new"):
+                    patch.setattr(LocalStore, name, dies(getattr(LocalStore, name)))
+                with suppress(Killed):
+                    topics.land()
+            topics.land()
+            users = [row["user_id"] for row in raw_rows(topics.settings.lake)]
+            assert (len(users), len(set(users))) == (total, total), made
+
+
+def test_two_consumers_that_race_land_each_record_once(topics: Topics, tmp_path: Path) -> None:
+    """Both read all partitions and claim for themselves, which is worse than any rebalance."""
+    store = LocalStore(tmp_path / "control")
+    one, two = (Claims(store, "t", "id", 0) for _ in range(2))
+    first, is_mine = one.claim(0, 10)
+    assert is_mine
+    second, is_mine = two.claim(0, 7)
+    assert (second, is_mine) == (first, False)
+    assert two.known() == (10, [first])
+    one.finish(first)
+    assert two.known() == (10, [])
+    third, _ = two.claim(10, 12)
+    assert one.known() == (12, [third])
+
+
+def test_finished_claims_are_forgotten_but_the_newest(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("training_assets.service.claims._KEPT_RANGES", 2)
+    claims = Claims(LocalStore(tmp_path), "t", "id", 0)
+    for start in range(5):
+        claims.finish(claims.claim(start, start + 1)[0])
+    claims.prune()
+    assert claims.known() == (5, [])
+    assert len(LocalStore(tmp_path).list("claims")) == 4
+
+
+def test_damaged_claim_is_told(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.put(f"claims/id/0/{0:020}.json", b"[]")
+    with pytest.raises(StoreError, match="is damaged"):
+        Claims(store, "t", "id", 0).known()
+
+
+def test_brokers_that_are_down_cost_no_upload_and_no_event(tmp_path: Path) -> None:
+    port = free_port()
+    own = {**OPTIONS, "delivery.timeout.ms": "1500"}
+    lake = str(tmp_path / "lake")
+    with serving(lake=lake, kafka=f"127.0.0.1:{port}", kafka_options=own) as served:
+        client = served.client()
+        sent = client.upload((HEADER + "u1,i1,click,2026-11-20T10:00:00Z\n").encode())
+        assert (sent.status_code, sent.json()["event"]) == (201, "pending")
+        assert [row["user_id"] for row in raw_rows(lake)] == ["u1"]
+        refused = client.post("/internal/data/events", json=ROW)
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert client.get("/health").json()["status"] == "degraded"
+        assert client.get("/health/ready").status_code == 200
+        with broker(port) as address:
+            make_topics(address, "uploads", "interactions", "items")
+            served.core.publisher._down_until = 0  # type: ignore[union-attr]
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                if served.core.outbox("default").sweep(0).intents == 0:
+                    break
+                served.core.publisher._down_until = 0  # type: ignore[union-attr]
+            found = client.get(f"/internal/data/uploads/{sent.json()['id']}").json()
+            assert found["event"] == "published"
+
+
+def test_without_kafka_events_are_not_taken(tmp_path: Path) -> None:
+    with serving(lake=str(tmp_path)) as served:
+        refused = served.client().post("/internal/data/events", json=ROW)
+        assert refused.status_code == 501
+        assert refused.headers["Content-Type"] == "application/problem+json"
