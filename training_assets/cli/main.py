@@ -18,6 +18,7 @@ from training_assets.cli.sample import example, generate
 from training_assets.cli.samples import export, split
 from training_assets.cli.service import keys, serve
 from training_assets.cli.service_data import consume, replay, republish, tenants
+from training_assets.cli.sources import sources
 from training_assets.cli.staleness import outdated, rebuild
 from training_assets.cli.transactions import transactions
 from training_assets.cli.ui import ui
@@ -56,6 +57,7 @@ def main() -> None:
 _COMMANDS = (
     generate,
     example,
+    sources,
     run,
     check,
     failures,

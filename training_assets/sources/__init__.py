@@ -6,6 +6,8 @@ needs pyarrow and NumPy only. Begin with ``reader.py``, and with ``judged.py`` f
 
 from training_assets.sources.columns import printable
 from training_assets.sources.days import SourceDays, files_of_days, source_days
+from training_assets.sources.declared import Declarations, declarations
+from training_assets.sources.described import Described, describe_sources
 from training_assets.sources.flat import FlatDays, flat_days
 from training_assets.sources.judged import Fault, Judged, judge
 from training_assets.sources.listing import RawFile, by_day, fingerprint, whole_file
@@ -15,6 +17,8 @@ from training_assets.sources.rejects import REJECTS_DDL, write_rejects
 
 __all__ = [
     "REJECTS_DDL",
+    "Declarations",
+    "Described",
     "Dialect",
     "Fault",
     "FlatDays",
@@ -23,6 +27,8 @@ __all__ = [
     "RawFile",
     "SourceDays",
     "by_day",
+    "declarations",
+    "describe_sources",
     "files_of_days",
     "find_raw_days",
     "fingerprint",

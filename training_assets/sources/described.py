@@ -1,0 +1,132 @@
+"""What is understood of a source: where it lies, how its columns are read, and its first rows."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import islice
+from typing import Final
+
+import pyarrow as pa
+
+from training_assets.errors import TrainingAssetsError
+from training_assets.lake import Lake
+from training_assets.schemas import DELIVERED_TABLES, Table
+from training_assets.sources.columns import READ_ERRORS, Task
+from training_assets.sources.days import files_of_days, source_days
+from training_assets.sources.declared import Declared, declarations
+from training_assets.sources.header import look_at, parts_of
+from training_assets.sources.listing import whole_file
+from training_assets.sources.rows import parse, unreadable
+
+_SAMPLE_FILES: Final = 1
+
+
+@dataclass(frozen=True)
+class ColumnRead:
+    """A column of the table, where it stands in the files, and what it is read as."""
+
+    name: str
+    stands: str
+    type: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is understood of one source.
+
+    ``reasons`` are those of rows in the first part of the newest day that would be set aside, with
+    how many; ``valid`` is the number of the others. ``problem`` says why nothing can be read.
+    """
+
+    name: str
+    place: str
+    format: str = ""
+    days: tuple[date, ...] = ()
+    columns: tuple[ColumnRead, ...] = ()
+    spare: tuple[str, ...] = ()
+    valid: int = 0
+    reasons: tuple[tuple[str, int], ...] = ()
+    is_absent: bool = False
+    problem: str = ""
+
+    @property
+    def newest(self) -> date | None:
+        return self.days[-1] if self.days else None
+
+
+def describe_sources(lake: Lake) -> list[Described]:
+    """Each source of the lake, the further ones too; a fault of one is told with it."""
+    found = declarations(lake)
+    return [describe(lake, table) for table in (*DELIVERED_TABLES.values(), *found.further)]
+
+
+def describe(lake: Lake, table: Table) -> Described:
+    """Look at the newest day of a source; opens its first file and reads the first part of it."""
+    declared = declarations(lake).of(table)
+    place = _place(lake, table, declared)
+    try:
+        known = source_days(lake, table)
+        if not known.days:
+            return Described(table.name, place, is_absent=True)
+        newest = known.near[-1] if known.near else known.days[-1]
+        files = files_of_days(lake, table, [newest], known)
+        described = Described(table.name, place, days=tuple(known.near or known.days))
+        return _with_rows(described, lake, table, [whole_file(f) for f in files], newest)
+    except (TrainingAssetsError, *READ_ERRORS) as error:
+        return Described(table.name, place, problem=str(error))
+
+
+def _place(lake: Lake, table: Table, declared: Declared) -> str:
+    if declared.path:
+        return declared.path
+    return lake.raw.uri(f"{table.name}/{table.day_column}=YYYY-MM-DD/")
+
+
+def _with_rows(
+    described: Described, lake: Lake, table: Table, tasks: Sequence[Task], newest: date
+) -> Described:
+    for task in islice(tasks, _SAMPLE_FILES):
+        try:
+            looked = look_at(task, table)
+            part = parts_of(task, table)[0]
+        except READ_ERRORS as error:
+            raise unreadable(task.name, task.format, error) from error
+        batch = pa.RecordBatch.from_pylist([part._asdict()])
+        valid = sum(
+            len(rows) for rows in parse(iter([batch]), table, [newest], wants_rejects=False)
+        )
+        reasons = Counter(
+            reason
+            for rows in parse(iter([batch]), table, [newest], wants_rejects=True)
+            for reason in rows.column("reason").to_pylist()
+        )
+        names = {".".join(path) for path in looked.found.paths.values()}
+        columns = [
+            ColumnRead(
+                column.name,
+                ".".join(looked.found.paths.get(column.name, ())),
+                column.type,
+                _note(table, column.name, looked.reading.units.get(column.name, ""), part.day),
+            )
+            for column in looked.table.columns
+        ]
+        packing = f", {looked.reading.packing}" if looked.reading.packing else ""
+        return Described(
+            described.name,
+            described.place,
+            f"{looked.task.format}{packing}",
+            described.days,
+            tuple(columns),
+            tuple(name for name in looked.names if name not in names),
+            valid,
+            tuple(reasons.most_common()),
+        )
+    return described
+
+
+def _note(table: Table, column: str, unit: str, day: date | None) -> str:
+    if unit:
+        return f"{unit} since 1970"
+    return "from the folder" if column == table.day_column and day is not None else ""
