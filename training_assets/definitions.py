@@ -25,6 +25,12 @@ from training_assets.assets import (
     retention_asset,
     vacuum_asset,
 )
+from training_assets.assets.freshness import (
+    NEWEST_EVENTS,
+    freshness_checks,
+    freshness_sensors,
+    newest_events_asset,
+)
 from training_assets.assets.online import ONLINE_ASSETS
 from training_assets.assets.retention import RETENTION
 from training_assets.assets.run_log import console_logger
@@ -50,6 +56,7 @@ BACKFILL_JOB = "backfill_training_input"
 CHECK_JOB = "check_training_input"
 VACUUM_JOB = "vacuum_lake"
 WEEKLY_JOB = "weekly_training"
+OBSERVE_JOB = "observe_sources"
 REPORT_JOB = "report_of_day"
 RETENTION_JOB = "retention_of_lake"
 ONLINE_JOB = "load_online_features"
@@ -94,6 +101,13 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
         description="A full run for training, weekly or on demand: a range of days of all tables, "
         "then splits, export and report.",
     )
+    observe = dg.define_asset_job(
+        OBSERVE_JOB,
+        selection=dg.AssetSelection.assets(NEWEST_EVENTS),
+        config=RUN_CONFIG,
+        description="Looks when the newest event of each raw source was.",
+    )
+    freshness = freshness_checks(settings)
     return dg.Definitions(
         assets=[
             *raw_specs(settings),
@@ -101,15 +115,18 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
             *online_assets(settings, partitions),
             vacuum_asset(settings),
             retention_asset(settings),
+            newest_events_asset(settings),
             report_asset(settings),
             training_set_asset(settings),
         ],
+        asset_checks=freshness,
         jobs=[
             daily,
             online,
             vacuum,
             retention,
             weekly,
+            observe,
             dg.define_asset_job(
                 REPORT_JOB,
                 selection=dg.AssetSelection.assets(REPORT),
@@ -142,6 +159,12 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
                 cron_schedule="0 5 * * *",
                 description="Every day at 05:00 UTC.",
             ),
+            dg.ScheduleDefinition(
+                name="observe_sources_schedule",
+                job=observe,
+                cron_schedule="*/15 * * * *",
+                description="Every 15 minutes.",
+            ),
             weekly_schedule(weekly, dict(RUN_CONFIG)),
             dg.ScheduleDefinition(
                 name="retention_schedule",
@@ -151,7 +174,10 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
                 "you start it.",
             ),
         ],
-        sensors=[outdated_days_sensor(settings, BACKFILL_JOB, RUN_CONFIG, first_day)],
+        sensors=[
+            outdated_days_sensor(settings, BACKFILL_JOB, RUN_CONFIG, first_day),
+            *freshness_sensors(freshness),
+        ],
         resources={"spark": spark},
         executor=dg.in_process_executor,
         loggers={"console": console_logger},

@@ -6,12 +6,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from training_assets.assets.freshness import NEWEST_EVENTS
 from training_assets.assets.online import EQUALS_OFFLINE, ONLINE_ASSETS
 from training_assets.assets.retention import RETENTION
 from training_assets.assets.training_set import REPORT, TRAINING_SET
 from training_assets.assets.vacuum import VACUUM
 from training_assets.definitions import DAILY_JOB, build_definitions
 from training_assets.engine.resource import SparkResource
+from training_assets.schemas import RAW_TABLES
 from training_assets.settings import Settings
 from training_assets.tables import SPECS
 
@@ -45,6 +47,7 @@ def test_lineage_begins_with_the_raw_tables(defs: dg.Definitions) -> None:
         "training_samples": {"unified_actions", "user_features", "item_features"},
         VACUUM: set(),
         RETENTION: set(),
+        NEWEST_EVENTS: {f"raw/{name}" for name in RAW_TABLES},
         REPORT: set(SPECS),
         TRAINING_SET: {"training_samples"},
     }
