@@ -17,6 +17,11 @@
 |                                    |           | before the day                                 |
 | TRAINING_ASSETS_EXCLUDE            | seen      | "positives" lets seen items be negatives       |
 | TRAINING_ASSETS_SAMPLE_SEED        | 0         | another seed draws other negatives             |
+| TRAINING_ASSETS_BOT_LIMITS         | 60,600,   | a customer's day with more browsing actions in |
+|                                    | 2000,50   | a minute, half an hour, the day, or with that  |
+|                                    |           | many distinct times at equal gaps, is a bot's  |
+| TRAINING_ASSETS_INTERACTION_KINDS  | missing   | kinds that raw/interactions gives to histories:|
+|                                    |           | those without a source of their own; all; none |
 | TRAINING_ASSETS_MISSING_RAW        | error     | "empty" takes an absent raw day as empty       |
 | TRAINING_ASSETS_INCOMPLETE_WINDOW  | error     | "warn" publishes histories of which days of    |
 |                                    |           | the look-back are missing                      |
@@ -46,6 +51,7 @@ DEFAULT_HISTORY_LENGTH: Final = 1000
 DEFAULT_LOOKBACK_DAYS: Final = 365
 DEFAULT_ACTION_TYPES: Final = (1, 2, 3)
 DEFAULT_POSITIVE_TYPES: Final = (2, 3, 5)
+DEFAULT_BOT_LIMITS: Final = (60, 600, 2_000, 50)
 _KNOWN_ACTION_TYPES: Final = range(1, 6)
 # Lists have 32-bit offsets.
 MAX_HISTORY_LENGTH: Final = 2**31 - 1
@@ -56,6 +62,7 @@ _DEFAULT_LAKE: Final = "data/lake"
 
 MissingRaw = Literal["error", "empty"]
 Bots = Literal["leave_out", "keep"]
+InteractionKinds = Literal["missing", "all", "none"]
 IncompleteWindow = Literal["error", "warn"]
 ListFormat = Literal["lists", "parquet"]
 NegativeStrategy = Literal["uniform", "popularity"]
@@ -85,13 +92,15 @@ class Settings:
 
     ``lake`` is an absolute local path or the URL of a store, whatever was given: see
     ``locations.py``. ``start_date`` is the first partition; None takes the first raw day.
-    ``history_length`` is in actions, ``lookback_days`` in days (None is
-    unlimited). ``action_types`` are the codes of the actions that stand in histories, where those
-    of marked bots do only if ``bots`` is "keep". ``check_customers`` is the number of customers per
-    day up to which leakage is checked in full, ``min_valid_share`` the share of a source's rows
-    that must be valid for its day to be published, ``keep_versions_days`` how long a version stays
-    readable after it was replaced, ``engagement`` the kind of action that features count as a
-    visit to an item. ``negative_ratio`` and what follows it say how ``training_samples`` are drawn.
+    ``history_length`` is in actions, ``lookback_days`` in days (None is unlimited).
+    ``action_types`` are the codes of the actions that stand in histories, where those of marked
+    bots do only if ``bots`` is "keep"; ``bot_limits`` mark them. ``interaction_kinds`` are those
+    that the event stream gives to ``unified_actions``. ``check_customers`` is the number of
+    customers per day up to which leakage is checked in full, ``min_valid_share`` the share of a
+    source's rows that must be valid for its day to be published, ``keep_versions_days`` how long a
+    version stays readable after it was replaced, ``engagement`` the kind of action that features
+    count as a visit to an item. ``negative_ratio`` and what follows it say how ``training_samples``
+    are drawn.
     """
 
     lake: str = _DEFAULT_LAKE
@@ -106,6 +115,8 @@ class Settings:
     positives: Positives = "all"
     exclude: Exclude = "seen"
     sample_seed: int = 0
+    bot_limits: tuple[int, ...] = DEFAULT_BOT_LIMITS
+    interaction_kinds: InteractionKinds = "missing"
     missing_raw: MissingRaw = "error"
     incomplete_window: IncompleteWindow = "error"
     check_customers: int = 1_000
@@ -124,6 +135,7 @@ class Settings:
             "positive_types": _action_types("positive_types", self.positive_types),
             "negative_ratio": _whole("settings", "negative_ratio", self.negative_ratio, least=0),
             "sample_seed": _whole("settings", "sample_seed", self.sample_seed, least=0),
+            "bot_limits": _bot_limits(self.bot_limits),
             "check_customers": _whole("settings", "check_customers", self.check_customers),
             "keep_versions_days": _whole(
                 "settings", "keep_versions_days", self.keep_versions_days, least=0
@@ -145,6 +157,7 @@ class Settings:
         _require_one_of("negative_strategy", self.negative_strategy, ("uniform", "popularity"))
         _require_one_of("positives", self.positives, ("all", "new"))
         _require_one_of("exclude", self.exclude, ("seen", "positives"))
+        _require_one_of("interaction_kinds", self.interaction_kinds, ("missing", "all", "none"))
         _require_one_of("missing_raw", self.missing_raw, ("error", "empty"))
         _require_one_of("incomplete_window", self.incomplete_window, ("error", "warn"))
         _require_one_of("engagement", self.engagement, ("auto", "view", "click"))
@@ -168,13 +181,15 @@ class Settings:
             start_date=_parse_date("START_DATE", start) if start else None,
             history_length=number("HISTORY_LENGTH", DEFAULT_HISTORY_LENGTH),
             lookback_days=None if lookback == "none" else _parse_int("LOOKBACK_DAYS", lookback),
-            action_types=_parse_action_types("ACTION_TYPES", text("ACTION_TYPES", "1,2,3")),
             negative_ratio=number("NEGATIVE_RATIO", 4),
             negative_strategy=cast(NegativeStrategy, text("NEGATIVE_STRATEGY", "uniform")),
-            positive_types=_parse_action_types("POSITIVE_TYPES", text("POSITIVE_TYPES", "2,3,5")),
+            positive_types=_parse_numbers("POSITIVE_TYPES", text("POSITIVE_TYPES", "2,3,5")),
             positives=cast(Positives, text("POSITIVES", "all")),
             exclude=cast(Exclude, text("EXCLUDE", "seen")),
             sample_seed=number("SAMPLE_SEED", 0),
+            action_types=_parse_numbers("ACTION_TYPES", text("ACTION_TYPES", "1,2,3")),
+            bot_limits=_parse_numbers("BOT_LIMITS", text("BOT_LIMITS", "60,600,2000,50")),
+            interaction_kinds=cast(InteractionKinds, text("INTERACTION_KINDS", "missing")),
             bots=cast(Bots, text("BOTS", "leave_out")),
             missing_raw=cast(MissingRaw, text("MISSING_RAW", "error")),
             incomplete_window=cast(IncompleteWindow, text("INCOMPLETE_WINDOW", "error")),
@@ -222,7 +237,17 @@ def _action_types(name: str, values: Sequence[int]) -> tuple[int, ...]:
     return tuple(codes)
 
 
-def _parse_action_types(name: str, text: str) -> tuple[int, ...]:
+def _bot_limits(values: Sequence[int]) -> tuple[int, ...]:
+    limits = tuple(_whole("settings", "bot_limits", value) for value in values)
+    if len(limits) != len(DEFAULT_BOT_LIMITS):
+        raise SettingsError(
+            f"settings: bot_limits has {len(limits)} numbers; expected four: actions in a minute, "
+            f"in half an hour, in a day, and distinct times. Set {_PREFIX}BOT_LIMITS."
+        )
+    return limits
+
+
+def _parse_numbers(name: str, text: str) -> tuple[int, ...]:
     return tuple(_parse_int(name, part.strip()) for part in text.split(","))
 
 

@@ -74,6 +74,8 @@ def _build_events(
         table, done, failed = group[0].table, [], []
         for report in group:
             yield from map(_evaluation, report.checks)
+            if report.is_absent:
+                continue
             if report.problem:
                 failed.append(FailedDay(table, report.day, report.problem))
             else:

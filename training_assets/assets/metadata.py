@@ -92,4 +92,7 @@ def histogram_markdown(counts: list[int]) -> str:
 
 def check_metadata(metrics: Mapping[str, Any], message: str) -> dict[str, Any]:
     """Metadata of one check on one day."""
-    return {**metrics, **({"problem": message} if message else {})}
+    found: dict[str, Any] = {**metrics, **({"problem": message} if message else {})}
+    if "report_markdown" in found:
+        found["report_markdown"] = dg.MetadataValue.md(str(found["report_markdown"]))
+    return found

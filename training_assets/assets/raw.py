@@ -4,7 +4,7 @@ import dagster as dg
 
 from training_assets.assets.metadata import column_schema, place_value
 from training_assets.lake import Lake
-from training_assets.schemas import RAW_TABLES
+from training_assets.schemas import DELIVERED_TABLES
 from training_assets.settings import Settings
 
 
@@ -27,5 +27,5 @@ def raw_specs(settings: Settings) -> list[dg.AssetSpec]:
             },
             kinds={"parquet"},
         )
-        for name, table in RAW_TABLES.items()
+        for name, table in DELIVERED_TABLES.items()
     ]

@@ -25,6 +25,8 @@ def table_specs(settings: Settings) -> list[dg.AssetSpec]:
                 "path": place_value(lake.table_store(name).url),
             },
             kinds={"pyspark", "deltalake"},
+            # A shop may not deliver it, on a day or at all.
+            skippable=spec.built_from.days != "every",
         )
         for name, spec in SPECS.items()
     ]

@@ -49,7 +49,9 @@ from training_assets.checks.metrics import (
     action_metrics,
     count_rows,
     history_metrics,
+    interaction_metrics,
     row_metrics,
+    snapshot_metrics,
 )
 from training_assets.checks.rows import (
     check_rows_leakage,
@@ -63,6 +65,12 @@ from training_assets.checks.samples import (
     check_positives,
     check_sampling,
     sample_metrics,
+)
+from training_assets.checks.shop import (
+    check_interaction_counts,
+    check_snapshot_counts,
+    check_snapshot_size,
+    check_validation,
 )
 from training_assets.checks.structure import (
     check_history_length,
@@ -93,6 +101,7 @@ __all__ = [
     "check_history_padding",
     "check_history_window",
     "check_impression_counts",
+    "check_interaction_counts",
     "check_item_leakage",
     "check_negatives",
     "check_pair_counts",
@@ -105,15 +114,20 @@ __all__ = [
     "check_sampling",
     "check_schema",
     "check_shown_counts",
+    "check_snapshot_counts",
+    "check_snapshot_size",
     "check_user_leakage",
     "check_valid_share",
+    "check_validation",
     "count_rows",
     "feature_metrics",
     "for_table",
     "history_metrics",
+    "interaction_metrics",
     "row_metrics",
     "run_checks",
     "sample_metrics",
+    "snapshot_metrics",
     "up_to_date",
 ]
 

@@ -18,10 +18,14 @@ from training_assets.schemas import (
     CLICKS,
     CUSTOMER_HISTORY,
     IMPRESSIONS,
+    INTERACTION_TYPES,
+    INTERACTIONS,
     ORDER,
     PREVIOUS_ORDERS,
+    RAW_INTERACTIONS,
     TRAINING_INPUT,
 )
+from training_assets.sources import SOURCE_OF, kinds_taken, source_days
 
 # The type of the actions of each raw table.
 TYPE_OF: Final = {CLICKS.name: CLICK, ADD_TO_CARTS.name: ADD_TO_CART, PREVIOUS_ORDERS.name: ORDER}
@@ -31,21 +35,51 @@ def check_action_counts(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Raw rows of each source = valid + quarantined."""
     raw = {source.name: context.raw(source).count_rows() for source in ACTION_SOURCES}
     outcomes = {}
+    stream = _from_stream(context)
     for day, valid in counts_by_type(context).items():
         metrics: dict[str, Metric] = {}
         problems = []
+        for code, rows in stream[day].items():
+            metrics[f"interactions_{ACTION_TYPES[code]}"] = rows
+            if valid[code] != rows:
+                problems.append(
+                    f"interactions: {rows} {ACTION_TYPES[code]} in, {valid[code]} valid"
+                )
         for source in ACTION_SOURCES:
+            if TYPE_OF[source.name] in stream[day] and not raw[source.name][day]:
+                continue
             name, rows = source.name, raw[source.name][day]
             good, bad = valid[TYPE_OF[name]], context.rejected_rows(source, day)
             metrics |= {f"{name}_in": rows, f"{name}_valid": good, f"{name}_quarantined": bad}
             if rows != good + bad:
                 problems.append(f"{name}: {rows} in, {good} valid + {bad} quarantined")
-        metrics["unknown_type"] = unknown = valid[None]
+        told = {*TYPE_OF.values(), *stream[day]}
+        metrics["unknown_type"] = unknown = valid[None] + sum(
+            count for code, count in valid.items() if code is not None and code not in told
+        )
         if unknown:
             problems.append(f"{unknown} of a type other than {', '.join(map(str, ACTION_TYPES))}")
         text = f"Rows were lost or added on {day}: {'; '.join(problems)}." if problems else ""
         outcomes[day] = CheckOutcome(not problems, metrics, text)
     return outcomes
+
+
+def _from_stream(context: CheckContext) -> dict[date, dict[int, int]]:
+    """By day and code, how many actions of the event stream the day must have."""
+    begins = source_days(context.lake, RAW_INTERACTIONS).first
+    found: dict[date, dict[int, int]] = {day: {} for day in context.days}
+    if begins is None:
+        return found
+    firsts = {code: source_days(context.lake, table).first for code, table in SOURCE_OF.items()}
+    mode = context.settings.interaction_kinds
+    for day in context.days:
+        found[day] = dict.fromkeys(kinds_taken(mode, day, begins, firsts), 0)
+    rows = context.columns(INTERACTIONS, context.days, ["interaction_type"])
+    for row in rows.groupBy("dt", "interaction_type").count().collect():
+        code = INTERACTION_TYPES[row["interaction_type"]]
+        if code in found[row["dt"]]:
+            found[row["dt"]][code] = row["count"]
+    return found
 
 
 def counts_by_type(context: CheckContext) -> dict[date, dict[int | None, int]]:

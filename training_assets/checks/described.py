@@ -43,6 +43,12 @@ _DESCRIPTIONS: Final = {
     "found nothing: ids of actions and catalogue that do not fit, or a source that stopped.",
     "conversion": "Purchases do not outnumber engagements. A warning means that people buy without "
     "a visit being recorded, or that TRAINING_ASSETS_ENGAGEMENT names the wrong kind of action.",
+    "validation": "The rules of interactions, evaluated anew on what is published and what was set "
+    "aside; the report lies beside the table. Of items and users that the catalogue does not know "
+    "less than 1 % warns; from 1 % on the day is not published. Deliver the catalogue, or correct "
+    "what delivers the ids.",
+    "snapshot_size": "A full snapshot is not more than 20 % smaller than what was listed before. A "
+    "warning means that the delivery may be cut: what it lacks stays as it was. Deliver it again.",
     "up_to_date": "The day was built from the raw files, the upstream days, the settings and the "
     "versions of now. A warning says what changed since. Run `training-assets rebuild`, or start "
     "the sensor outdated_days.",
@@ -71,7 +77,7 @@ _OWN_DESCRIPTIONS: Final = {
     f"failure means a model would train on other actions; do not train on the day. {_REBUILD}",
 }
 
-_WARNINGS: Final = ("history_window", "up_to_date", "conversion")
+_WARNINGS: Final = ("history_window", "snapshot_size", "up_to_date", "conversion")
 
 
 def for_table(table: Table, **evaluations: Evaluate) -> tuple[Check, ...]:

@@ -5,6 +5,7 @@ All are exact. They are sums of the facts of files, which the checks have read a
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 from typing import Any, Final
@@ -17,7 +18,7 @@ from training_assets.checks.context import CheckContext
 from training_assets.checks.facts import Facts
 from training_assets.checks.files import distinct_rows
 from training_assets.checks.structure import facts_of
-from training_assets.schemas import ACTION_TYPES, TRAINING_INPUT
+from training_assets.schemas import ACTION_TYPES, INTERACTIONS, RE_DELIVERED, TRAINING_INPUT
 
 # Upper ends, in actions; the last bin is open.
 HISTOGRAM_BINS: Final = (0, 2, 5, 10, 20, 50, 100, 200, 500, 999)
@@ -38,6 +39,49 @@ def history_metrics(context: CheckContext) -> dict[date, Figures]:
 def row_metrics(context: CheckContext) -> dict[date, Figures]:
     """Of ``training_input``."""
     return _described(context, _of_rows)
+
+
+def interaction_metrics(context: CheckContext) -> dict[date, Figures]:
+    """Of ``interactions``: rows, customers, those of bots, and what each step took out."""
+    rows = context.columns(INTERACTIONS, context.days, ["customer_id", "is_bot"])
+    found = (
+        rows.groupBy("dt")
+        .agg(F.countDistinct("customer_id").alias("customers"), F.count_if("is_bot").alias("bots"))
+        .collect()
+    )
+    counted = {row["dt"]: row for row in found}
+    return {
+        day: {
+            "rows": sum(file.rows for file in files),
+            "customers": counted[day]["customers"] if day in counted else 0,
+            "rows_of_bots": counted[day]["bots"] if day in counted else 0,
+            "quarantined": {
+                name: context.rejected_rows(replace(INTERACTIONS, name=name), day)
+                for name in (INTERACTIONS.name, RE_DELIVERED)
+            },
+        }
+        for day, files in facts_of(context).items()
+    }
+
+
+def snapshot_metrics(context: CheckContext) -> dict[date, Figures]:
+    """Of ``items`` and ``users``: rows, and how many of them are active and listed."""
+    rows = context.columns(context.table, context.days, ["is_active", "is_listed"])
+    found = (
+        rows.groupBy("dt")
+        .agg(F.count_if("is_active").alias("active"), F.count_if("is_listed").alias("listed"))
+        .collect()
+    )
+    counted = {row["dt"]: (row["active"], row["listed"]) for row in found}
+    return {
+        day: {
+            "rows": sum(file.rows for file in files),
+            "active": counted.get(day, (0, 0))[0],
+            "listed": counted.get(day, (0, 0))[1],
+            "quarantined": {s.name: context.rejected_rows(s, day) for s in context.sources},
+        }
+        for day, files in facts_of(context).items()
+    }
 
 
 def count_rows(context: CheckContext) -> dict[date, Figures]:

@@ -22,6 +22,7 @@ from training_assets.cli.sources import sources
 from training_assets.cli.staleness import outdated, rebuild
 from training_assets.cli.transactions import transactions
 from training_assets.cli.ui import ui
+from training_assets.cli.validate import validate
 from training_assets.cli.weekly import weekly
 from training_assets.errors import TrainingAssetsError
 from training_assets.sources import printable
@@ -67,6 +68,7 @@ _COMMANDS = (
     export,
     split,
     online,
+    validate,
     versions,
     restore,
     vacuum,

@@ -11,17 +11,17 @@ from rich.table import Table as Grid
 from training_assets.cli.console import as_text, console, open_lake
 from training_assets.lake import Lake
 from training_assets.list_format import DamagedFileError, SealedParquet
-from training_assets.schemas import RAW_TABLES, Table
+from training_assets.schemas import DELIVERED_TABLES, Table
 from training_assets.tables import SPECS
 
 
 @click.command()
-@click.option("--source", type=click.Choice(list(RAW_TABLES)), help="One raw table.")
+@click.option("--source", type=click.Choice(list(DELIVERED_TABLES)), help="One raw table.")
 @click.option("--limit", default=50, show_default=True, help="Rows to show.")
 def quarantine(source: str | None, limit: int) -> None:
     """Show raw rows that no table could take, with the reason and the file."""
     lake = open_lake()
-    sources = [RAW_TABLES[source]] if source else list(RAW_TABLES.values())
+    sources = [DELIVERED_TABLES[source]] if source else list(DELIVERED_TABLES.values())
     grid = Grid("source", "dt", "reason", "file", "content")
     total, problems = 0, []
     for raw, day, file in _quarantine_files(lake, sources):

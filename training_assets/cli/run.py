@@ -29,7 +29,7 @@ from training_assets.provenance import Provenance
 from training_assets.schemas import IMPRESSIONS, RAW_TABLES, TRAINING_INPUT
 from training_assets.settings import Settings
 from training_assets.sources import printable
-from training_assets.tables import BUILT_FROM, SPECS
+from training_assets.tables import BUILT_FROM, SPECS, TableSpec
 
 # A Dagster run is of consecutive days, and costs seconds of its own.
 _MAX_RUNS = 4
@@ -60,11 +60,14 @@ def run(start_date: datetime | None, end_date: datetime | None, force: bool) -> 
         sum(len(before) for _, before in plan.before) + len(plan.days) * len(SPECS)
     )
     is_ok = True
+    together: dict[tuple[date, ...], list[TableSpec]] = {}
+    for spec, before in plan.before:
+        together.setdefault(before, []).append(spec)
     with progress.shown():
-        for spec, before in plan.before:
+        for before, specs in together.items():
             groups = contiguous(before)
             for group in groups if len(groups) <= _MAX_RUNS else [before]:
-                is_ok &= dagster_run(group, (spec,))
+                is_ok &= dagster_run(group, specs)
         if plan.days:
             is_ok &= dagster_run(plan.days, tuple(SPECS.values()))
     if not plan.before and not plan.days:

@@ -3,6 +3,7 @@
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -17,8 +18,21 @@ from training_assets.cli.progress import told
 @click.option("--days", default=90, show_default=True)
 @click.option("--end-date", type=DAY, help="Last day; yesterday by default.")
 @click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--ids",
+    type=click.Choice(["integer", "text"]),
+    default="integer",
+    show_default=True,
+    help="Text: interactions, items and users only.",
+)
 def generate(
-    customers: int, items: int, interactions: int, days: int, end_date: datetime | None, seed: int
+    customers: int,
+    items: int,
+    interactions: int,
+    days: int,
+    end_date: datetime | None,
+    seed: int,
+    ids: str,
 ) -> None:
     """Write sample raw data that a model can learn from."""
     from training_assets.sample.generate import SampleSpec
@@ -33,10 +47,12 @@ def generate(
         seed=seed,
     )
     started = time.monotonic()
+    kind: Literal["integer", "text"] = "text" if ids == "text" else "integer"
     with told() as progress:
-        summary = generate_sample(open_lake(), spec, progress=progress)
+        summary = generate_sample(open_lake(), spec, progress=progress, ids=kind)
+    rows = sum(summary.rows.values()) + sum(summary.shop_rows.values())
     console.print(
-        f"{sum(summary.rows.values()):,} raw rows of {summary.days} days in "
+        f"{rows:,} raw rows of {summary.days} days in "
         f"{open_lake().raw.url} ({time.monotonic() - started:.1f} s)"
     )
 

@@ -29,6 +29,8 @@ from training_assets.kernels.histories import (
     cut_days,
     write_histories,
 )
+from training_assets.kernels.interactions import BotLimits, clean_interactions
+from training_assets.kernels.snapshots import fold_snapshots
 from training_assets.kernels.training_rows import RANKINGS_DDL, assign_parts, write_training_rows
 
 ship(errors, schemas, list_format, sys.modules[__name__])
@@ -41,15 +43,18 @@ __all__ = [
     "REQUESTS_DDL",
     "WRITTEN_DDL",
     "ActionFile",
+    "BotLimits",
     "Wanted",
     "Written",
     "assign_parts",
     "assign_tasks",
     "build_histories",
+    "clean_interactions",
     "compact",
     "customer_bounds",
     "cut_days",
     "empty_file",
+    "fold_snapshots",
     "write_actions",
     "write_histories",
     "write_rows",

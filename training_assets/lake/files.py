@@ -24,7 +24,7 @@ MIGRATED: Final = "migrated"
 
 _NAME: Final = re.compile(r"part-\d{5}-(?P<hash>[0-9a-f]{16})-(?P<run>[0-9a-f]{12})\.(parquet|pq)")
 _BESIDE: Final = re.compile(
-    rf"(?:{MANIFESTS}|{QUARANTINE})/(?P<folder>{DAY_PREFIX}\d{{4}}-\d\d-\d\d)/(?P<run>\w+)[./].*"
+    rf"(?:{MANIFESTS}|{QUARANTINE}|_validation)/(?P<folder>{DAY_PREFIX}\d{{4}}-\d\d-\d\d)/(?P<run>\w+)[./].*"
 )
 
 

@@ -46,7 +46,8 @@ _MAX_PASSES: Final = 3
 class DayReport:
     """What became of one day of one table.
 
-    ``problem`` is None for a day that is published (or, without a build, that passed).
+    ``problem`` is None for a day that is published (or, without a build, that passed), and for
+    one that ``is_absent``: the shop delivers nothing of which the table would have it.
     ``seconds`` are those of the whole range that the day was part of, by step.
     """
 
@@ -54,6 +55,7 @@ class DayReport:
     day: date
     problem: str | None
     has_changed: bool = False
+    is_absent: bool = False
     manifest: dict[str, Any] = field(default_factory=dict)
     checks: tuple[CheckResult, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
@@ -85,12 +87,15 @@ def build_days(
         skipped = {
             day: upstream.name
             for upstream in spec.built_from.upstream
-            if upstream.has_day and not upstream.is_optional
+            if upstream.has_day and (not upstream.is_optional or upstream.of.days == "from first")
             for day in lost.get(upstream.name, ())
         }
-        wanted = [day for day in days if day not in skipped]
+        absent = {d for d in days if not build.provenance.is_due(spec.built_from, d)}
+        wanted = [day for day in days if day not in skipped and day not in absent]
         reports = _TableRun(build, spec, wanted, step).reports() if wanted else []
         lost[spec.name] = {report.day for report in reports if report.problem} | skipped.keys()
+        for day in sorted(absent - skipped.keys()):
+            reports.append(DayReport(spec.name, day, None, is_absent=True))
         for day, name in sorted(skipped.items()):
             problem = f"{spec.name}: day {day} was not built, because its {name} failed."
             reports.append(DayReport(spec.name, day, problem))
@@ -107,6 +112,7 @@ def check_days(
     days: Sequence[date],
 ) -> Iterator[CheckResult]:
     """All checks of tables over what is published; an unpublished day fails each of them."""
+    provenance = Provenance(lake, settings)
     for spec in _in_order(specs):
         published = lake.snapshot(spec.name).files
         if present := tuple(day for day in days if day in published):
@@ -114,7 +120,8 @@ def check_days(
                 spark, lake, settings, spec.table, present, spec.rejected_sources
             )
             yield from run_checks(context, spec.checks)
-        for day in sorted(set(days) - published.keys()):
+        due = {day for day in days if provenance.is_due(spec.built_from, day)}
+        for day in sorted(due - published.keys()):
             for check in spec.checks:
                 message = f"{spec.name}: day {day} is not published. Materialize it."
                 yield CheckResult(check, day, False, {}, message)
@@ -354,6 +361,7 @@ class _TableRun:
             day,
             problem,
             outcome == PUBLISHED,
+            False,
             dict(manifest or {}),
             tuple(attempt.results.get(day, ())),
             self._seconds,

@@ -87,7 +87,7 @@ def plan_run(provenance: Provenance, days: Sequence[date], *, force: bool) -> Pl
     """What must be built so that all tables are up to date on the days."""
     before = [
         (spec, tuple(stale))
-        for spec, looked_back in _look_backs(provenance, days)
+        for spec, looked_back in _needed_before(provenance, days)
         if (stale := provenance.outdated(spec.built_from, looked_back))
     ]
     if force or before:
@@ -99,6 +99,22 @@ def plan_run(provenance: Provenance, days: Sequence[date], *, force: bool) -> Pl
             # Later days read these; whether they differ is known only after the build.
             wanted |= {day for day in days if day > outdated[0]}
     return Plan((), tuple(sorted(wanted)))
+
+
+def _needed_before(
+    provenance: Provenance, days: Sequence[date]
+) -> list[tuple[TableSpec, list[date]]]:
+    """What is looked back to, what that is made of, and all deliveries of what accumulates."""
+    found = {spec.name: before for spec, before in _look_backs(provenance, days)}
+    for name in list(found):
+        for upstream in SPECS[name].built_from.upstream:
+            if upstream.of.days == "from first":
+                found[upstream.name] = sorted({*found.get(upstream.name, []), *found[name]})
+    for name, spec in SPECS.items():
+        if spec.built_from.days == "delivered":
+            known = [provenance.source_days(s).near for s in spec.built_from.sources]
+            found[name] = sorted({day for near in known for day in near if day < days[0]})
+    return [(spec, found[name]) for name, spec in SPECS.items() if name in found]
 
 
 def _look_backs(provenance: Provenance, days: Sequence[date]) -> list[tuple[TableSpec, list[date]]]:

@@ -12,6 +12,9 @@ class BuiltFrom:
 
     ``constants`` are what else decides the rows, as the version of a declaration, by name;
     ``optional`` are raw tables of which it decides whether they are delivered at all.
+    ``days`` are those that the table has: every one, those from the first delivered one on, or
+    only those that are delivered. A day of a table that ``accumulates`` is made of all deliveries
+    up to it.
     """
 
     table: Table
@@ -20,6 +23,14 @@ class BuiltFrom:
     settings: tuple[str, ...] = ()
     constants: tuple[tuple[str, Any], ...] = ()
     optional: tuple[Table, ...] = ()
+    days: Literal["every", "from first", "delivered"] = "every"
+    accumulates: bool = False
+
+    @property
+    def delivered(self) -> tuple[Table, ...]:
+        """Raw tables whose days the table's days are made of, its own and those behind a stream."""
+        streams = (u.of for u in self.upstream if u.of.days == "from first")
+        return (*self.sources, *(source for of in streams for source in of.sources))
 
 
 @dataclass(frozen=True)

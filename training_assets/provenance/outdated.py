@@ -120,7 +120,7 @@ def _missing_days(
     built, lake = upstream.of, provenance.lake
     published = lake.snapshot(upstream.name).files
     readers = lake.days(reader.table.name)
-    sources = [provenance.source_days(source) for source in built.sources]
+    sources = [provenance.source_days(source) for source in built.delivered]
     delivered = {d for source in sources for d in source.days if source.first and d >= source.first}
     for day in sorted(delivered - published.keys()):
         count = len(looking_back(provenance.settings, readers, [day]))
@@ -158,7 +158,7 @@ def _touched(
         name, late = built.table.name, [f for f in found if f.table == built.table.name]
         published, read = provenance.lake.days(built.table.name), set[date]()
         for upstream in built.upstream:
-            changed = sorted(changing[upstream.name])
+            changed = sorted(changing.get(upstream.name, ()))
             if upstream.has_day:
                 read |= set(changed) & set(published)
             if upstream.looks_back:

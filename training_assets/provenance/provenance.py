@@ -32,9 +32,10 @@ from typing import Any, Final
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError
 from training_assets.lake import Lake, contiguous, day_range, days_in_words
 from training_assets.provenance.declared import BuiltFrom, Upstream
-from training_assets.schemas import RAW_INTERACTIONS, SCHEMA_VERSION, Table
+from training_assets.schemas import RAW_INTERACTIONS, SCHEMA_VERSION, UNIFIED_ACTIONS, Table
 from training_assets.settings import Settings
 from training_assets.sources import (
+    SOURCE_OF,
     FlatDays,
     RawDays,
     RawFile,
@@ -44,6 +45,7 @@ from training_assets.sources import (
     find_raw_days,
     fingerprint,
     flat_days,
+    kinds_taken,
     source_days,
     whole_file,
 )
@@ -100,6 +102,7 @@ class Provenance:
     _content: dict[tuple[str, date], str] = field(default_factory=dict)
     _manifests: dict[tuple[str, date], dict[str, Any]] = field(default_factory=dict)
     _days: dict[str, SourceDays] = field(default_factory=dict)
+    _before: dict[tuple[str, date], dict[str, list[Any]]] = field(default_factory=dict)
 
     def again(self) -> "Provenance":
         """One that looks at everything anew."""
@@ -115,9 +118,15 @@ class Provenance:
 
     def inputs(self, built: BuiltFrom, day: date) -> Inputs:
         """What the day would be built from now; raises where something of it is missing."""
+        settings = self.recorded(built)
+        if built.table == UNIFIED_ACTIONS and (kinds := self.kinds_from_interactions(day)):
+            settings["kinds_from_interactions"] = list(kinds)
+        raw = {source.name: self.fingerprint(source, day) for source in built.sources}
+        if built.accumulates:
+            raw |= {f"{s.name} before": self._fingerprint_before(s, day) for s in built.sources}
         return Inputs(
-            self.recorded(built),
-            {source.name: self.fingerprint(source, day) for source in built.sources},
+            settings,
+            raw,
             {
                 upstream.name: {
                     of: self.content(upstream.of.table, of)
@@ -146,7 +155,7 @@ class Provenance:
 
     def missing_days(self, upstream: Upstream, day: date) -> list[date]:
         """Days that the day should read and that are not published, oldest first."""
-        if upstream.is_optional:
+        if upstream.is_optional and not self._is_stream(upstream, day):
             return []
         published = self.lake.snapshot(upstream.name).files
         expected = [day] if upstream.has_day else []
@@ -155,13 +164,17 @@ class Provenance:
             expected = [*window_days(self.settings, before, day), *expected]
         return [of for of in expected if of not in published]
 
+    def _is_stream(self, upstream: Upstream, day: date) -> bool:
+        """Whether it is an event stream that has the day, which then must not be left out."""
+        return upstream.of.days == "from first" and self.is_due(upstream.of, day)
+
     def expected_days(self, built: BuiltFrom, before: date) -> list[date]:
         """Days before ``before`` that have, or should have, rows of the table's sources.
 
         Every day from the first one of any source on; where absent raw days are empty ones, those
         that were delivered.
         """
-        found = [self.source_days(source) for source in built.sources]
+        found = [self.source_days(source) for source in built.delivered]
         firsts = [source.first for source in found if source.first is not None]
         if not firsts or min(firsts) >= before:
             return []
@@ -169,6 +182,32 @@ class Provenance:
             days = {day for source in found for day in source.days if day >= min(firsts)}
             return sorted(day for day in days if day < before)
         return day_range(min(firsts), before - timedelta(days=1))
+
+    def is_due(self, built: BuiltFrom, day: date) -> bool:
+        """Whether the table has, or should have, the day."""
+        if built.days == "every":
+            return True
+        found = [self.source_days(source) for source in built.sources]
+        if built.days == "delivered":
+            return any(day in source.days and day not in source.far for source in found)
+        return any(source.first is not None and source.first <= day for source in found)
+
+    def kinds_from_interactions(self, day: date) -> tuple[int, ...]:
+        """Codes of the actions of the day that ``unified_actions`` has from the event stream."""
+        begins = self.source_days(RAW_INTERACTIONS).first
+        if begins is None or begins > day:
+            return ()
+        firsts = {code: self.source_days(table).first for code, table in SOURCE_OF.items()}
+        return kinds_taken(self.settings.interaction_kinds, day, begins, firsts)
+
+    def _fingerprint_before(self, source: Table, day: date) -> dict[str, list[Any]]:
+        """The deliveries of all days before, as one entry: how many, and a hash."""
+        key = (source.name, day)
+        if key not in self._before:
+            days = [d for d in self.source_days(source).near if d < day]
+            found = [[str(d), self.fingerprint(source, d)] for d in days]
+            self._before[key] = {"earlier deliveries": [len(days), hash_of(found)]} if days else {}
+        return self._before[key]
 
     def source_days(self, source: Table) -> SourceDays:
         """The days that a raw table has."""
@@ -189,7 +228,7 @@ class Provenance:
     def outdated(self, built: BuiltFrom, days: Sequence[date]) -> list[date]:
         """Those of ``days`` that are not published or out of date."""
         self.look_ahead(built, days)
-        return [day for day in days if not self.is_current(built, day)]
+        return [d for d in days if self.is_due(built, d) and not self.is_current(built, d)]
 
     def look_ahead(self, built: BuiltFrom, days: Sequence[date]) -> None:
         """Look at once at what will be asked for of each day, which is much faster."""

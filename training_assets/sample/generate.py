@@ -1,5 +1,7 @@
 """Raw shop events from a seed: ``<lake>/raw/<table>/dt=YYYY-MM-DD/part-0.parquet``, four tables.
 
+What a tracker sees of the same shop, its catalogue and its users, is in ``stream.py``.
+
 An invented shop. Customers come in short sessions, with a daily and a weekly rhythm, and click,
 add to cart and order (80 : 12 : 8; a real shop has fewer orders, a sample this small needs labels).
 Item popularity and customer activity follow Zipf-Mandelbrot laws whose exponents are solved so
@@ -23,25 +25,39 @@ from training_assets.lake import Lake
 from training_assets.lake.store import Location
 from training_assets.sample.raw_days import Progress, SampleSummary, write_raw_day
 from training_assets.sample.shop import SampleSpec, open_shop, plan_days, simulate_day
+from training_assets.sample.stream import Ids, Stream
 
 __all__ = ["SampleSpec", "SampleSummary", "generate"]
 
 
 def generate(
-    location: Location | Lake, spec: SampleSpec, progress: Progress | None = None
+    location: Location | Lake,
+    spec: SampleSpec,
+    progress: Progress | None = None,
+    *,
+    ids: Ids = "integer",
+    with_stream: bool = True,
 ) -> SampleSummary:
     """Write every day of the spec; a day already there is replaced, other days stay.
 
+    ``with_stream`` adds interactions, items and users. With text ids only these are written: the
+    four tables have integers.
     ``progress`` gets about ten lines of text.
     """
     lake, shop = Lake.at(location), open_shop(spec)
     summary = SampleSummary()
     plan = plan_days(spec)
+    stream = Stream(lake, shop, spec, ids)
     for index, day in enumerate(spec.dates):
         rng = np.random.default_rng([spec.seed, index, 1])
-        for table, columns in simulate_day(shop, rng, index, day, plan[index]):
+        tables = simulate_day(shop, rng, index, day, plan[index])
+        for table, columns in tables if ids == "integer" else ():
             write_raw_day(lake, table, day, columns, summary)
+        by_name = {table.name: columns for table, columns in tables}
+        if with_stream:
+            summary.bytes += stream.write_day(index, day, by_name)
         summary.days += 1
         if progress and (index + 1) * 10 // spec.days > index * 10 // spec.days:
             progress(f"generated {index + 1} of {spec.days} days, up to {day}")
+    summary.shop_rows = stream.rows
     return summary

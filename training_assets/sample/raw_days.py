@@ -16,12 +16,13 @@ Progress = Callable[[str], None]
 
 @dataclass
 class SampleSummary:
-    """What was written: rows per raw table, days, files and bytes."""
+    """What was written: rows per raw table, days, files and bytes; and rows of the event stream."""
 
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RAW_TABLES, 0))
     days: int = 0
     files: int = 0
     bytes: int = 0
+    shop_rows: dict[str, int] = field(default_factory=dict)
 
 
 def write_raw_day(

@@ -11,6 +11,8 @@ from training_assets.schemas.types import Column, Table
 
 INTERACTION_TYPES: Final = {"click": 1, "add_to_cart": 2, "purchase": 3, "view": 4, "like": 5}
 UNKNOWN: Final = "unknown"
+# Rows that were delivered again are kept beside the rejected ones, under this source.
+RE_DELIVERED: Final = "interactions.re_delivered"
 
 _ID_LENGTH: Final = 255
 _DT: Final = Column("dt", "date", "Day under which the row was filed (UTC); it decides.")

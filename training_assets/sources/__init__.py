@@ -10,6 +10,7 @@ from training_assets.sources.declared import Declarations, declarations
 from training_assets.sources.described import Described, describe_sources
 from training_assets.sources.flat import FlatDays, flat_days
 from training_assets.sources.judged import Fault, Judged, judge
+from training_assets.sources.kinds import SOURCE_OF, kinds_taken
 from training_assets.sources.listing import RawFile, by_day, fingerprint, whole_file
 from training_assets.sources.reader import RawDays, find_raw_days
 from training_assets.sources.reading import Dialect
@@ -17,6 +18,7 @@ from training_assets.sources.rejects import REJECTS_DDL, write_rejects
 
 __all__ = [
     "REJECTS_DDL",
+    "SOURCE_OF",
     "Declarations",
     "Described",
     "Dialect",
@@ -34,6 +36,7 @@ __all__ = [
     "fingerprint",
     "flat_days",
     "judge",
+    "kinds_taken",
     "printable",
     "source_days",
     "whole_file",

@@ -21,8 +21,10 @@ from training_assets.lake import Lake
 from training_assets.schemas import QUARANTINE, Table
 from training_assets.sources import (
     blocks,
+    cleaning,
     columns,
     csv_cells,
+    ids,
     json_rows,
     json_values,
     opening,
@@ -30,8 +32,10 @@ from training_assets.sources import (
     reading,
     rejects,
     rows,
+    rules,
     text,
     typed,
+    validation,
     values,
 )
 from training_assets.sources.columns import Task
@@ -40,6 +44,7 @@ from training_assets.sources.header import parts_of
 from training_assets.sources.listing import RawFile, by_day, whole_file
 
 ship(
+    *(cleaning, rules, ids, validation),
     *(rows, rejects, text, csv_cells, json_rows, json_values, blocks, parquet, typed, values),
     *(reading, columns, opening, schemas, list_format, errors),
 )

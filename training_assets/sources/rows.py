@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from training_assets.errors import RawDataError
 from training_assets.schemas import MAX_ITEM_ID, MIN_ITEM_ID, QUARANTINE, Column, Table
+from training_assets.sources.cleaning import clean_texts, is_cleaned, judge_rows_of
 from training_assets.sources.columns import (
     IGNORED_COLUMNS,
     ITEMS,
@@ -120,7 +121,7 @@ def _chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chunk]:
 def _judge_all(task: Task, table: Table, names: Sequence[str]) -> Iterator[_Judged]:
     first, place = None, 0
     needed = [c.name for c in table.columns if c.name in names and not c.is_optional]
-    for chunk in _chunks(task, table, names):
+    for chunk in _cleaned(_chunks(task, table, names), table):
         lost = [n for n in needed if n not in chunk.columns and n != table.day_column]
         if lost:
             raise RawDataError(
@@ -131,8 +132,17 @@ def _judge_all(task: Task, table: Table, names: Sequence[str]) -> Iterator[_Judg
         if days.null_count:
             first = first or _first_day(task, table)
             days = pc.fill_null(days, pa.scalar(first, pa.date32()))
-        yield _Judged(chunk, days, _judge(chunk, table, faults), place)
+        faults = _judge(chunk, table, faults)
+        if is_cleaned(table) and len(names) == len(table.columns):
+            faults = pc.coalesce(faults, judge_rows_of(table, chunk.columns, task.day))
+        yield _Judged(chunk, days, faults, place)
         place += len(faults)
+
+
+def _cleaned(chunks: Iterator[Chunk], table: Table) -> Iterator[Chunk]:
+    if not is_cleaned(table):
+        return chunks
+    return (chunk._replace(columns=clean_texts(table, chunk.columns)) for chunk in chunks)
 
 
 def _place(chunk: Chunk, task: Task, table: Table) -> tuple[pa.Array, pa.Array]:

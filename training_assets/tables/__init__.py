@@ -8,13 +8,16 @@ from typing import Final
 
 from training_assets.tables import (
     customer_history,
+    interactions,
     item_features,
+    items,
     items_shown,
     pair_features,
     training_input,
     training_samples,
     unified_actions,
     user_features,
+    users,
 )
 from training_assets.tables.build import Build, NewFiles
 from training_assets.tables.spec import TableSpec
@@ -24,6 +27,9 @@ from training_assets.tables.watched import watched
 SPECS: Final[dict[str, TableSpec]] = {
     spec.name: watched(spec)
     for spec in (
+        items.SPEC,
+        users.SPEC,
+        interactions.SPEC,
         unified_actions.SPEC,
         customer_history.SPEC,
         training_input.SPEC,

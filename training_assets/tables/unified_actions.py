@@ -4,13 +4,21 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from training_assets import checks
 from training_assets.kernels import write_actions
-from training_assets.provenance import BuiltFrom
-from training_assets.schemas import ACTION_SOURCES, UNIFIED_ACTIONS
+from training_assets.lake.frames import read_days
+from training_assets.provenance import BuiltFrom, Upstream
+from training_assets.schemas import (
+    ACTION_SOURCES,
+    INTERACTION_TYPES,
+    INTERACTIONS,
+    UNIFIED_ACTIONS,
+)
 from training_assets.settings import Settings
+from training_assets.tables import interactions
 from training_assets.tables.build import (
     Batches,
     Build,
@@ -31,6 +39,16 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     sources = [build.raw(table, days) for table in ACTION_SOURCES]
     actions = build_unified_actions(*(source.read_valid(build.spark) for source in sources))
     files = files_by_day(sources, days, _ACTIONS_PER_FILE)
+    stream = _from_interactions(build, days)
+    if stream is None:
+        # The kernel knows the others, which say nothing here.
+        actions = actions.select(*UNIFIED_ACTIONS.column_names[:6])
+    else:
+        actions = actions.unionByName(stream)
+        published = build.lake.snapshot(INTERACTIONS.name).files
+        for day in days:
+            rows = sum(file.rows for file in published.get(day, ()))
+            files[day] = max(1, round(files[day] + rows / _ACTIONS_PER_FILE - 0.5))
     root, run = build.root(UNIFIED_ACTIONS.name), build.run
 
     def write(batches: Batches) -> Batches:
@@ -43,6 +61,23 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     return written
 
 
+def _from_interactions(build: Build, days: Sequence[date]) -> DataFrame | None:
+    """What the event stream tells of kinds that no source of their own tells of."""
+    kinds = {day: build.provenance.kinds_from_interactions(day) for day in days}
+    if not any(kinds.values()):
+        return None
+    condition = F.lit(False)
+    for taken in {k for k in kinds.values() if k}:
+        of_days = [F.lit(day) for day, found in kinds.items() if found == taken]
+        condition = condition | (F.col("dt").isin(*of_days) & F.col("action_type").isin(*taken))
+    rows = read_days(build.spark, build.lake.snapshot(INTERACTIONS.name), INTERACTIONS, days)
+    code = F.lit(None)
+    for name, number in INTERACTION_TYPES.items():
+        code = F.when(F.col("interaction_type") == name, F.lit(number)).otherwise(code)
+    typed = rows.withColumn("action_type", code.cast("tinyint")).withColumn("has_time", F.lit(True))
+    return typed.select(*UNIFIED_ACTIONS.column_names).where(condition)
+
+
 def _describe(settings: Settings) -> str:
     return (
         "What customers did on the day: clicks, add-to-carts and orders in one table with one row "
@@ -51,7 +86,12 @@ def _describe(settings: Settings) -> str:
     )
 
 
-BUILT_FROM: Final = BuiltFrom(UNIFIED_ACTIONS, ACTION_SOURCES)
+BUILT_FROM: Final = BuiltFrom(
+    UNIFIED_ACTIONS,
+    ACTION_SOURCES,
+    (Upstream(interactions.BUILT_FROM, "same day", is_optional=True),),
+    ("interaction_kinds",),
+)
 
 SPEC: Final = TableSpec(
     built_from=BUILT_FROM,

@@ -44,7 +44,7 @@ def before(days: int) -> date:
 
 def build_lake(spark: SparkSession, root: Path) -> Lake:
     lake = Lake.at(root)
-    generate(lake, SAMPLE)
+    generate(lake, SAMPLE, with_stream=False)
     reports = build_days(spark, lake, SETTINGS, list(SPECS.values()), SAMPLE.dates)
     assert [report.problem for report in reports if report.problem] == []
     lake.refresh()

@@ -34,7 +34,7 @@ on_sail_only = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope=
 def month(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("month")
     lake = Lake.at(root)
-    generate(lake, SPEC)
+    generate(lake, SPEC, with_stream=False)
     reports = list(build_days(spark, lake, SETTINGS, list(SPECS.values()), SPEC.dates))
     assert [report.problem for report in reports if report.problem] == []
     return root

@@ -1,0 +1,86 @@
+"""What is done to texts before anything is judged: blanks, Unicode, letters of keys.
+
+The first step of cleaning, on the workers, for interactions, items and users. A text of nothing but
+blanks is none. Needs pyarrow only.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training_assets.schemas import MAX_ITEM_ID, MIN_ITEM_ID, SHOP_TABLES, Table
+from training_assets.sources.columns import first_fault
+from training_assets.sources.ids import are_integers, is_integer
+from training_assets.sources.rules import first_reasons
+
+# What several blanks or a tab in a row look like; free text keeps its lines.
+_BLANKS: Final = r"\s\s+|[\t\n\r\f\v]"
+_INTEGER_IDS: Final = (
+    ("user_id", -(2**63), 2**63 - 1, "outside 64 bits"),
+    ("item_id", MIN_ITEM_ID, MAX_ITEM_ID, f"outside {MIN_ITEM_ID}..{MAX_ITEM_ID}"),
+)
+_FREE_TEXT: Final = ("description",)
+# A day is judged by the end of the next one, and so alike whenever it is built.
+_DAY: Final = timedelta(days=1)
+
+
+def is_cleaned(table: Table) -> bool:
+    """Whether it is one of a shop's three tables as they are delivered."""
+    return SHOP_TABLES.get(table.name) == table
+
+
+def clean_texts(table: Table, columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """Trimmed, in NFC, blanks as one; enums and keys in lower case; no text where none is left."""
+    cleaned = dict(columns)
+    for column in table.columns:
+        if column.type != "string" or column.name not in columns or column.is_json:
+            continue
+        texts = pc.utf8_trim_whitespace(columns[column.name])
+        if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+            texts = pc.utf8_normalize(texts, form="NFC")
+        is_free = column.name in _FREE_TEXT
+        has_blanks = pc.match_substring_regex(texts, _BLANKS)
+        if not is_free and pc.any(has_blanks, min_count=0).as_py():
+            texts = pc.replace_substring_regex(texts, r"\s+", " ")
+        if column.is_key:
+            texts = pc.utf8_lower(texts)
+        is_empty = pc.equal(pc.binary_length(texts), 0)
+        cleaned[column.name] = pc.if_else(is_empty, pa.scalar(None, texts.type), texts)
+    return cleaned
+
+
+def judge_rows_of(table: Table, columns: Mapping[str, pa.Array], day: date | None) -> pa.Array:
+    """Of each row the reason why it cannot be used; ``day`` is the one it is filed under."""
+    rows = pa.table(
+        {c.name: columns[c.name].cast(c.arrow) for c in table.columns if c.name in columns}
+    )
+    reasons = first_reasons(table.name, rows, now=latest_time(day))
+    for name, low, high, phrase in _INTEGER_IDS:
+        if name in columns:
+            outside = pc.and_(are_integers(columns[name]), _is_outside(columns[name], low, high))
+            reasons = first_fault(reasons, outside, f"{name} {phrase}")
+    return reasons
+
+
+def _is_outside(texts: pa.Array, low: int, high: int) -> pa.Array:
+    """Of texts that are integers, which are outside; by their length where 64 bits are too few."""
+    fits = pc.less_equal(pc.binary_length(texts), 18)
+    numbers = pc.if_else(
+        pc.and_(are_integers(texts), fits), texts, pa.scalar("1", texts.type)
+    ).cast(pa.int64())
+    outside = pc.or_(pc.less(numbers, low), pc.greater(numbers, high))
+    long = [
+        text is not None and len(text) > 18 and is_integer(text) and not low <= int(text) <= high
+        for text in (texts.to_pylist() if not pc.all(fits, min_count=0).as_py() else ())
+    ]
+    return pc.or_(outside, pa.array(long)) if long else outside
+
+
+def latest_time(day: date | None) -> datetime:
+    """Beyond which is the future for rows that are filed under a day; without one, now."""
+    if day is None:
+        return datetime.now(UTC)
+    return datetime.combine(day, time(), UTC) + 2 * _DAY

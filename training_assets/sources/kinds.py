@@ -1,0 +1,42 @@
+"""Which kinds of action come from the event stream, where a shop also has sources of single kinds.
+
+A click that stands in raw/clicks and in raw/interactions is one click. So the stream gives a day
+only those kinds of which no source of their own has begun by then; views and likes, for most shops.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Final
+
+from training_assets.schemas import (
+    ADD_TO_CART,
+    ADD_TO_CARTS,
+    CLICK,
+    CLICKS,
+    INTERACTION_TYPES,
+    ORDER,
+    PREVIOUS_ORDERS,
+    Table,
+)
+
+# The sources of one kind, by its code.
+SOURCE_OF: Final[Mapping[int, Table]] = {
+    CLICK: CLICKS,
+    ADD_TO_CART: ADD_TO_CARTS,
+    ORDER: PREVIOUS_ORDERS,
+}
+
+
+def kinds_taken(
+    mode: str, day: date, begins: date | None, firsts: Mapping[int, date | None]
+) -> tuple[int, ...]:
+    """Codes of the kinds that the day has from the stream, ascending.
+
+    ``begins`` is the stream's first day, ``firsts`` those of the sources of single kinds. ``mode``:
+    "missing" leaves out kinds whose own source has begun, "all" leaves out none, "none" all.
+    """
+    if mode == "none" or begins is None or begins > day:
+        return ()
+    has_own = {code for code, first in firsts.items() if first is not None and first <= day}
+    left_out = has_own if mode == "missing" else set()
+    return tuple(sorted(set(INTERACTION_TYPES.values()) - left_out))

@@ -1,0 +1,160 @@
+"""The ids of a shop's rows as integers, before they are written: new texts get theirs first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from training_assets.errors import PublishError
+from training_assets.lake import Lake
+from training_assets.lake.frames import read_days
+from training_assets.schemas import CUSTOMER_IDS, ITEM_IDS, RAW_TABLES, Table
+from training_assets.sources import ids
+from training_assets.sources.id_tables import (
+    add_customers,
+    add_items,
+    collision,
+    has_ids,
+    id_files,
+)
+from training_assets.tables.build import Batches, Build
+
+Entity = Literal["customer", "item"]
+Kind = Literal["integers", "texts"]
+
+_IDS: Final[dict[Entity, Table]] = {"customer": CUSTOMER_IDS, "item": ITEM_IDS}
+_SHOWS: Final[dict[Entity, tuple[str, ...]]] = {
+    "customer": ("unified_actions", "interactions", "users"),
+    "item": ("unified_actions", "interactions", "items"),
+}
+_COLUMNS: Final[dict[Entity, tuple[str, str, str]]] = {
+    "customer": ("user_id", "customer_id", "long"),
+    "item": ("item_id", "item_id", "int"),
+}
+_MAX_TRIES: Final = 100
+
+
+@dataclass(frozen=True)
+class IdColumns:
+    """How the ids of some rows become integers; workers need nothing else for it."""
+
+    where: str
+    kinds: dict[Entity, Kind]
+    item_files: tuple[str, ...] = ()
+
+    def column(self, entity: Entity, texts: pa.Array) -> pa.Array:
+        if self.kinds[entity] == "integers":
+            found = ids.integers_of(texts, self.where)
+            return found.cast(pa.int32()) if entity == "item" else found
+        texts = ids.texts_only(texts, self.where)
+        return (
+            ids.hash_texts(texts) if entity == "customer" else ids.items_of(texts, self.item_files)
+        )
+
+
+def with_ids(build: Build, frame: DataFrame, table: Table, entities: Sequence[Entity]) -> DataFrame:
+    """Valid raw rows with ``customer_id`` and ``item_id`` as integers; new texts are added first.
+
+    Raises ``RawDataError`` where integers and texts are mixed, or two customers have one hash.
+    """
+    kinds = {entity: _kind(build, frame, entity) for entity in entities}
+    for entity in (e for e in entities if kinds[e] == "texts"):
+        _refuse_integers_beside(build, entity, table)
+        name = _COLUMNS[entity][0]
+        seen = frame.groupBy(F.col(name).alias("text")).agg(F.min("dt").alias("first_seen"))
+        (_add_customers if entity == "customer" else _add_items)(build, seen, table)
+    files = tuple(id_files(build.lake, ITEM_IDS)) if kinds.get("item") == "texts" else ()
+    columns = IdColumns(f"raw/{table.name}", kinds, files)
+    renamed = {_COLUMNS[e][0]: _COLUMNS[e] for e in entities}
+    ddl = ", ".join(
+        f"`{renamed[c.name][1]}` {renamed[c.name][2]}"
+        if c.name in renamed
+        else f"`{c.name}` {c.type}"
+        for c in table.columns
+    )
+    entity_of = {_COLUMNS[e][0]: e for e in entities}
+
+    def convert(batches: Batches) -> Batches:
+        for batch in batches:
+            arrays = [
+                columns.column(entity_of[field.name], batch[field.name])
+                if field.name in entity_of
+                else batch[field.name]
+                for field in batch.schema
+            ]
+            names = [
+                renamed[field.name][1] if field.name in renamed else field.name
+                for field in batch.schema
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, names=names)
+
+    return frame.mapInArrow(convert, ddl)
+
+
+def _kind(build: Build, frame: DataFrame, entity: Entity) -> Kind:
+    """What the lake's ids of the entity are; in a new lake, what the first row has."""
+    if has_ids(build.lake, _IDS[entity]):
+        return "texts"
+    if _raw_tables(build) or any(_has_rows(build.lake, name) for name in _SHOWS[entity]):
+        return "integers"
+    found = frame.select(_COLUMNS[entity][0]).limit(1).collect()
+    return "texts" if found and not ids.is_integer(found[0][0]) else "integers"
+
+
+def _raw_tables(build: Build) -> list[str]:
+    """Raw tables with days whose ids are integers by contract."""
+    return [n for n, table in RAW_TABLES.items() if build.provenance.source_days(table).days]
+
+
+def _has_rows(lake: Lake, table: str) -> bool:
+    return any(file.rows for files in lake.snapshot(table).files.values() for file in files)
+
+
+def _refuse_integers_beside(build: Build, entity: Entity, table: Table) -> None:
+    if found := _raw_tables(build):
+        raise ids.mixed(f"raw/{found[0]}", "of its rows", f"texts, as raw/{table.name} has them")
+
+
+def _add_items(build: Build, seen: DataFrame, table: Table) -> None:
+    rows = seen.toArrow()
+    texts, days = rows["text"].to_pylist(), rows["first_seen"].to_pylist()
+    added = add_items(build.lake, dict(zip(texts, days, strict=True)))
+    if added:
+        build.progress(f"{table.name}: {added} new items numbered")
+
+
+def _add_customers(build: Build, seen: DataFrame, table: Table) -> None:
+    def number(batches: Batches) -> Batches:
+        for batch in batches:
+            arrays = [ids.hash_texts(batch["text"]), batch["text"], batch["first_seen"]]
+            yield pa.RecordBatch.from_arrays(arrays, names=["id", "text", "first_seen"])
+
+    pairs = seen.mapInArrow(number, "id long, text string, first_seen date")
+    for _ in range(_MAX_TRIES):
+        build.lake.refresh(CUSTOMER_IDS.name)
+        snapshot = build.lake.snapshot(CUSTOMER_IDS.name)
+        known = read_days(
+            build.spark, snapshot, CUSTOMER_IDS, snapshot.days, ["id", "text", "first_seen"]
+        )
+        _require_distinct(pairs.unionByName(known))
+        new = pairs.join(known.select("text"), "text", "left_anti").toArrow()
+        if add_customers(build.lake, new, snapshot):
+            if len(new):
+                build.progress(f"{table.name}: {len(new)} new customers")
+            return
+    raise PublishError(f"customer_ids: other runs added ids {_MAX_TRIES} times; run again.")
+
+
+def _require_distinct(pairs: DataFrame) -> None:
+    found = (
+        pairs.groupBy("id")
+        .agg(F.min("text").alias("a"), F.max("text").alias("b"))
+        .where(F.col("a") != F.col("b"))
+        .limit(1)
+        .collect()
+    )
+    if found:
+        raise collision(found[0]["a"], found[0]["b"], found[0]["id"])
