@@ -60,4 +60,5 @@ def generate(
         if progress and (index + 1) * 10 // spec.days > index * 10 // spec.days:
             progress(f"generated {index + 1} of {spec.days} days, up to {day}")
     summary.shop_rows = stream.rows
+    summary.files += stream.files
     return summary

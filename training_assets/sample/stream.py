@@ -82,6 +82,7 @@ class Stream:
         self._users = _users(shop, spec, ids)
         self._seen = 0
         self._told = dict.fromkeys(SHARES, 0)
+        self.files = 0
         self.rows = dict.fromkeys(("interactions", "items", "users"), 0)
 
     def write_day(self, index: int, day: date, tables: Mapping[str, Columns]) -> int:
@@ -181,6 +182,7 @@ class Stream:
 
     def _write(self, table: Table, day: date, rows: list[dict[str, Any]]) -> int:
         self.rows[table.name] += len(rows)
+        self.files += 1
         folder = f"{table.name}/dt={day}"
         if table is RAW_INTERACTIONS:
             data = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
