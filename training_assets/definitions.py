@@ -46,7 +46,7 @@ from training_assets.engine.resource import SparkResource
 from training_assets.errors import TrainingAssetsError
 from training_assets.lake import Lake
 from training_assets.pipeline import last_partition
-from training_assets.schemas import RAW_TABLES
+from training_assets.schemas import DELIVERED_TABLES
 from training_assets.settings import Settings
 from training_assets.sources import source_days
 from training_assets.tables import SPECS
@@ -189,7 +189,7 @@ def first_partition(settings: Settings) -> date:
     if settings.start_date is not None:
         return settings.start_date
     lake, days = Lake.at(settings.lake), []
-    for table in RAW_TABLES.values():
+    for table in DELIVERED_TABLES.values():
         # What is wrong with raw data is said where a day is built, not where definitions load.
         with suppress(TrainingAssetsError):
             days += [first] if (first := source_days(lake, table).first) else []

@@ -110,7 +110,8 @@ def test_summary_counts_what_lies_in_the_lake(small: Sample) -> None:
     counted = {t: sum(r.num_rows for r in small.tables[t].values()) for t in RAW_TABLES}
     assert summary.rows == counted
     assert summary.days == 15
-    assert summary.files == 60 == len(files(small.lake))
+    # Of the catalogue and of users a snapshot a week.
+    assert summary.files == 5 * 15 + 2 * 3 == len(files(small.lake))
     assert summary.bytes == sum(map(len, files(small.lake).values()))
     assert not [path for path in small.lake.rglob("*") if path.name.startswith(("_", "."))]
 
@@ -254,7 +255,7 @@ def test_tiny_samples_work(tmp_path: Path, sizes: dict[str, int]) -> None:
     summary = generate(tmp_path, spec)
     actions = sum(rows for table, rows in summary.rows.items() if table != "impressions")
     assert actions == spec.interactions
-    assert summary.files == 4 * spec.days
+    assert summary.files == 5 * spec.days + 2 * -(-spec.days // 7)
 
 
 @pytest.mark.parametrize(
