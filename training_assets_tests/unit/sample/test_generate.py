@@ -64,7 +64,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 
 def files(lake: Path) -> dict[str, bytes]:
-    return {str(f.relative_to(lake)): f.read_bytes() for f in sorted(lake.rglob("*.parquet"))}
+    return {str(f.relative_to(lake)): f.read_bytes() for f in sorted(lake.rglob("part-0.*"))}
 
 
 def auc(scores: list[float], labels: list[bool]) -> float:
