@@ -79,11 +79,6 @@ def format_of(name: str) -> str | None:
     return None if is_packed and kind == "parquet" else kind
 
 
-def looks_like_days(name: str) -> bool:
-    """Whether a folder of that name may hold data of some day."""
-    return "=" in name or bool(_SOME_DAY.match(name))
-
-
 def looks_like_data(table: Table, name: str) -> bool:
     """Whether a file of that name, beside the folders of days, may be data."""
     if has_flat_files(table):

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import reduce
 from typing import Final, TypeVar
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from training_assets import errors, list_format, schemas
 from training_assets.engine.shipping import ship
@@ -42,6 +44,7 @@ from training_assets.sources.columns import Task
 from training_assets.sources.days import SourceDays, files_of_days
 from training_assets.sources.header import parts_of
 from training_assets.sources.listing import RawFile, by_day, whole_file
+from training_assets.sources.reading import Reading, item_rows
 
 ship(
     *(cleaning, rules, ids, validation),
@@ -115,15 +118,41 @@ class RawDays:
     def _read(self, spark: SparkSession, ddl: str, *, wants_rejects: bool) -> DataFrame:
         if not self.tasks:
             return spark.createDataFrame([], schema=ddl)
+        kinds: dict[bool, list[Task]] = {}
+        for task in self.tasks:
+            kinds.setdefault(Reading.of(task.reading).has_rows_per_item, []).append(task)
+        frames = [
+            self._parsed(spark, tasks, ddl, wants_rejects, by_item and not wants_rejects)
+            for by_item, tasks in kinds.items()
+        ]
+        return reduce(DataFrame.unionByName, frames)
+
+    def _parsed(
+        self, spark: SparkSession, of: Sequence[Task], ddl: str, wants_rejects: bool, by_item: bool
+    ) -> DataFrame:
         table, days = self.table, self.days
-        tasks = spark.createDataFrame([tuple(task) for task in self.tasks], schema=_TASK_DDL)
+        tasks = spark.createDataFrame([tuple(task) for task in of], schema=_TASK_DDL)
 
         def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             return rows.parse(batches, table, days, wants_rejects=wants_rejects)
 
         # By key: without one, all tasks are a single batch and so a single partition on Sail.
-        spread = tasks.repartition(min(len(self.tasks), self._num_partitions()), "task")
-        return spread.mapInArrow(parse, ddl)
+        spread = tasks.repartition(min(len(of), self._num_partitions()), "task")
+        if not by_item:
+            return spread.mapInArrow(parse, ddl)
+        item = f"{item_rows(table).ddl}, task long, place long"
+        return _as_rankings(spread.mapInArrow(parse, item), table)
+
+
+def _as_rankings(items: DataFrame, table: Table) -> DataFrame:
+    """Rankings of rows of one item each, by position, else as they stand in their files."""
+    keys = [table.day_column, "ranking_id", "customer_id"]
+    last = F.coalesce("position", F.lit(2**63 - 1)).alias("position")
+    row = F.struct(last, "task", "place", "item_id", "is_order")
+    found = items.groupBy(*keys).agg(F.sort_array(F.collect_list(row)).alias("shown"))
+    shown = F.transform("shown", lambda x: F.struct(x["item_id"], x["is_order"]))
+    kind = "array<struct<item_id:int,is_order:boolean>>"
+    return found.select(*keys, shown.cast(kind).alias("impressions"))
 
 
 def find_raw_days(
