@@ -93,8 +93,9 @@ def test_what_is_too_old_goes_and_nothing_is_missing(spark: SparkSession, tmp_pa
     results = check_days(
         spark, lake, SETTINGS, list(SPECS.values()), day_range(before(7), before(1))
     )
-    # Few rows vary much, whatever went.
-    odd = [r for r in results if not r.passed and r.check.name != "volume"]
+    # Few rows vary much, whatever went, and may have more orders than clicks.
+    noisy = ("volume", "conversion")
+    odd = [r for r in results if not r.passed and r.check.name not in noisy]
     assert [f"{r.check.name}: {r.message}" for r in odd] == []
     moved = first_partition(replace(SETTINGS, lake=str(tmp_path / "lake")))
     assert (first, moved) == (before(40), before(24))

@@ -89,9 +89,16 @@ def grow_orders(root: Path, *rows: Row) -> None:
 
 
 def unordered(tables: dict[tuple[str, date], list[Row]]) -> dict[tuple[str, date], list[str]]:
-    """Rows as sorted texts; times by their text, because UTC has two names in Python."""
+    """Rows as sorted texts; times by their text, because UTC has two names in Python.
+
+    Without what only an event stream tells of an action.
+    """
+    further = UNIFIED_ACTIONS.column_names[5:]
     return {
-        key: sorted(str([(name, str(value)) for name, value in row.items()]) for row in rows)
+        key: sorted(
+            str([(name, str(value)) for name, value in row.items() if name not in further])
+            for row in rows
+        )
         for key, rows in tables.items()
     }
 
@@ -114,7 +121,7 @@ def truth(lake: Lake, settings: Settings) -> dict[tuple[str, date], list[str]]:
     rows |= {(table, day): [] for table in (CH, TI) for day in IMPRESSION_DAYS}
     actions = reference.unified_actions(*sources)
     for action in actions:
-        named = zip(UNIFIED_ACTIONS.column_names[1:], action[1:], strict=True)
+        named = zip(UNIFIED_ACTIONS.column_names[1:5], action[1:], strict=True)
         rows[UA, action.day].append(dict(named))
     for row in reference.training_input(impressions, *sources, *knobs):
         named = zip(TRAINING_INPUT.column_names[1:], row[1:], strict=True)
