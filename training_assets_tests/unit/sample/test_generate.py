@@ -121,7 +121,7 @@ def test_a_second_sample_replaces_its_days_and_leaves_others(tmp_path: Path) -> 
     generate(tmp_path, spec)
     before = files(tmp_path)
     generate(tmp_path, replace(spec, days=1, seed=9))
-    changed = {path for path, content in files(tmp_path).items() if before[path] != content}
+    changed = {path for path, content in files(tmp_path).items() if before.get(path) != content}
     assert changed
     assert all(f"dt={END}" in path for path in changed)
 
