@@ -86,7 +86,9 @@ def _print_outdated(found: Outdated, lists: bool) -> None:
         if days:
             text = f"{len(days)} days may change with them: {days_in_words(days)}"
             console.print(f"{name}: {text}", soft_wrap=True)
-    counts = ", ".join(f"{built.table.name} {len(found.of(built))}" for built in BUILT_FROM)
+    counts = ", ".join(
+        f"{built.table.name} {count}" for built in BUILT_FROM if (count := len(found.of(built)))
+    )
     console.print(f"Days out of date: {counts}.", soft_wrap=True)
 
 

@@ -106,4 +106,5 @@ SPEC: Final = TableSpec(
     ),
     metrics=checks.action_metrics,
     rejects=True,
+    kept="raw",
 )

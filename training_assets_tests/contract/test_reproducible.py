@@ -179,11 +179,11 @@ def values_of(lake: Lake, table: str, day: date) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in file.to_pylist()]
 
 
+LENGTHS = {"history_length": 6, "lookback_days": 2}
 KNOBS = {
-    "action_types": [1, 2, 3],
-    "bots": "leave_out",
-    "history_length": 6,
-    "lookback_days": 2,
+    UA: {"interaction_kinds": "missing"},
+    CH: {"action_types": [1, 2, 3], "bots": "leave_out", **LENGTHS},
+    TI: LENGTHS,
 }
 
 
@@ -192,8 +192,7 @@ def test_manifest_says_what_made_the_day(built: Lake, engine: str) -> None:
         manifest = built.manifest(table, DAY)
         assert manifest["schema_version"] == SCHEMA_VERSION
         assert manifest["built_from"]["code_version"] == CODE_VERSION
-        knobs = {} if table == UA else KNOBS
-        assert manifest["settings"] == manifest["built_from"]["settings"] == knobs
+        assert manifest["settings"] == manifest["built_from"]["settings"] == KNOBS[table]
         assert manifest["versions"].keys() == VERSIONS
         assert manifest["versions"]["engine"].split()[0] == engine
         assert len(manifest["content"]) == len(manifest["inputs"]) == 32

@@ -38,8 +38,11 @@ def publish_reference(
     valid = reference.unified_actions(clicks, carts, orders)
     for day in action_days:
         of_day = [action for action in valid if action.day == day]
-        names = UNIFIED_ACTIONS.column_names[1:]
-        rows = table_of(UNIFIED_ACTIONS, (dict(zip(names, a[1:], strict=True)) for a in of_day))
+        names = UNIFIED_ACTIONS.column_names[1:5]
+        told = {"has_time": True, "is_bot": False}
+        rows = table_of(
+            UNIFIED_ACTIONS, ({**dict(zip(names, a[1:], strict=True)), **told} for a in of_day)
+        )
         good = Counter(action.action_type for action in of_day)
         rejects, counts = {}, {}
         raws = (clicks, carts, orders)
