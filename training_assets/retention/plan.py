@@ -19,7 +19,9 @@ from training_assets.schemas import RAW_TABLES, Table
 from training_assets.settings import Settings
 from training_assets.sources import source_days
 from training_assets.sources.archive import archive_of, archived_days
+from training_assets.sources.layout import day_of as layout_day
 from training_assets.sources.layout import prefixes
+from training_assets.sources.table_formats import roots_of
 from training_assets.tables import SPECS, TableSpec
 
 READ_LOGS: Final = "logs/reads"
@@ -146,6 +148,10 @@ def _raw(
     table: Table,
     staying: Mapping[str, list[date]],
 ) -> tuple[list[Step], dict[date, str]]:
+    tables = roots_of(e.path.partition("/")[2] for e in lake.raw.list(table.name))
+    if "" in tables:
+        # Its days go by the hand that writes the Delta table: its log would still name the files.
+        return [], {}
     last = today - timedelta(days=retention.keep_raw_days)
     sizes = raw_sizes(lake, table)
     # What lies in a flat file has no folder, and stays with the file.
@@ -165,6 +171,8 @@ def _raw(
     if isinstance(lake.raw, LocalStore):
         cold = today - timedelta(days=retention.cold_after_days)
         hot = raw_sizes(lake, table, with_archive=False)
+        for root in tables:
+            hot.pop(layout_day(prefixes(table), root.partition("/")[0]) or date.min, None)
         days = [day for day in sorted(hot) if day < cold and day not in set(gone)]
         if days:
             why = f"cold_after_days {retention.cold_after_days}"

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from training_assets.errors import RawDataError
 from training_assets.lake import LocalStore
+from training_assets.lake.log import LOG
 from training_assets.sources.opening import open_parquet
 
 ARCHIVE: Final = "archive"
@@ -73,6 +74,13 @@ def archive_day(raw: LocalStore, table: str, day: date, folders: tuple[str, ...]
     what is there, but for files that were delivered again.
     """
     archive, base = archive_of(raw, table), raw.root / table
+    for log in (base / LOG, *(log for f in folders for log in (base / f).rglob(LOG))):
+        if log.is_dir():
+            # Without its log its older versions would be read as well.
+            raise RawDataError(
+                f"{log.parent}: the raw day {day} lies in a Delta table, which is not archived; "
+                "expected plain files. Leave it under raw."
+            )
     known = archived_files(archive, day) or {}
     saved = 0
     for path in _files(base, folders):

@@ -10,14 +10,15 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar, Final, NamedTuple, TypeVar
 
 from training_assets.errors import RawDataError
-from training_assets.lake import Store
+from training_assets.lake import Entry, Store
 from training_assets.lake.lake import RAW
+from training_assets.lake.log import LOG
 from training_assets.schemas import Table
 from training_assets.sources.columns import Task, printable
 from training_assets.sources.declared import Declared
@@ -30,6 +31,12 @@ from training_assets.sources.layout import (
     some_day,
 )
 from training_assets.sources.reading import Reading
+from training_assets.sources.table_formats import (
+    current_files,
+    of_version,
+    refuse_others,
+    roots_of,
+)
 
 _PLAIN: Final = Reading().json()
 
@@ -81,6 +88,7 @@ class Listing(ABC):
         self.declared = declared or Declared(table.name)
         self.reading = self.declared.reading.json()
         self.prefixes = prefixes(table)
+        self.place = raw.child(table.name)
 
     @abstractmethod
     def items(self) -> Sequence[Item]:
@@ -100,8 +108,46 @@ class Listing(ABC):
 
     def days(self) -> set[date]:
         """Days that have a folder."""
-        found = (day_of(self.prefixes, item.name) for item in self.items() if item.is_folder)
-        return {day for day in found if day is not None}
+        names = [item.name for item in self.items() if item.is_folder]
+        if (version := self._version()) is not None:
+            names = [path.partition("/")[0] for path in version if "/" in path]
+        return {day for name in names if (day := day_of(self.prefixes, name)) is not None}
+
+    @abstractmethod
+    def _below(self, path: str) -> Sequence[Entry]:
+        """All that lies in a folder of the table, hidden files too."""
+
+    @abstractmethod
+    def _marks(self) -> Sequence[str]:
+        """Hidden paths that are of no day, and others that tell of a table of another format."""
+
+    def _version(self) -> set[str] | None:
+        """Files of the Delta table that the table's own folder is; None where it is none."""
+        marks = self._marks()
+        refuse_others(self.place.url, marks)
+        return self._current("") if "" in roots_of(marks) else None
+
+    def _current(self, root: str) -> set[str]:
+        log = self._below(f"{root}/{LOG}" if root else LOG)
+        store = self.place.child(*root.split("/")) if root else self.place
+        return current_files(store, log, self.table, self.declared.reading)
+
+    def _of_version(
+        self, paths: Sequence[str], hidden: Iterable[str], is_meant: Callable[[str], bool]
+    ) -> list[str]:
+        """Of the paths those of current versions; ``hidden`` are paths beside them."""
+        marks = [*self._marks(), *hidden]
+        refuse_others(self.place.url, [*marks, *paths])
+        roots = roots_of(marks)
+        if not roots:
+            return list(paths)
+        versions = {root: self._current(root) for root in roots}
+        return of_version(self.place.url, paths, versions, is_meant)
+
+    def _is_of(self, day: date) -> Callable[[str], bool]:
+        """Whether a path in the table's folder lies in a folder of the day."""
+        folders = tuple(f"{prefix}{day.isoformat()}/" for prefix in self.prefixes)
+        return lambda path: path.startswith(folders)
 
     def folder_of(self, day: date) -> str:
         """Where a day is looked for first."""
@@ -109,8 +155,9 @@ class Listing(ABC):
 
     def refuse_misplaced(self, days: Collection[date]) -> None:
         """Raise for what is read for no day and may belong to one of ``days``."""
+        version = self._version()
         for item in self.items():
-            if not self._is_misplaced(item):
+            if not self._is_misplaced(item, version):
                 continue
             meant = some_day(item.name)
             if meant is None or meant in days:
@@ -122,11 +169,15 @@ class Listing(ABC):
                     "move it away."
                 )
 
-    def _is_misplaced(self, item: Item) -> bool:
+    def _is_misplaced(self, item: Item, version: set[str] | None) -> bool:
         if not item.is_folder:
-            return looks_like_data(self.table, item.name)
+            is_old = version is not None and item.name not in version
+            is_old = is_old and format_of(item.name) == "parquet"
+            return looks_like_data(self.table, item.name) and not is_old
         if day_of(self.prefixes, item.name):
             return False
+        if version is not None:
+            return any(path.startswith(f"{item.name}/") for path in version)
         # Whatever it is called: rows there would be missing without a word.
         return self.has_files(item.name)
 

@@ -5,19 +5,25 @@ arrive, a link to a folder is followed for a day only, and none may lead out of 
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from training_assets.errors import RawDataError
-from training_assets.lake import LocalStore
+from training_assets.lake import Entry, LocalStore
+from training_assets.lake.log import LOG
 from training_assets.schemas import Table
 from training_assets.sources.archive import Archived, archive_of, archived_days, archived_files
 from training_assets.sources.columns import printable
 from training_assets.sources.declared import Declared
 from training_assets.sources.layout import has_flat_files, is_hidden, is_leftover
 from training_assets.sources.listing import DayFiles, Item, Listing, RawFile
+from training_assets.sources.table_formats import HUDI
+
+# Where Iceberg keeps what it knows of a table.
+_METADATA: Final = "metadata"
 
 
 class LocalListing(Listing):
@@ -43,12 +49,17 @@ class LocalListing(Listing):
         archived = archived_files(self._archive, day)
         if not present and archived is None:
             return None
-        files: list[RawFile] = []
+        paths: list[str] = []
         leftovers: list[str] = []
         for folder in present:
             if folder.is_symlink():
                 self._require_inside(folder)
-            files += [self._file(path, day) for path in self._walk(folder, leftovers)]
+            paths += self._walk(folder, leftovers)
+        paths = self._of_version(paths, leftovers, self._is_of(day))
+        if not paths and archived is None and self._version() is not None:
+            return None
+        leftovers = [path for path in leftovers if not path.endswith(f"/{LOG}")]
+        files = [self._file(path, day) for path in paths]
         files += self._archived(day, archived or {}, {file.name for file in files})
         return DayFiles(tuple(sorted(files, key=lambda file: file.name)), tuple(leftovers))
 
@@ -68,7 +79,19 @@ class LocalListing(Listing):
         if not has_flat_files(self.table):
             return []
         entries = [entry for entry in self._visible(self._base) if not _is_folder(entry)]
-        return [self._file(self._path_of(entry), None) for entry in entries]
+        paths = [self._path_of(entry) for entry in entries]
+        kept = self._of_version(paths, (), lambda path: "/" not in path)
+        return [self._file(path, None) for path in kept]
+
+    def _below(self, path: str) -> Sequence[Entry]:
+        found = LocalStore(self._base / path).list()
+        return [entry._replace(path=f"{path}/{entry.path}") for entry in found]
+
+    def _marks(self) -> list[str]:
+        found = [name for name in (LOG, HUDI) if (self._base / name).is_dir()]
+        if (self._base / _METADATA).is_dir():
+            found += [f"{_METADATA}/{e.name}" for e in self._entries(self._base / _METADATA)]
+        return found
 
     def _walk(self, folder: Path, leftovers: list[str]) -> Iterator[str]:
         """All files below a folder, in the order of their paths; adds to the leftovers."""

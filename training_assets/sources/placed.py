@@ -15,7 +15,8 @@ from functools import cached_property
 from typing import Final
 
 from training_assets.errors import RawDataError
-from training_assets.lake import Entry, Lake, Store, open_store
+from training_assets.lake import Entry, Lake, open_store
+from training_assets.lake.log import LOG
 from training_assets.schemas import Table
 from training_assets.sources.columns import printable
 from training_assets.sources.declared import Declared
@@ -45,7 +46,7 @@ class PlacedListing(Listing):
         )
         fixed = re.split(r"\{", whole, maxsplit=1)[0]
         base = fixed.rpartition("/")[0] if fixed != whole else whole
-        self._place: Store = open_store(base or "/")
+        self.place = self._place = open_store(base or "/")
         self._template = whole[len(base) :].strip("/")
         self._pattern = re.compile(_as_pattern(self._template) + r"(?P<rest>.*)", re.DOTALL)
 
@@ -81,18 +82,34 @@ class PlacedListing(Listing):
         if not self._template or not entries:
             return None
         hidden = [entry.path for entry in entries if _hidden(entry.path)]
-        leftovers = tuple(path for path in hidden if is_leftover(path.rpartition("/")[2]))
-        files = tuple(self._of(entry, day) for entry in entries if entry.path not in hidden)
-        return DayFiles(files, leftovers)
+        names = (path for path in hidden if LOG not in path.split("/"))
+        leftovers = tuple(path for path in names if is_leftover(path.rpartition("/")[2]))
+        shown = {entry.path: entry for entry in entries if not _hidden(entry.path)}
+        paths = self._of_version(list(shown), hidden, lambda path: self._day_at(path) == day)
+        if not paths and self._version() is not None:
+            return None
+        return DayFiles(tuple(self._of(shown[path], day) for path in paths), leftovers)
 
     def days(self) -> set[date]:
+        if (version := self._version()) is not None:
+            return {day for path in version if (day := self._day_at(path)) is not None}
         return {day for day in self._entries if day is not None}
 
     def flat(self) -> list[RawFile]:
         if self._template:
             return []
         found = self._entries.get(None, [])
-        return [self._of(entry, None) for entry in found if not _hidden(entry.path)]
+        shown = {entry.path: entry for entry in found if not _hidden(entry.path)}
+        paths = self._of_version(list(shown), (), lambda _: True)
+        return [self._of(shown[path], None) for path in paths]
+
+    def _below(self, path: str) -> Sequence[Entry]:
+        found = (entry for of in self._entries.values() for entry in of)
+        return [entry for entry in found if entry.path.startswith(f"{path}/")]
+
+    def _marks(self) -> list[str]:
+        paths = [entry.path for entry in self._entries.get(None, [])]
+        return [path for path in paths if _hidden(path) or "metadata" in path.split("/")]
 
     def folder_of(self, day: date) -> str:
         parts = {
@@ -109,7 +126,10 @@ class PlacedListing(Listing):
         """Raise for files of the place that are of no day: their rows would be missing."""
         if not self._template:
             return
+        version = self._version()
         for entry in self._entries.get(None, []):
+            if version is not None and entry.path not in version:
+                continue
             if not _hidden(entry.path) and format_of(entry.path) is not None:
                 raise RawDataError(
                     f"{printable(self._place.uri(entry.path))}: the file is read for no day; "

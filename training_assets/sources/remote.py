@@ -5,11 +5,13 @@ would be: ``dt=2024-05-10/``, or ``dt=2024-05-10_$folder$``. They stand for a fo
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import date
 from functools import cached_property
 from typing import Final, NamedTuple
 
 from training_assets.lake import Entry, Store
+from training_assets.lake.log import LOG
 from training_assets.schemas import Table
 from training_assets.sources.declared import Declared
 from training_assets.sources.layout import has_flat_files, is_hidden, is_leftover
@@ -60,26 +62,40 @@ class RemoteListing(Listing):
         present = [one for one in found if one.is_folder or "/" in one.path]
         if not present:
             return None
-        files: list[RawFile] = []
+        files: dict[str, _Object] = {}
         leftovers: dict[str, None] = {}
         for one in present:
             hidden = _hidden_part(one.path)
             if hidden and is_leftover(hidden.rpartition("/")[2]):
                 leftovers[hidden] = None
             elif not hidden and not one.is_folder:
-                files.append(self._of(one, day))
-        return DayFiles(tuple(files), tuple(leftovers))
+                files[one.path] = one
+        paths = self._of_version(list(files), leftovers, self._is_of(day))
+        if not paths and self._version() is not None:
+            return None
+        left = tuple(path for path in leftovers if not path.endswith(f"/{LOG}"))
+        return DayFiles(tuple(self._of(files[path], day) for path in paths), left)
 
     def flat(self) -> list[RawFile]:
         if not has_flat_files(self.table):
             return []
-        return [
-            self._of(one, None)
+        found = {
+            one.path: one
             for item in self._items
             if not item.is_folder
             for one in self._tops[item.name]
             if one.path == item.name and not one.is_folder
-        ]
+        }
+        paths = self._of_version(list(found), (), lambda path: "/" not in path)
+        return [self._of(found[path], None) for path in paths]
+
+    def _below(self, path: str) -> Sequence[Entry]:
+        objects = self._tops.get(path.partition("/")[0], ())
+        return [one.entry for one in objects if one.path.startswith(f"{path}/")]
+
+    def _marks(self) -> list[str]:
+        found = [name for name in self._tops if is_hidden(name)]
+        return found + [one.path for one in self._tops.get("metadata", ())]
 
     def _of(self, found: _Object, day: date | None) -> RawFile:
         entry = found.entry

@@ -26,7 +26,7 @@ from training_assets.cli.console import console
 from training_assets.lake import Lake, contiguous, days_in_words
 from training_assets.pipeline import build_days, check_days
 from training_assets.provenance import Provenance, find_outdated
-from training_assets.provenance.provenance import pack, unpack
+from training_assets.provenance.provenance import CODE_VERSION, pack, unpack
 from training_assets.schemas import ACTION_SOURCES, PREVIOUS_ORDERS, Table
 from training_assets.settings import Settings
 from training_assets.sources import files_of_days
@@ -390,7 +390,7 @@ def test_manifest_names_what_a_day_was_built_from(built: Path) -> None:
     found = lake.manifest(CH, DAY)["built_from"]
     window = [day for day in ACTION_DAYS if before(20) <= day < DAY]
     assert found == {
-        "code_version": 1,
+        "code_version": CODE_VERSION,
         "settings": {
             "action_types": [1, 2, 3],
             "bots": "leave_out",
@@ -436,11 +436,12 @@ def test_days_are_grouped_and_said_in_order() -> None:
 
 @on_sail_only
 def test_versions_that_changed_are_named(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training_assets.provenance.provenance.CODE_VERSION", 2)
-    monkeypatch.setattr("training_assets.provenance.outdated.CODE_VERSION", 2)
+    monkeypatch.setattr("training_assets.provenance.provenance.CODE_VERSION", CODE_VERSION + 1)
+    monkeypatch.setattr("training_assets.provenance.outdated.CODE_VERSION", CODE_VERSION + 1)
     late, touched = outdated(Lake.at(built))
     assert (late, touched) == ({UA: ACTION_DAYS, CH: LAST, TI: LAST}, {})
-    assert reasons(Lake.at(built)).count("code version changed from 1 to 2") == 40
+    changed = f"code version changed from {CODE_VERSION} to {CODE_VERSION + 1}"
+    assert reasons(Lake.at(built)).count(changed) == 40
 
 
 @on_sail_only
