@@ -171,10 +171,12 @@ class Provenance:
     def expected_days(self, built: BuiltFrom, before: date) -> list[date]:
         """Days before ``before`` that have, or should have, rows of the table's sources.
 
-        Every day from the first one of any source on; where absent raw days are empty ones, those
-        that were delivered.
+        Every day from the first one of any source on; where absent raw days are empty ones, or the
+        table has only such, those that were delivered.
         """
         found = [self.source_days(source) for source in built.delivered]
+        if built.days == "delivered":
+            return sorted({day for source in found for day in source.near if day < before})
         firsts = [source.first for source in found if source.first is not None]
         if not firsts or min(firsts) >= before:
             return []

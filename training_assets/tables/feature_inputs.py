@@ -12,13 +12,13 @@ from training_assets.kernels import write_rows
 from training_assets.lake.frames import read_days
 from training_assets.provenance import BuiltFrom, Upstream, window_days
 from training_assets.schemas import ORDER, UNIFIED_ACTIONS, Table
-from training_assets.tables import unified_actions
+from training_assets.tables import items, unified_actions
 from training_assets.tables.build import Batches, Build, NewFiles, by_day, write_days
 
 ACTIONS: Final = Upstream(unified_actions.BUILT_FROM, "look-back")
 ACTIONS_TO_DAY: Final = Upstream(unified_actions.BUILT_FROM, "look-back and day")
-# The catalogue, where tables are built from one.
-CATALOGUE: Final[tuple[Upstream, ...]] = ()
+# Of a shop that delivers none there are no days, and none are missing.
+CATALOGUE: Final[tuple[Upstream, ...]] = (Upstream(items.BUILT_FROM, "look-back"),)
 
 _ACTIONS_PER_FILE: Final = 20_000_000
 _PRICE: Final = ("dt", "item_id", "price")
