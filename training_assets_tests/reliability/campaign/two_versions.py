@@ -208,6 +208,8 @@ def num_left(root: str) -> int:
         now = Lake.at(root).snapshot(table)
         named = {file.name for files in now.files.values() for file in files}
         named |= {now.manifest_path(day) for day in now.days}
+        # What the watches count stands beside it.
+        named |= {path.removesuffix(".json") + ".profile.json" for path in named}
         folders = tuple(f"{now.quarantine_path(day)}/" for day in now.days)
         for entry in [*now.store.list(), *now.store.unfinished()]:
             is_named = entry.path in named or entry.path.startswith(("_delta_log/", *folders))
