@@ -32,6 +32,7 @@ from training_assets.assets.freshness import (
     newest_events_asset,
 )
 from training_assets.assets.online import ONLINE_ASSETS
+from training_assets.assets.raw import declared_sources
 from training_assets.assets.retention import RETENTION
 from training_assets.assets.run_log import console_logger
 from training_assets.assets.training_set import (
@@ -189,7 +190,7 @@ def first_partition(settings: Settings) -> date:
     if settings.start_date is not None:
         return settings.start_date
     lake, days = Lake.at(settings.lake), []
-    for table in DELIVERED_TABLES.values():
+    for table in (*DELIVERED_TABLES.values(), *declared_sources(settings).further):
         # What is wrong with raw data is said where a day is built, not where definitions load.
         with suppress(TrainingAssetsError):
             days += [first] if (first := source_days(lake, table).first) else []

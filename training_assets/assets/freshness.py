@@ -6,19 +6,19 @@ once a day, named in TRAINING_ASSETS_DAILY_SOURCES, must have had events of the 
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
 
-from training_assets.assets.raw import raw_key
+from training_assets.assets.raw import declared_sources, raw_key
 from training_assets.engine.resource import SparkResource
 from training_assets.errors import SettingsError, TrainingAssetsError
 from training_assets.lake import Lake
 from training_assets.monitoring.freshness import newest_event
-from training_assets.schemas import RAW_TABLES
+from training_assets.schemas import RAW_TABLES, Table
 from training_assets.settings import Settings
 from training_assets.sources import source_days
 
@@ -32,11 +32,12 @@ _DAILY: Final = "TRAINING_ASSETS_DAILY_SOURCES"
 
 def newest_events_asset(settings: Settings) -> dg.AssetsDefinition:
     """Each materialization observes every raw source that has days."""
+    tables = _observed(settings)
 
     @dg.asset(
         name=NEWEST_EVENTS,
         group_name="raw",
-        deps=[raw_key(name) for name in RAW_TABLES],
+        deps=[raw_key(name) for name in tables],
         description="Looks when the newest event of each raw source was, and records it as an "
         "observation of the source, by which its freshness is judged.",
     )
@@ -44,7 +45,7 @@ def newest_events_asset(settings: Settings) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, spark: SparkResource
     ) -> dg.MaterializeResult:
         lake, now, found = Lake.at(settings.lake), datetime.now(UTC), {}
-        for name, table in RAW_TABLES.items():
+        for name, table in tables.items():
             try:
                 newest = newest_event(spark.spark_session, lake, table, now)
             except TrainingAssetsError as error:
@@ -58,6 +59,10 @@ def newest_events_asset(settings: Settings) -> dg.AssetsDefinition:
     return _newest_events
 
 
+def _observed(settings: Settings) -> dict[str, Table]:
+    return {**RAW_TABLES, **{table.name: table for table in declared_sources(settings).further}}
+
+
 def observation(source: str, at: datetime) -> dg.AssetObservation:
     """That the newest event of a source was at that time."""
     stamp = dg.MetadataValue.timestamp(at.timestamp())
@@ -66,8 +71,9 @@ def observation(source: str, at: datetime) -> dg.AssetObservation:
 
 def freshness_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
     """Of the sources that have days when the definitions are loaded."""
-    present, lake, daily = [], Lake.at(settings.lake), daily_sources()
-    for name, table in RAW_TABLES.items():
+    tables = _observed(settings)
+    present, lake, daily = [], Lake.at(settings.lake), daily_sources(tables)
+    for name, table in tables.items():
         with suppress(TrainingAssetsError):
             present += [name] if source_days(lake, table).first else []
     steady = [raw_key(name) for name in present if name not in daily]
@@ -98,11 +104,11 @@ def _checks(
     return checks
 
 
-def daily_sources() -> set[str]:
+def daily_sources(tables: Iterable[str] = RAW_TABLES) -> set[str]:
     """Names from the environment; orders, items and users by default: a warehouse's tables."""
     text = os.environ.get(_DAILY, "").strip() or "previous_orders,items,users"
     names = {name.strip() for name in text.split(",") if name.strip()}
-    known = {*RAW_TABLES, "previous_orders", "items", "users"}
+    known = {*tables, "previous_orders", "items", "users"}
     if unknown := sorted(names - known):
         raise SettingsError(
             f"settings: {_DAILY} names {', '.join(unknown)}; expected some of "

@@ -1,23 +1,25 @@
 """The tables as Dagster knows them: keys, descriptions, columns, dependencies, checks."""
 
 import warnings
+from collections.abc import Sequence
 
 import dagster as dg
 
 from training_assets.assets.metadata import column_schema, place_value
-from training_assets.assets.raw import raw_key
+from training_assets.assets.raw import declared_sources, raw_key
 from training_assets.lake import Lake
+from training_assets.schemas import Table
 from training_assets.settings import Settings
 from training_assets.tables import SPECS, TableSpec
 
 
 def table_specs(settings: Settings) -> list[dg.AssetSpec]:
     """The tables, in their order of dependency."""
-    lake = Lake.at(settings.lake)
+    lake, further = Lake.at(settings.lake), declared_sources(settings).further
     return [
         dg.AssetSpec(
             name,
-            deps=_dependencies(spec),
+            deps=_dependencies(spec, further),
             group_name=spec.group,
             description=f"{spec.describe(settings)} One row is {spec.table.grain}.",
             metadata={
@@ -32,10 +34,11 @@ def table_specs(settings: Settings) -> list[dg.AssetSpec]:
     ]
 
 
-def _dependencies(spec: TableSpec) -> list[dg.AssetKey]:
+def _dependencies(spec: TableSpec, further: Sequence[Table]) -> list[dg.AssetKey]:
     built = spec.built_from
     return [
         *(raw_key(source.name) for source in built.sources),
+        *(raw_key(source.name) for source in further if built.takes_further),
         *(dg.AssetKey(upstream.name) for upstream in built.upstream),
     ]
 

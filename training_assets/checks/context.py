@@ -173,6 +173,13 @@ class CheckContext:
         found: RawDays = self.memo[key]
         return found
 
+    def raw_rows(self, source: Table, day: date) -> int:
+        """Rows of one raw table in the files of the day, good or bad."""
+        key = f"raw rows {source.name}"
+        if key not in self.memo:
+            self.memo[key] = self.raw(source).count_rows()
+        return int(self.memo[key][day])
+
     def rejected_rows(self, source: Table, day: date) -> int:
         """Rows of one raw table that were set aside when the day of the subject was built."""
         key = f"rejected {source.name} {day}"

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -10,58 +9,55 @@ from pyspark.sql import functions as F
 from training_assets.checks.context import CheckContext, CheckOutcome, Metric
 from training_assets.checks.structure import facts_of
 from training_assets.schemas import (
-    ACTION_SOURCES,
     ACTION_TYPES,
-    ADD_TO_CART,
-    ADD_TO_CARTS,
-    CLICK,
-    CLICKS,
     CUSTOMER_HISTORY,
     IMPRESSIONS,
     INTERACTION_TYPES,
     INTERACTIONS,
-    ORDER,
-    PREVIOUS_ORDERS,
     RAW_INTERACTIONS,
     TRAINING_INPUT,
 )
-from training_assets.sources import SOURCE_OF, kinds_taken, source_days
-
-# The type of the actions of each raw table.
-TYPE_OF: Final = {CLICKS.name: CLICK, ADD_TO_CARTS.name: ADD_TO_CART, PREVIOUS_ORDERS.name: ORDER}
+from training_assets.sources import action_sources, first_by_kind, kinds_taken, source_days
 
 
 def check_action_counts(context: CheckContext) -> Mapping[date, CheckOutcome]:
-    """Raw rows of each source = valid + quarantined."""
-    raw = {source.name: context.raw(source).count_rows() for source in ACTION_SOURCES}
-    outcomes = {}
+    """Raw rows of each kind = valid + quarantined; several sources of a kind add up."""
     stream = _from_stream(context)
-    for day, valid in counts_by_type(context).items():
-        metrics: dict[str, Metric] = {}
-        problems = []
-        for code, rows in stream[day].items():
-            metrics[f"interactions_{ACTION_TYPES[code]}"] = rows
-            if valid[code] != rows:
-                problems.append(
-                    f"interactions: {rows} {ACTION_TYPES[code]} in, {valid[code]} valid"
-                )
-        for source in ACTION_SOURCES:
-            if TYPE_OF[source.name] in stream[day] and not raw[source.name][day]:
-                continue
-            name, rows = source.name, raw[source.name][day]
-            good, bad = valid[TYPE_OF[name]], context.rejected_rows(source, day)
-            metrics |= {f"{name}_in": rows, f"{name}_valid": good, f"{name}_quarantined": bad}
-            if rows != good + bad:
-                problems.append(f"{name}: {rows} in, {good} valid + {bad} quarantined")
-        told = {*TYPE_OF.values(), *stream[day]}
-        metrics["unknown_type"] = unknown = valid[None] + sum(
-            count for code, count in valid.items() if code is not None and code not in told
-        )
-        if unknown:
-            problems.append(f"{unknown} of a type other than {', '.join(map(str, ACTION_TYPES))}")
-        text = f"Rows were lost or added on {day}: {'; '.join(problems)}." if problems else ""
-        outcomes[day] = CheckOutcome(not problems, metrics, text)
-    return outcomes
+    return {
+        day: _action_counts(context, day, valid, stream[day])
+        for day, valid in counts_by_type(context).items()
+    }
+
+
+def _action_counts(
+    context: CheckContext, day: date, valid: Mapping[int | None, int], stream: Mapping[int, int]
+) -> CheckOutcome:
+    metrics: dict[str, Metric] = {}
+    problems = []
+    told = {*stream, *(source.action_type for source in context.sources)}
+    for code in sorted(code for code in told if code is not None):
+        good, kind = valid[code], ACTION_TYPES[code]
+        sources = [s for s in context.sources if s.action_type == code]
+        if code in stream:
+            metrics[f"interactions_{kind}"] = stream[code]
+            # The stream gives what they have none of, and nothing of theirs is lost then.
+            sources = [s for s in sources if context.raw_rows(s, day)]
+        rows, bad = stream.get(code, 0), 0
+        for source in sources:
+            of_source, aside = context.raw_rows(source, day), context.rejected_rows(source, day)
+            metrics |= {f"{source.name}_in": of_source, f"{source.name}_quarantined": aside}
+            rows, bad = rows + of_source, bad + aside
+        names = [source.name for source in sources] + ["interactions"] * (code in stream)
+        metrics[f"{names[0] if len(names) == 1 and sources else kind}_valid"] = good
+        if rows != good + bad:
+            of_kind = f" {kind}" if code in stream else ""
+            aside_text = f" + {bad} quarantined" if sources else ""
+            problems.append(f"{', '.join(names)}: {rows}{of_kind} in, {good} valid{aside_text}")
+    metrics["unknown_type"] = unknown = sum(n for code, n in valid.items() if code not in told)
+    if unknown:
+        problems.append(f"{unknown} of a type other than {', '.join(map(str, ACTION_TYPES))}")
+    text = f"Rows were lost or added on {day}: {'; '.join(problems)}." if problems else ""
+    return CheckOutcome(not problems, metrics, text)
 
 
 def _from_stream(context: CheckContext) -> dict[date, dict[int, int]]:
@@ -70,7 +66,8 @@ def _from_stream(context: CheckContext) -> dict[date, dict[int, int]]:
     found: dict[date, dict[int, int]] = {day: {} for day in context.days}
     if begins is None:
         return found
-    firsts = {code: source_days(context.lake, table).first for code, table in SOURCE_OF.items()}
+    own = action_sources(context.lake)
+    firsts = first_by_kind(own, lambda source: source_days(context.lake, source).first)
     mode = context.settings.interaction_kinds
     for day in context.days:
         found[day] = dict.fromkeys(kinds_taken(mode, day, begins, firsts), 0)

@@ -9,19 +9,26 @@ import pyarrow as pa
 from rich.table import Table as Grid
 
 from training_assets.cli.console import as_text, console, open_lake
+from training_assets.errors import SettingsError
 from training_assets.lake import Lake
 from training_assets.list_format import DamagedFileError, SealedParquet
 from training_assets.schemas import DELIVERED_TABLES, Table
+from training_assets.sources import further_sources
 from training_assets.tables import SPECS
 
 
 @click.command()
-@click.option("--source", type=click.Choice(list(DELIVERED_TABLES)), help="One raw table.")
+@click.option("--source", help="One raw table, or a source of sources.toml.")
 @click.option("--limit", default=50, show_default=True, help="Rows to show.")
 def quarantine(source: str | None, limit: int) -> None:
     """Show raw rows that no table could take, with the reason and the file."""
     lake = open_lake()
-    sources = [DELIVERED_TABLES[source]] if source else list(DELIVERED_TABLES.values())
+    known = [*DELIVERED_TABLES, *(table.name for table in further_sources(lake))]
+    if source and source not in known:
+        raise SettingsError(
+            f"--source: {source!r} is no source; expected one of {', '.join(known)}. Correct it."
+        )
+    sources = [source] if source else known
     grid = Grid("source", "dt", "reason", "file", "content")
     total, problems = 0, []
     for raw, day, file in _quarantine_files(lake, sources):
@@ -45,10 +52,10 @@ def quarantine(source: str | None, limit: int) -> None:
         sys.exit(1)
 
 
-def _quarantine_files(lake: Lake, sources: Sequence[Table]) -> Iterator[tuple[Table, date, str]]:
+def _quarantine_files(lake: Lake, sources: Sequence[str]) -> Iterator[tuple[Table, date, str]]:
     for spec in SPECS.values():
         snapshot = lake.snapshot(spec.name)
-        for source in (s for s in spec.rejected_sources if s in sources):
+        for source in (s for s in spec.rejected_sources(lake) if s.name in sources):
             for day in snapshot.days:
                 folder = f"{snapshot.quarantine_path(day)}/source={source.name}"
                 for entry in snapshot.store.list(folder):

@@ -28,7 +28,7 @@ from training_assets.pipeline import (
 from training_assets.provenance import Provenance
 from training_assets.schemas import DELIVERED_TABLES, IMPRESSIONS, TRAINING_INPUT
 from training_assets.settings import Settings
-from training_assets.sources import printable
+from training_assets.sources import further_sources, printable
 from training_assets.tables import BUILT_FROM, SPECS, TableSpec
 
 # A Dagster run is of consecutive days, and costs seconds of its own.
@@ -47,7 +47,8 @@ def run(start_date: datetime | None, end_date: datetime | None, force: bool) -> 
     lake, settings = open_lake(), Settings.from_env()
     started = time.monotonic()
     provenance = Provenance(lake, settings)
-    if not any(provenance.source_days(table).days for table in DELIVERED_TABLES.values()):
+    tables = (*DELIVERED_TABLES.values(), *further_sources(lake))
+    if not any(provenance.source_days(table).days for table in tables):
         _require_no_files(lake)
         console.print(f"{lake.raw.url} is empty: generating sample data")
         click.get_current_context().invoke(generate)

@@ -137,6 +137,11 @@ def latency_hours(day: date, manifest: Mapping[str, Any], profile: Profile | Non
 def _verdicts(lake: Lake, settings: Settings, watch: Watched, day: date) -> list[CheckResult]:
     # What the watches compare is recorded with the days, so that no engine is asked.
     context = CheckContext(
-        cast(Any, None), lake, settings, watch.built_from.table, (day,), watch.built_from.sources
+        cast(Any, None),
+        lake,
+        settings,
+        watch.built_from.table,
+        (day,),
+        watch.built_from.sources_in(lake),
     )
     return list(run_checks(context, watches_of(watch)))

@@ -5,16 +5,15 @@ from datetime import date
 from typing import Any, Final
 
 from training_assets.checks import CheckContext
-from training_assets.checks.counts import TYPE_OF
 from training_assets.errors import TrainingAssetsError
 from training_assets.lake import Snapshot
 from training_assets.monitoring.profile import Profile
 from training_assets.monitoring.recorded import profiles_before
-from training_assets.schemas import ACTION_TYPES
+from training_assets.schemas import ACTION_SOURCES, ACTION_TYPES
 
 _KIND: Final = "action_type"
 _ALL: Final = "table"
-_SOURCE_OF: Final = {code: source for source, code in TYPE_OF.items()}
+_SOURCE_OF: Final = {source.action_type: source.name for source in ACTION_SOURCES}
 
 
 def source_of(code: int) -> str:

@@ -14,13 +14,13 @@ from pyspark.sql import functions as F
 from training_assets.lake.frames import read_days
 from training_assets.provenance import Provenance, looking_back
 from training_assets.schemas import (
-    ACTION_SOURCES,
     CUSTOMER_HISTORY,
     TRAINING_INPUT,
     UNIFIED_ACTIONS,
     Table,
 )
-from training_assets.transforms import build_unified_actions
+from training_assets.sources import action_sources
+from training_assets.transforms import unite_actions
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ def changed_customers(
 
 def _changed(spark: SparkSession, provenance: Provenance, days: Sequence[date]) -> DataFrame:
     """(dt, customer_id) of each customer whose actions of a day differ."""
-    sources = [provenance.raw(source, days).read_valid(spark) for source in ACTION_SOURCES]
+    tables = action_sources(provenance.lake)
+    sources = [(table, provenance.raw(table, days).read_valid(spark)) for table in tables]
     names = UNIFIED_ACTIONS.column_names
-    now = build_unified_actions(*sources).select(*names).withColumn("side", F.lit(1))
+    now = unite_actions(sources).select(*names).withColumn("side", F.lit(1))
     published = _published(spark, provenance, UNIFIED_ACTIONS, days, *names)
     both = now.unionByName(published.withColumn("side", F.lit(-1)))
     balance = both.groupBy(*names).agg(F.sum("side").alias("balance"))

@@ -117,7 +117,7 @@ def check_days(
         published = lake.snapshot(spec.name).files
         if present := tuple(day for day in days if day in published):
             context = CheckContext(
-                spark, lake, settings, spec.table, present, spec.rejected_sources
+                spark, lake, settings, spec.table, present, spec.rejected_sources(lake)
             )
             yield from run_checks(context, spec.checks)
         due = {day for day in days if provenance.is_due(spec.built_from, day)}
@@ -230,7 +230,7 @@ class _TableRun:
             build.settings,
             spec.table,
             tuple(sorted(files)),
-            spec.rejected_sources,
+            spec.rejected_sources(build.lake),
             written={day: new.files for day, new in files.items()},
             run=build.run,
         )

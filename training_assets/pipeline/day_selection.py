@@ -9,6 +9,7 @@ from training_assets.errors import SettingsError
 from training_assets.lake import day_range, days_in_words
 from training_assets.provenance import Provenance, window_days
 from training_assets.schemas import RAW_TABLES, Table
+from training_assets.sources import further_sources
 from training_assets.tables import SPECS, TableSpec
 
 _DEFAULT_DAYS: Final = 14
@@ -64,7 +65,7 @@ def requested_days(
 def left_out_days(provenance: Provenance) -> list[str]:
     """A sentence for each raw table with days that no run without dates looks at."""
     over, sentences = last_partition(), []
-    for source in RAW_TABLES.values():
+    for source in _raw_tables(provenance):
         found = provenance.source_days(source)
         if early := [day for day in found.near if day > over]:
             sentences.append(
@@ -80,7 +81,11 @@ def left_out_days(provenance: Provenance) -> list[str]:
 
 def absent_sources(provenance: Provenance) -> list[str]:
     """Raw tables without any day, which count as absent."""
-    return [s.name for s in RAW_TABLES.values() if not provenance.source_days(s).days]
+    return [s.name for s in _raw_tables(provenance) if not provenance.source_days(s).days]
+
+
+def _raw_tables(provenance: Provenance) -> tuple[Table, ...]:
+    return (*RAW_TABLES.values(), *further_sources(provenance.lake))
 
 
 def plan_run(provenance: Provenance, days: Sequence[date], *, force: bool) -> Plan:
@@ -112,7 +117,7 @@ def _needed_before(
                 found[upstream.name] = sorted({*found.get(upstream.name, []), *found[name]})
     for name, spec in SPECS.items():
         if spec.built_from.days == "delivered":
-            known = [provenance.source_days(s).near for s in spec.built_from.sources]
+            known = [provenance.source_days(s).near for s in provenance.sources_of(spec.built_from)]
             found[name] = sorted({day for near in known for day in near if day < days[0]})
     return [(spec, found[name]) for name, spec in SPECS.items() if name in found]
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from training_assets.lake import Lake
 from training_assets.schemas import Table
+from training_assets.sources import further_sources
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,8 @@ class BuiltFrom:
     ``optional`` are raw tables of which it decides whether they are delivered at all.
     ``days`` are those that the table has: every one, those from the first delivered one on, or
     only those that are delivered. A day of a table that ``accumulates`` is made of all deliveries
-    up to it.
+    up to it. One that ``takes_further`` is also made of the sources of actions that the lake's
+    ``sources.toml`` adds.
     """
 
     table: Table
@@ -25,12 +28,11 @@ class BuiltFrom:
     optional: tuple[Table, ...] = ()
     days: Literal["every", "from first", "delivered"] = "every"
     accumulates: bool = False
+    takes_further: bool = False
 
-    @property
-    def delivered(self) -> tuple[Table, ...]:
-        """Raw tables whose days the table's days are made of, its own and those behind a stream."""
-        streams = (u.of for u in self.upstream if u.of.days == "from first")
-        return (*self.sources, *(source for of in streams for source in of.sources))
+    def sources_in(self, lake: Lake) -> tuple[Table, ...]:
+        """Raw tables of the same day, with those that the lake declares."""
+        return (*self.sources, *further_sources(lake)) if self.takes_further else self.sources
 
 
 @dataclass(frozen=True)

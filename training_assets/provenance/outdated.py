@@ -120,7 +120,7 @@ def _missing_days(
     built, lake = upstream.of, provenance.lake
     published = lake.snapshot(upstream.name).files
     readers = lake.days(reader.table.name)
-    sources = [provenance.source_days(source) for source in built.delivered]
+    sources = [provenance.source_days(source) for source in provenance.delivered(built)]
     delivered = {d for source in sources for d in source.days if source.first and d >= source.first}
     for day in sorted(delivered - published.keys()):
         count = len(looking_back(provenance.settings, readers, [day]))
@@ -186,8 +186,8 @@ def _reasons(recorded: Mapping[str, Any], now: Inputs) -> list[str]:
         f"{name} changed from {old} to {new}" for name, old, new in versions + knobs if old != new
     ]
     raw = detail.get("raw", {})
-    for name in now.raw:
-        reasons += _raw_reasons(raw.get(name, {}), now.raw[name])
+    for name in {**now.raw, **raw}:
+        reasons += _raw_reasons(raw.get(name, {}), now.raw.get(name, {}))
     # Another look-back reads other days; that they come and go is no news then.
     is_same_window = settings.get("lookback_days") == now.settings.get("lookback_days")
     for name, contents in now.upstream.items():

@@ -32,10 +32,15 @@ from typing import Any, Final
 from training_assets.errors import DayNotPublishedError, TrainingAssetsError
 from training_assets.lake import Lake, contiguous, day_range, days_in_words
 from training_assets.provenance.declared import BuiltFrom, Upstream
-from training_assets.schemas import RAW_INTERACTIONS, SCHEMA_VERSION, UNIFIED_ACTIONS, Table
+from training_assets.schemas import (
+    ACTION_SOURCES,
+    RAW_INTERACTIONS,
+    SCHEMA_VERSION,
+    UNIFIED_ACTIONS,
+    Table,
+)
 from training_assets.settings import Settings
 from training_assets.sources import (
-    SOURCE_OF,
     FlatDays,
     RawDays,
     RawFile,
@@ -44,7 +49,9 @@ from training_assets.sources import (
     files_of_days,
     find_raw_days,
     fingerprint,
+    first_by_kind,
     flat_days,
+    further_sources,
     kinds_taken,
     source_days,
     whole_file,
@@ -114,6 +121,26 @@ class Provenance:
         self._content.clear()
         self._manifests.clear()
 
+    # --- which sources there are ------------------------------------------------------------------
+
+    def sources_of(self, built: BuiltFrom) -> tuple[Table, ...]:
+        """Raw tables of which the table is built, with those that the lake declares."""
+        return (*built.sources, *self.further(built))
+
+    def further(self, built: BuiltFrom) -> tuple[Table, ...]:
+        """Those of them that ``sources.toml`` adds."""
+        return self._declared if built.takes_further else ()
+
+    @cached_property
+    def _declared(self) -> tuple[Table, ...]:
+        return further_sources(self.lake)
+
+    def delivered(self, built: BuiltFrom) -> tuple[Table, ...]:
+        """Raw tables whose days the table's days are made of, its own and those behind a stream."""
+        streams = (u.of for u in built.upstream if u.of.days == "from first")
+        behind = (source for of in streams for source in self.sources_of(of))
+        return (*self.sources_of(built), *behind)
+
     # --- what a day is built from -----------------------------------------------------------------
 
     def inputs(self, built: BuiltFrom, day: date) -> Inputs:
@@ -124,6 +151,11 @@ class Provenance:
         raw = {source.name: self.fingerprint(source, day) for source in built.sources}
         if built.accumulates:
             raw |= {f"{s.name} before": self._fingerprint_before(s, day) for s in built.sources}
+        # A day without files of a further source is as it was before that was declared.
+        further = {s: files for s in self.further(built) if (files := self.fingerprint(s, day))}
+        if further:
+            raw |= {source.name: files for source, files in further.items()}
+            settings["further_sources"] = {s.name: s.action_type for s in further}
         return Inputs(
             settings,
             raw,
@@ -174,7 +206,7 @@ class Provenance:
         Every day from the first one of any source on; where absent raw days are empty ones, or the
         table has only such, those that were delivered.
         """
-        found = [self.source_days(source) for source in built.delivered]
+        found = [self.source_days(source) for source in self.delivered(built)]
         if built.days == "delivered":
             return sorted({day for source in found for day in source.near if day < before})
         firsts = [source.first for source in found if source.first is not None]
@@ -189,7 +221,7 @@ class Provenance:
         """Whether the table has, or should have, the day."""
         if built.days == "every":
             return True
-        found = [self.source_days(source) for source in built.sources]
+        found = [self.source_days(source) for source in self.sources_of(built)]
         if built.days == "delivered":
             return any(day in source.days and day not in source.far for source in found)
         return any(source.first is not None and source.first <= day for source in found)
@@ -199,7 +231,8 @@ class Provenance:
         begins = self.source_days(RAW_INTERACTIONS).first
         if begins is None or begins > day:
             return ()
-        firsts = {code: self.source_days(table).first for code, table in SOURCE_OF.items()}
+        own = (*ACTION_SOURCES, *self._declared)
+        firsts = first_by_kind(own, lambda table: self.source_days(table).first)
         return kinds_taken(self.settings.interaction_kinds, day, begins, firsts)
 
     def _fingerprint_before(self, source: Table, day: date) -> dict[str, list[Any]]:
@@ -244,7 +277,7 @@ class Provenance:
 
     def look_ahead_at_raw(self, built: BuiltFrom, days: Sequence[date]) -> None:
         """List the raw files of all the days at once."""
-        for source in built.sources:
+        for source in self.sources_of(built):
             missing = [day for day in days if (source.name, day) not in self._files]
             # Where something is wrong with one of the days, each is listed when it is asked for.
             with suppress(TrainingAssetsError):
@@ -268,7 +301,7 @@ class Provenance:
 
     def require_raw(self, built: BuiltFrom, day: date) -> None:
         """Raise where raw files of the day are missing or lack columns; that opens each of them."""
-        for source in built.sources:
+        for source in self.sources_of(built):
             self.raw(source, [day])
 
     def require_upstream(self, built: BuiltFrom, day: date) -> list[date]:

@@ -64,7 +64,8 @@ def _take(lake: Lake, step: Step, run: str) -> int:
 
 
 def _folders(table: str, day: date) -> tuple[str, ...]:
-    return tuple(f"{prefix}{day}" for prefix in prefixes(RAW_TABLES[table]))
+    found = prefixes(RAW_TABLES[table]) if table in RAW_TABLES else (DAY_PREFIX,)
+    return tuple(f"{prefix}{day}" for prefix in found)
 
 
 def _delete(lake: Lake, folders: list[str]) -> int:

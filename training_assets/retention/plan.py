@@ -17,7 +17,7 @@ from training_assets.retention.holds import Hold, find_holds
 from training_assets.retention.settings import RetentionSettings
 from training_assets.schemas import RAW_TABLES, Table
 from training_assets.settings import Settings
-from training_assets.sources import source_days
+from training_assets.sources import further_sources, source_days
 from training_assets.sources.archive import archive_of, archived_days
 from training_assets.sources.layout import day_of as layout_day
 from training_assets.sources.layout import prefixes
@@ -80,7 +80,7 @@ def plan_retention(
         staying[spec.name] = [day for day in lake.days(spec.name) if day not in set(gone)]
         if gone:
             steps.append(Step("delete days", spec.name, tuple(gone), _size(lake, spec, gone), why))
-    for table in RAW_TABLES.values():
+    for table in (*RAW_TABLES.values(), *further_sources(lake)):
         found, needed = _raw(lake, retention, today, table, staying)
         steps += found
         held += _held_in_words(f"raw/{table.name}", needed)
@@ -159,7 +159,7 @@ def _raw(
     needed = {
         day: f"{spec.name} of these days stays and is built from them"
         for spec in SPECS.values()
-        if table in spec.built_from.sources
+        if table in spec.built_from.sources_in(lake)
         for day in set(old) & set(staying[spec.name])
     }
     gone = [day for day in old if day not in needed]

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from training_assets.schemas.published import ADD_TO_CART, CLICK, ORDER
 from training_assets.schemas.types import Column, Table
 
 IMPRESSIONS: Final = Table(
@@ -23,6 +24,7 @@ IMPRESSIONS: Final = Table(
 CLICKS: Final = Table(
     name="clicks",
     description="Clicks on items.",
+    action_type=CLICK,
     grain="one click",
     columns=(
         Column("dt", "date", "Day under which the click was filed; it decides, not click_time."),
@@ -35,6 +37,7 @@ CLICKS: Final = Table(
 ADD_TO_CARTS: Final = Table(
     name="add_to_carts",
     description="Items that were put into a cart.",
+    action_type=ADD_TO_CART,
     grain="one add-to-cart",
     columns=(
         Column("dt", "date", "Day under which the event was filed; it decides, not occurred_at."),
@@ -48,6 +51,7 @@ ADD_TO_CARTS: Final = Table(
 PREVIOUS_ORDERS: Final = Table(
     name="previous_orders",
     description="Order lines, from the warehouse.",
+    action_type=ORDER,
     grain="one order line",
     day_column="order_date",
     columns=(

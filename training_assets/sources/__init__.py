@@ -6,11 +6,16 @@ needs pyarrow and NumPy only. Begin with ``reader.py``, and with ``judged.py`` f
 
 from training_assets.sources.columns import printable
 from training_assets.sources.days import SourceDays, files_of_days, source_days
-from training_assets.sources.declared import Declarations, declarations
+from training_assets.sources.declared import (
+    Declarations,
+    action_sources,
+    declarations,
+    further_sources,
+)
 from training_assets.sources.described import Described, describe_sources
 from training_assets.sources.flat import FlatDays, flat_days
 from training_assets.sources.judged import Fault, Judged, judge
-from training_assets.sources.kinds import SOURCE_OF, kinds_taken
+from training_assets.sources.kinds import first_by_kind, kinds_taken
 from training_assets.sources.listing import RawFile, by_day, fingerprint, whole_file
 from training_assets.sources.reader import RawDays, find_raw_days
 from training_assets.sources.reading import Dialect
@@ -18,7 +23,6 @@ from training_assets.sources.rejects import REJECTS_DDL, write_rejects
 
 __all__ = [
     "REJECTS_DDL",
-    "SOURCE_OF",
     "Declarations",
     "Described",
     "Dialect",
@@ -28,13 +32,16 @@ __all__ = [
     "RawDays",
     "RawFile",
     "SourceDays",
+    "action_sources",
     "by_day",
     "declarations",
     "describe_sources",
     "files_of_days",
     "find_raw_days",
     "fingerprint",
+    "first_by_kind",
     "flat_days",
+    "further_sources",
     "judge",
     "kinds_taken",
     "printable",

@@ -34,6 +34,7 @@ from training_assets.errors import SettingsError, StoreError
 from training_assets.lake import Lake, open_store
 from training_assets.locations import SCHEMES
 from training_assets.schemas import (
+    ACTION_SOURCES,
     ADD_TO_CART,
     CLICK,
     DELIVERED_TABLES,
@@ -113,6 +114,16 @@ def action_table(name: str, action_type: int) -> Table:
         ),
         action_type=action_type,
     )
+
+
+def further_sources(lake: Lake) -> tuple[Table, ...]:
+    """Sources of actions that the lake's ``sources.toml`` adds to those of the contract."""
+    return declarations(lake).further
+
+
+def action_sources(lake: Lake) -> tuple[Table, ...]:
+    """All sources of actions of one kind, the contract's own first."""
+    return (*ACTION_SOURCES, *further_sources(lake))
 
 
 # --- reading it -----------------------------------------------------------------------------------

@@ -4,27 +4,22 @@ A click that stands in raw/clicks and in raw/interactions is one click. So the s
 only those kinds of which no source of their own has begun by then; views and likes, for most shops.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from typing import Final
 
-from training_assets.schemas import (
-    ADD_TO_CART,
-    ADD_TO_CARTS,
-    CLICK,
-    CLICKS,
-    INTERACTION_TYPES,
-    ORDER,
-    PREVIOUS_ORDERS,
-    Table,
-)
+from training_assets.schemas import INTERACTION_TYPES, Table
 
-# The sources of one kind, by its code.
-SOURCE_OF: Final[Mapping[int, Table]] = {
-    CLICK: CLICKS,
-    ADD_TO_CART: ADD_TO_CARTS,
-    ORDER: PREVIOUS_ORDERS,
-}
+
+def first_by_kind(
+    sources: Iterable[Table], first_of: Callable[[Table], date | None]
+) -> dict[int, date | None]:
+    """By code of a kind, the first day of any of its own sources; None where none has begun."""
+    found: dict[int, list[date]] = {}
+    for source in sources:
+        if source.action_type is not None:
+            first = first_of(source)
+            found.setdefault(source.action_type, []).extend([first] if first else [])
+    return {code: min(firsts, default=None) for code, firsts in found.items()}
 
 
 def kinds_taken(

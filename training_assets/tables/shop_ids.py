@@ -12,7 +12,7 @@ from training_assets.errors import PublishError
 from training_assets.lake import Lake
 from training_assets.lake.frames import read_days
 from training_assets.schemas import CUSTOMER_IDS, ITEM_IDS, RAW_TABLES, Table
-from training_assets.sources import ids
+from training_assets.sources import further_sources, ids
 from training_assets.sources.id_tables import (
     add_customers,
     add_items,
@@ -106,7 +106,8 @@ def _kind(build: Build, frame: DataFrame, entity: Entity) -> Kind:
 
 def _raw_tables(build: Build) -> list[str]:
     """Raw tables with days whose ids are integers by contract."""
-    return [n for n, table in RAW_TABLES.items() if build.provenance.source_days(table).days]
+    tables = (*RAW_TABLES.values(), *further_sources(build.lake))
+    return [table.name for table in tables if build.provenance.source_days(table).days]
 
 
 def _has_rows(lake: Lake, table: str) -> bool:

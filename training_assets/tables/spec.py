@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any, Literal
 
 from training_assets.checks import Check, CheckContext
+from training_assets.lake import Lake
 from training_assets.provenance import BuiltFrom
 from training_assets.schemas import Table
 from training_assets.settings import Settings
@@ -43,7 +44,6 @@ class TableSpec:
     def name(self) -> str:
         return self.table.name
 
-    @property
-    def rejected_sources(self) -> tuple[Table, ...]:
+    def rejected_sources(self, lake: Lake) -> tuple[Table, ...]:
         """Raw tables whose rejected rows are kept with the days of this table."""
-        return self.built_from.sources if self.rejects else ()
+        return self.built_from.sources_in(lake) if self.rejects else ()

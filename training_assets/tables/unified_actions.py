@@ -29,15 +29,16 @@ from training_assets.tables.build import (
     write_rejected,
 )
 from training_assets.tables.spec import TableSpec
-from training_assets.transforms.unified_actions import build_unified_actions
+from training_assets.transforms.unified_actions import unite_actions
 
 _ACTIONS_PER_FILE: Final = 4_000_000
 
 
 def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     """All valid actions of the days; the others go to the quarantine."""
-    sources = [build.raw(table, days) for table in ACTION_SOURCES]
-    actions = build_unified_actions(*(source.read_valid(build.spark) for source in sources))
+    tables = build.provenance.sources_of(BUILT_FROM)
+    sources = [build.raw(table, days) for table in tables]
+    actions = unite_actions([(of.table, of.read_valid(build.spark)) for of in sources])
     files = files_by_day(sources, days, _ACTIONS_PER_FILE)
     stream = _from_interactions(build, days)
     if stream is None:
@@ -80,9 +81,9 @@ def _from_interactions(build: Build, days: Sequence[date]) -> DataFrame | None:
 
 def _describe(settings: Settings) -> str:
     return (
-        "What customers did on the day: clicks, add-to-carts and orders in one table with one row "
-        "per action. Rows that cannot be used are in the quarantine, with the reason, and counted "
-        "here."
+        "What customers did on the day: clicks, add-to-carts, orders and what else is declared or "
+        "streamed, in one table with one row per action. Rows that cannot be used are in the "
+        "quarantine, with the reason, and counted here."
     )
 
 
@@ -91,6 +92,7 @@ BUILT_FROM: Final = BuiltFrom(
     ACTION_SOURCES,
     (Upstream(interactions.BUILT_FROM, "same day", is_optional=True),),
     ("interaction_kinds",),
+    takes_further=True,
 )
 
 SPEC: Final = TableSpec(

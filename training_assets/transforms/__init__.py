@@ -6,6 +6,6 @@ is left to the kernels. May import kernels, schemas, settings and errors. Begin 
 """
 
 from training_assets.transforms.training_frames import build_training_input
-from training_assets.transforms.unified_actions import build_unified_actions
+from training_assets.transforms.unified_actions import build_unified_actions, unite_actions
 
-__all__ = ["build_training_input", "build_unified_actions"]
+__all__ = ["build_training_input", "build_unified_actions", "unite_actions"]

@@ -1,19 +1,18 @@
 """Clicks, add-to-carts and orders as one table of actions; see ``schemas.UNIFIED_ACTIONS``."""
 
+from collections.abc import Sequence
+from functools import reduce
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from training_assets.schemas import (
-    ADD_TO_CART,
-    ADD_TO_CARTS,
-    CLICK,
-    CLICKS,
+    ACTION_SOURCES,
     MAX_ITEM_ID,
     MIN_ITEM_ID,
-    ORDER,
-    PREVIOUS_ORDERS,
     UNIFIED_ACTIONS,
+    Table,
 )
 from training_assets.transforms.columns import day_of, midnight, require_columns, utc_time
 
@@ -28,17 +27,20 @@ def build_unified_actions(
 
     Raises ``SchemaError`` for a wrong or missing column.
     """
-    require_columns(clicks, CLICKS)
-    require_columns(add_to_carts, ADD_TO_CARTS)
-    require_columns(previous_orders, PREVIOUS_ORDERS)
-    return (
-        _actions(clicks, "dt", "item_id", CLICK, "click_time")
-        .unionByName(_actions(add_to_carts, "dt", "config_id", ADD_TO_CART, "occurred_at"))
-        .unionByName(_actions(previous_orders, "order_date", "config_id", ORDER, "occurred_at"))
-    )
+    frames = (clicks, add_to_carts, previous_orders)
+    return unite_actions(list(zip(ACTION_SOURCES, frames, strict=True)))
 
 
-def _actions(frame: DataFrame, day: str, item: str, action_type: int, event_time: str) -> DataFrame:
+def unite_actions(sources: Sequence[tuple[Table, DataFrame]]) -> DataFrame:
+    """The same of any sources of one kind each, at least one; ``Table.action_type`` is the kind."""
+    return reduce(DataFrame.unionByName, [_actions(*source) for source in sources])
+
+
+def _actions(table: Table, frame: DataFrame) -> DataFrame:
+    require_columns(frame, table)
+    day, names = table.day_column, table.column_names
+    item = "item_id" if "item_id" in names else "config_id"
+    event_time = next(column.name for column in table.columns if column.type == "timestamp")
     at = utc_time(frame, event_time) if event_time in frame.columns else F.lit(None)
     return (
         frame.select(
@@ -52,7 +54,7 @@ def _actions(frame: DataFrame, day: str, item: str, action_type: int, event_time
             "dt",
             "customer_id",
             F.col("item_id").cast("int").alias("item_id"),
-            F.lit(action_type).cast("tinyint").alias("action_type"),
+            F.lit(table.action_type).cast("tinyint").alias("action_type"),
             F.coalesce("occurred_at", midnight("dt")).alias("occurred_at"),
             F.col("occurred_at").isNotNull().alias("has_time"),
             F.lit(False).alias("is_bot"),

@@ -50,7 +50,7 @@ def lake(s3_server: S3Place, tmp_path: Path) -> Lake:
 def failed(spark: SparkSession, lake: Lake) -> list[tuple[str, str, date]]:
     found: list[CheckResult] = []
     for spec in SEQUENCE.values():
-        table, sources = spec.table, spec.rejected_sources
+        table, sources = spec.table, spec.rejected_sources(lake)
         context = CheckContext(spark, lake, SETTINGS, table, tuple(DAYS), sources)
         checks = [check for check in spec.checks if check.name not in UNASKED]
         found += run_checks(context, checks)
