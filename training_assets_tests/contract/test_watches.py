@@ -62,7 +62,8 @@ def test_no_watch_speaks_on_a_quiet_month(spark: SparkSession, month: Path) -> N
     results = watch(spark, Lake.at(month), days=MONTH)
     assert [r.message for r in results if not r.passed] == []
     drift = [r for r in results if r.check.name == "drift"]
-    assert len(drift) == 28 * len(SPECS)
+    present = [name for name in SPECS if Lake.at(month).days(name)]
+    assert len(drift) == 28 * len(present)
     # It was looked at: every feature of every day was judged.
     of_table = {
         table: {r.metrics["judged_features"] for r in drift if r.check.table == table}
@@ -76,7 +77,7 @@ def test_no_watch_speaks_on_a_quiet_month(spark: SparkSession, month: Path) -> N
 @on_sail_only
 def test_each_day_keeps_the_profile_that_its_files_have(month: Path, spark: SparkSession) -> None:
     lake = Lake.at(month)
-    for name in SPECS:
+    for name in (name for name in SPECS if lake.days(name)):
         (found,) = recorded_profiles(lake, name, [DAY]).values()
         assert found.rows == lake.manifest(name, DAY)["rows"] > 0
     found = recorded_profiles(lake, CUSTOMER_HISTORY.name, [DAY])[DAY]
