@@ -23,6 +23,7 @@ from training_assets.tables import BUILT_FROM, SPECS
 from training_assets_tests.support.frames import DAY, at, before
 from training_assets_tests.support.planting import publish_day, replant, rows_of
 
+AS_BUILT = {"settings": {"interaction_kinds": "missing"}}
 TABLE = TRAINING_SAMPLES.name
 DAYS = [before(2), before(1), DAY]
 BAD_DAY = before(1)
@@ -65,7 +66,7 @@ def built(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path
     for n in range(12):
         rows = sorted(actions_of(n), key=lambda row: row["customer_id"])
         table = pa.Table.from_pylist(rows, UNIFIED_ACTIONS.arrow_schema)
-        publish_day(lake, UNIFIED_ACTIONS, before(n), table, manifest={"settings": {"interaction_kinds": "missing"}})
+        publish_day(lake, UNIFIED_ACTIONS, before(n), table, manifest=AS_BUILT)
     reports = list(build_days(spark, lake, SETTINGS, [SPECS[TABLE]], DAYS))
     assert [report.problem for report in reports] == [None] * 3
     return Path(lake.store.url)
@@ -163,7 +164,7 @@ def test_other_draws_and_later_actions_make_days_out_of_date(lake: Lake) -> None
     other = reasons(Settings(lookback_days=7, sample_seed=1))
     assert other == dict.fromkeys(DAYS, "setting sample_seed changed from 0 to 1")
     rows = pa.Table.from_pylist(actions_of(3)[:-1], UNIFIED_ACTIONS.arrow_schema)
-    publish_day(lake, UNIFIED_ACTIONS, BAD_DAY, rows, manifest={"settings": {"interaction_kinds": "missing"}})
+    publish_day(lake, UNIFIED_ACTIONS, BAD_DAY, rows, manifest=AS_BUILT)
     why = f"unified_actions changed: {BAD_DAY}"
     assert reasons(SETTINGS) == {BAD_DAY: why, DAY: why}
 
