@@ -6,7 +6,7 @@ from typing import Final
 MAX_CONCURRENT_RUNS: Final = 5
 MAX_RUNTIME_SECONDS: Final = 6 * 60 * 60
 
-_YAML: Final = f"""\
+INSTANCE_YAML: Final = f"""\
 # Made by training-assets for a new instance; yours to change, it is never written again.
 telemetry:
   enabled: false
@@ -53,8 +53,15 @@ retention:
 _OLD_YAML: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 
-def write_instance_config(home: Path) -> None:
-    """Make ``dagster.yaml`` in the home of an instance, unless there is one of somebody's own."""
-    config = home / "dagster.yaml"
-    if not config.exists() or config.read_text() == _OLD_YAML:
-        config.write_text(_YAML)
+def write_instance_config(home: Path, project: Path = Path()) -> None:
+    """Make ``dagster.yaml`` in the home of an instance, unless there is one of somebody's own.
+
+    One in the folder of a project is what its instance has, also after a change.
+    """
+    config, own = home / "dagster.yaml", (project / "dagster.yaml").absolute()
+    if own.is_file() and own != config.absolute():
+        text = own.read_text()
+        if not config.exists() or config.read_text() != text:
+            config.write_text(text)
+    elif not config.exists() or config.read_text() == _OLD_YAML:
+        config.write_text(INSTANCE_YAML)

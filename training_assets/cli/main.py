@@ -7,6 +7,7 @@ import click
 
 from training_assets.cli.console import LogFormat, console
 from training_assets.cli.failures import failures
+from training_assets.cli.init import init, read_project_variables
 from training_assets.cli.lake import migrate, restore, sql, vacuum, versions
 from training_assets.cli.metrics import metrics
 from training_assets.cli.online import online
@@ -33,6 +34,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            read_project_variables()
             return super().invoke(ctx)
         except TrainingAssetsError as error:
             raise _Told(printable(str(error))) from error
@@ -56,6 +58,7 @@ def main() -> None:
 
 
 _COMMANDS = (
+    init,
     generate,
     example,
     sources,

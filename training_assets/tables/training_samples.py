@@ -174,7 +174,10 @@ def _counts(
     found: pa.Table = counted.agg(F.sum("actions").alias("actions")).toArrow()
     found = found.sort_by([("bucket", "ascending"), ("item_id", "ascending")])
     bucket, item, actions = (found[name].to_numpy() for name in ("bucket", "item_id", "actions"))
-    starts: Any = np.flatnonzero(np.diff(bucket, prepend=-1)) if len(bucket) else []
+    # Days of the look-back may be published and hold no action.
+    if not len(bucket):
+        return {}
+    starts: Any = np.flatnonzero(np.diff(bucket, prepend=-1))
     ends = [*starts[1:], len(bucket)]
     return {
         int(bucket[low]): (item[low:high].astype(np.int32), actions[low:high])

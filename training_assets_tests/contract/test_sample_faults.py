@@ -108,6 +108,19 @@ def test_good_samples_pass_and_say_what_is_in_them(spark: SparkSession, built: P
     assert BOT not in {r["customer_id"] for r in rows}
 
 
+@on_sail_only
+def test_days_after_a_look_back_without_actions_have_no_samples(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    lake = Lake.at(tmp_path)
+    for n in range(2):
+        table = UNIFIED_ACTIONS.arrow_schema.empty_table()
+        publish_day(lake, UNIFIED_ACTIONS, before(n), table, manifest=AS_BUILT)
+    (report,) = build_days(spark, lake, SETTINGS, [SPECS[TABLE]], [DAY])
+    assert report.problem is None
+    assert report.manifest["rows"] == 0
+
+
 def test_a_negative_has_the_context_of_its_positive(built: Path) -> None:
     names = ("occurred_at", "session_id", "session_position", "time_of_day", "day_of_week")
     rows = rows_of(Lake.at(built), TABLE, DAY).to_pylist()
