@@ -67,7 +67,7 @@ class LocalStore(Store):
             _make_folder(folder)
             with suppress(FileExistsError):
                 os.link(self.root / source, self.root / target)
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def delete(self, paths: Iterable[str]) -> None:
         with self._calling():
@@ -88,8 +88,8 @@ class LocalStore(Store):
         files = [self.root / path for path in paths]
         folders = {folder for file in files for folder in self._folders_of(file)}
         with self._calling(), ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(_sync_file, files))
-            list(pool.map(_sync_folder, folders))
+            list(pool.map(sync_file, files))
+            list(pool.map(sync_folder, folders))
 
     def require_conditions(self) -> None:
         """A hard link to a name that is taken is always refused."""
@@ -118,7 +118,7 @@ class LocalStore(Store):
                 file.flush()
                 os.fsync(file.fileno())
             yield fresh
-            _sync_folder(folder)
+            sync_folder(folder)
         finally:
             fresh.unlink(missing_ok=True)
 
@@ -159,10 +159,11 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
 
 
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Have what was written outlive a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -170,7 +171,8 @@ def _sync_file(path: Path) -> None:
         os.close(handle)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Have the names in it outlive one."""
     # Some network file systems sync files but refuse to sync folders.
     with suppress(OSError):
-        _sync_file(path)
+        sync_file(path)

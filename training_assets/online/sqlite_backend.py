@@ -13,13 +13,14 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from training_assets.errors import StoreError
 from training_assets.lake.base import store_error
+from training_assets.lake.local import sync_file, sync_folder
 from training_assets.online.backend import Backend, Id, Rows, VersionGoneError
 
 _STATE: Final = "state.json"
@@ -66,7 +67,7 @@ class SqliteBackend(Backend):
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(fresh, path)
-                _sync_folder(folder)
+                sync_folder(folder)
         return True
 
     def write(self, table: str, version: str, rows: Rows) -> None:
@@ -88,9 +89,9 @@ class SqliteBackend(Backend):
                 if not is_made:
                     _create(connection, 0)
                 connection.execute("COMMIT")
-            _sync_file(fresh)
+            sync_file(fresh)
             os.replace(fresh, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def read(self, table: str, version: str, ids: Sequence[Id]) -> dict[Id, str | bytes]:
         connection = self._connection(table, version)
@@ -159,17 +160,3 @@ def _create(connection: sqlite3.Connection, example: Id) -> None:
     if isinstance(example, int):
         kind = "id INTEGER PRIMARY KEY, value TEXT NOT NULL)"
     connection.execute(f"CREATE TABLE features ({kind}")
-
-
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(path: Path) -> None:
-    # Some network file systems sync files but refuse to sync folders.
-    with suppress(OSError):
-        _sync_file(path)

@@ -1,28 +1,15 @@
 """The OpenAPI document: every body, every error and how to authenticate."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from training_assets.service.problems import KINDS, MEDIA_TYPE, schema
+from training_assets.sources.judged import Code
 
-CODES: Final = (
-    "required",
-    "not_an_integer",
-    "not_a_number",
-    "not_a_timestamp",
-    "not_allowed",
-    "out_of_range",
-    "too_long",
-    "duplicate_id",
-    "wrong_number_of_cells",
-    "not_utf8",
-    "not_json",
-    "not_an_object",
-    "unknown_column",
-)
+CODES: Final[tuple[str, ...]] = get_args(Code)
 _DESCRIPTION: Final = """
 Deliver interactions, items and users; read features by key. Nothing is answered with 2xx before it
 is durable. Send an `Idempotency-Key` and repeat a request as often as you like: it counts once.
