@@ -14,7 +14,7 @@ from training_assets.errors import DayNotPublishedError
 from training_assets.lake import Lake, day_range
 from training_assets.loader.parts import SPLITS, Counted, split_days
 from training_assets.monitoring.report import render_report, report_path
-from training_assets.monitoring.report_data import collect_report
+from training_assets.monitoring.report_data import DayOfReport, collect_report
 from training_assets.sampling.export import export_samples
 from training_assets.schemas import TRAINING_SAMPLES
 from training_assets.settings import Settings
@@ -41,8 +41,11 @@ class RangeConfig(dg.Config):
     days: int = DAYS
 
 
-def write_report(lake: Lake, settings: Settings, day: date | None = None) -> tuple[str, int, int]:
-    """Its path in the lake, its bytes, and how many watches speak."""
+def page_of(lake: Lake, settings: Settings, day: date | None = None) -> tuple[DayOfReport, bytes]:
+    """What the watches see of a day, the newest published one where none is named, and its page.
+
+    Raises ``DayNotPublishedError`` where none is named and none is published.
+    """
     if day is None:
         newest = [max(days) for name in SPECS if (days := lake.days(name))]
         if not newest:
@@ -52,9 +55,15 @@ def write_report(lake: Lake, settings: Settings, day: date | None = None) -> tup
             )
         day = max(newest)
     found = collect_report(lake, settings, watched_tables(SPECS.values()), day)
-    page = render_report(found, lake.store.url).encode()
-    lake.store.put(report_path(day), page)
-    return report_path(day), len(page), len(found.failed)
+    return found, render_report(found, lake.store.url).encode()
+
+
+def write_report(lake: Lake, settings: Settings, day: date | None = None) -> tuple[str, int, int]:
+    """Its path in the lake, its bytes, and how many watches speak."""
+    found, page = page_of(lake, settings, day)
+    path = report_path(found.day)
+    lake.store.put(path, page)
+    return path, len(page), len(found.failed)
 
 
 def make_training_set(lake: Lake, settings: Settings, days: Sequence[date]) -> dict[str, Any]:

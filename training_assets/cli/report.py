@@ -5,13 +5,10 @@ from pathlib import Path
 
 import click
 
+from training_assets.assets.training_set import page_of
 from training_assets.cli.console import DAY, console, open_lake
-from training_assets.errors import DayNotPublishedError
-from training_assets.monitoring.report import render_report, report_path
-from training_assets.monitoring.report_data import collect_report
+from training_assets.monitoring.report import report_path
 from training_assets.settings import Settings
-from training_assets.tables import SPECS
-from training_assets.tables.watched import watched_tables
 
 
 @click.command()
@@ -20,16 +17,8 @@ from training_assets.tables.watched import watched_tables
 def report(day: datetime | None, output: str | None) -> None:
     """Write what the watches see of a day as one HTML page: reports/DAY.html in the lake."""
     lake, settings = open_lake(), Settings.from_env()
-    newest = [max(days) for name in SPECS if (days := lake.days(name))]
-    if not newest and day is None:
-        raise DayNotPublishedError(
-            f"report: no day is published under {lake.store.url}; expected one to report on. Run "
-            "training-assets run first."
-        )
-    chosen = day.date() if day else max(newest)
-    found = collect_report(lake, settings, watched_tables(SPECS.values()), chosen)
-    page = render_report(found, lake.store.url).encode()
-    path = report_path(chosen)
+    found, page = page_of(lake, settings, day.date() if day else None)
+    path = report_path(found.day)
     if output:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         Path(output).write_bytes(page)
