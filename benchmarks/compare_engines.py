@@ -37,7 +37,7 @@ def build(root: Path, first: date, last: date) -> dict[str, float]:
     from training_assets.schemas import CLICKS
     from training_assets.settings import Settings
     from training_assets.sources import source_days
-    from training_assets.tables import SPECS, customer_history
+    from training_assets.tables import SPECS
 
     lake, settings = Lake.at(root), replace(Settings.from_env(), lake=str(root))
     days = day_range(first, last)
@@ -47,11 +47,11 @@ def build(root: Path, first: date, last: date) -> dict[str, float]:
     started = time.monotonic()
     with SparkResource.from_env().session() as spark:
         seconds["start"] = time.monotonic() - started
-        for name, spec in SPECS.items():
-            if spec is customer_history.SPEC:
+        for name in TABLES:
+            if name == "customer_history":
                 wanted = days
             started = time.monotonic()
-            for report in build_days(spark, lake, settings, [spec], wanted):
+            for report in build_days(spark, lake, settings, [SPECS[name]], wanted):
                 if report.problem:
                     raise SystemExit(report.problem)
             seconds[name] = time.monotonic() - started

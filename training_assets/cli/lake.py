@@ -19,6 +19,8 @@ from training_assets.settings import Settings
 from training_assets.sources import printable
 from training_assets.tables import SPECS
 
+# Every lake has these; others only where a shop delivers or somebody builds them.
+_ALWAYS: Final = ("unified_actions", "customer_history", "training_input")
 _TABLE: Final = click.option("--table", type=click.Choice(list(SPECS)), help="One; all by default.")
 
 
@@ -72,11 +74,18 @@ def restore(
         span(first, last)
     lake = open_lake()
     # All are looked at before any is changed: they belong together.
-    days = {name: _days_of_either(lake, name, wanted, first, last) for name in _chosen(table)}
+    there = _there(lake)
+    names = [name for name in _chosen(table) if table or name in there or name in _ALWAYS]
+    days = {name: _days_of_either(lake, name, wanted, first, last) for name in names}
     for name, chosen in days.items():
         changed = restore_days(lake.table_store(name), name, wanted, {"run": new_run()}, chosen)
         what = days_in_words(changed) if changed else "nothing differs"
         console.print(f"{name}: {what}", soft_wrap=True)
+
+
+def _there(lake: Lake) -> list[str]:
+    """The tables that the lake has."""
+    return [name for name in SPECS if lake.snapshot(name).version >= 0]
 
 
 def _days_of_either(
@@ -145,8 +154,9 @@ def sql(query: str) -> None:
     try:
         result = connection.sql(query)
     except duckdb.Error as error:
+        names = ", ".join(_there(lake) or SPECS)
         raise SettingsError(
-            f"sql: {first_line(error)}; expected a query over {', '.join(SPECS)}. Correct it."
+            f"sql: {first_line(error)}; expected a query over {names}. Correct it."
         ) from None
     if result is not None:
         _print_rows(result.columns, result.fetchall())

@@ -129,8 +129,9 @@ def _refuse_empty(
         num_days = sum(len(of) for of in parts.values())
         gap = f" and gap_days {gap_days}" if gap_days else ""
         at = f", cut at {' and '.join(map(str, cuts))}{gap}" if total else ""
+        names = " and ".join([", ".join(empty[:-1]), empty[-1]] if empty[1:] else empty)
         raise SettingsError(
-            f"split: {' and '.join(empty)} would be empty: {num_days} days with {total} rows{at}; "
+            f"split: {names} would be empty: {num_days} days with {total} rows{at}; "
             "expected rows in each part. Give more days or other ratios."
         )
 

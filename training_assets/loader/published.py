@@ -23,7 +23,7 @@ from training_assets.lake import Lake, Snapshot, open_snapshot
 from training_assets.list_format import SealedParquet
 from training_assets.schemas import (
     CUSTOMER_HISTORY,
-    SCHEMA_VERSION,
+    READABLE_VERSIONS,
     TRAINING_INPUT,
     TRAINING_SAMPLES,
     Table,
@@ -297,10 +297,11 @@ def _read_manifest(snapshot: Snapshot, dt: date) -> DayManifest:
             f"{where}: the manifest is of {manifest.table} of {manifest.dt}; expected {table} of "
             f"{dt}. Was it copied from elsewhere? Publish the day again."
         )
-    if manifest.schema_version != SCHEMA_VERSION:
+    if manifest.schema_version not in READABLE_VERSIONS:
+        versions = " or ".join(map(str, READABLE_VERSIONS))
         raise SchemaError(
-            f"{table} of {dt}: schema version {manifest.schema_version}; expected "
-            f"{SCHEMA_VERSION}. Publish the day again with this version of training_assets."
+            f"{table} of {dt}: schema version {manifest.schema_version}; expected {versions}. "
+            "Publish the day again with this version of training_assets."
         )
     return manifest
 

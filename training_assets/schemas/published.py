@@ -6,6 +6,8 @@ from training_assets.schemas.types import Column, Table
 
 # Raised whenever tables are written in another way; recorded with each published day.
 SCHEMA_VERSION: Final = 2
+# Since 1 only actions have further columns; what a model is given is written as before.
+READABLE_VERSIONS: Final = (1, SCHEMA_VERSION)
 
 CLICK: Final = 1
 ADD_TO_CART: Final = 2

@@ -22,7 +22,8 @@ from training_assets.tables import SPECS
 
 # From the first raw day on: a day is not built while one of its look-back is missing.
 DAYS = ["2024-02-25", "2024-02-26", "2024-02-27"]
-TABLES = ["unified_actions", "customer_history", "training_input"]
+# With the event stream, since the sample has one.
+TABLES = ["interactions", "unified_actions", "customer_history", "training_input"]
 LAUNCH = """
 mutation ($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {

@@ -274,7 +274,7 @@ def test_a_query_that_is_none_ends_in_one_sentence(
     assert done.exit_code == 1
     assert re.fullmatch(
         r"Error: sql: Parser Error: [^\\\n]+ \"selec\"; expected a query over unified_actions, "
-        r"customer_history, training_input. Correct it.\n",
+        r"customer_history. Correct it.\n",
         done.output,
     )
 

@@ -97,3 +97,8 @@ def test_mixed_ids_are_named() -> None:
         ids.integers_of(pa.array(["7", "prod_1"]), "raw/items")
     with pytest.raises(RawDataError, match=r"items: the id '7' is of another kind .* are texts"):
         ids.texts_only(pa.array(["prod_1", "7"]), "raw/items")
+
+
+def test_an_integer_that_fits_nowhere_is_named() -> None:
+    with pytest.raises(RawDataError, match="items: an id is beyond 64 bits"):
+        ids.integers_of(pa.array(["7", "9223372036854775808"]), "items")
