@@ -17,7 +17,7 @@ from training_assets.lake.migrate import migrate as migrate_lake
 from training_assets.pipeline import span, vacuum_lake
 from training_assets.settings import Settings
 from training_assets.sources import printable
-from training_assets.tables import SPECS
+from training_assets.tables import DAILY_GROUPS, SPECS
 
 _TABLE: Final = click.option("--table", type=click.Choice(list(SPECS)), help="One; all by default.")
 
@@ -72,11 +72,24 @@ def restore(
         span(first, last)
     lake = open_lake()
     # All are looked at before any is changed: they belong together.
-    days = {name: _days_of_either(lake, name, wanted, first, last) for name in _chosen(table)}
+    there = _there(lake)
+    names = [name for name in _chosen(table) if table or name in there or not _may_lack(name)]
+    days = {name: _days_of_either(lake, name, wanted, first, last) for name in names}
     for name, chosen in days.items():
         changed = restore_days(lake.table_store(name), name, wanted, {"run": new_run()}, chosen)
         what = days_in_words(changed) if changed else "nothing differs"
         console.print(f"{name}: {what}", soft_wrap=True)
+
+
+def _there(lake: Lake) -> list[str]:
+    """The tables that the lake has."""
+    return [name for name in SPECS if lake.snapshot(name).version >= 0]
+
+
+def _may_lack(name: str) -> bool:
+    """Whether a lake may be without the table: not delivered, or built where it is asked for."""
+    spec = SPECS[name]
+    return spec.group not in DAILY_GROUPS or spec.built_from.days != "every"
 
 
 def _days_of_either(
@@ -145,8 +158,9 @@ def sql(query: str) -> None:
     try:
         result = connection.sql(query)
     except duckdb.Error as error:
+        names = ", ".join(_there(lake) or SPECS)
         raise SettingsError(
-            f"sql: {first_line(error)}; expected a query over {', '.join(SPECS)}. Correct it."
+            f"sql: {first_line(error)}; expected a query over {names}. Correct it."
         ) from None
     if result is not None:
         _print_rows(result.columns, result.fetchall())
