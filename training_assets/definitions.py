@@ -50,11 +50,13 @@ from training_assets.pipeline import last_partition
 from training_assets.schemas import DELIVERED_TABLES
 from training_assets.settings import Settings
 from training_assets.sources import source_days
-from training_assets.tables import SPECS
+from training_assets.tables import DAILY_GROUPS, SPECS, specs_of, training_samples
 
 DAILY_JOB = "daily_training_input"
+FEATURES_JOB = "daily_features"
 BACKFILL_JOB = "backfill_training_input"
 CHECK_JOB = "check_training_input"
+CHECK_FEATURES_JOB = "check_features"
 VACUUM_JOB = "vacuum_lake"
 WEEKLY_JOB = "weekly_training"
 OBSERVE_JOB = "observe_sources"
@@ -71,11 +73,20 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
     first_day = first_partition(settings)
     partitions = dg.DailyPartitionsDefinition(start_date=str(first_day))
     tables = dg.AssetSelection.assets(*SPECS)
+    daily_names = [spec.name for spec in specs_of(DAILY_GROUPS)]
+    further_names = [name for name in SPECS if name not in daily_names]
     daily = dg.define_asset_job(
         DAILY_JOB,
-        selection=tables,
+        selection=dg.AssetSelection.assets(*daily_names),
         config=RUN_CONFIG,
-        description="One day of all tables, checked.",
+        description="One day of the tables to train on and those of the shop, checked.",
+    )
+    features = dg.define_asset_job(
+        FEATURES_JOB,
+        # Samples have the features of the day beside them, and were built before these.
+        selection=dg.AssetSelection.assets(*further_names, training_samples.SPEC.name),
+        config=RUN_CONFIG,
+        description="One day of all features, checked, and the samples again with them.",
     )
     online = dg.define_asset_job(
         ONLINE_JOB,
@@ -123,6 +134,7 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
         asset_checks=freshness,
         jobs=[
             daily,
+            features,
             online,
             vacuum,
             retention,
@@ -142,14 +154,26 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
             ),
             dg.define_asset_job(
                 CHECK_JOB,
-                selection=dg.AssetSelection.checks_for_assets(*SPECS),
+                selection=dg.AssetSelection.checks_for_assets(*daily_names),
                 config=RUN_CONFIG,
-                description="All checks over what is published; builds nothing.",
+                description="All checks over what the daily job publishes; builds nothing.",
+            ),
+            dg.define_asset_job(
+                CHECK_FEATURES_JOB,
+                selection=dg.AssetSelection.checks_for_assets(*further_names),
+                config=RUN_CONFIG,
+                description="All checks over published features; builds nothing.",
             ),
         ],
         schedules=[
             dg.build_schedule_from_partitioned_job(
                 daily, hour_of_day=3, description="Yesterday's partition, at 03:00 UTC."
+            ),
+            dg.build_schedule_from_partitioned_job(
+                features,
+                hour_of_day=3,
+                minute_of_hour=30,
+                description="Features of yesterday's partition, at 03:30 UTC.",
             ),
             dg.build_schedule_from_partitioned_job(
                 online, hour_of_day=4, description="Yesterday's features, at 04:00 UTC."

@@ -17,10 +17,8 @@ from training_assets.lake.migrate import migrate as migrate_lake
 from training_assets.pipeline import span, vacuum_lake
 from training_assets.settings import Settings
 from training_assets.sources import printable
-from training_assets.tables import SPECS
+from training_assets.tables import DAILY_GROUPS, SPECS
 
-# Every lake has these; others only where a shop delivers or somebody builds them.
-_ALWAYS: Final = ("unified_actions", "customer_history", "training_input")
 _TABLE: Final = click.option("--table", type=click.Choice(list(SPECS)), help="One; all by default.")
 
 
@@ -75,7 +73,7 @@ def restore(
     lake = open_lake()
     # All are looked at before any is changed: they belong together.
     there = _there(lake)
-    names = [name for name in _chosen(table) if table or name in there or name in _ALWAYS]
+    names = [name for name in _chosen(table) if table or name in there or not _may_lack(name)]
     days = {name: _days_of_either(lake, name, wanted, first, last) for name in names}
     for name, chosen in days.items():
         changed = restore_days(lake.table_store(name), name, wanted, {"run": new_run()}, chosen)
@@ -86,6 +84,12 @@ def restore(
 def _there(lake: Lake) -> list[str]:
     """The tables that the lake has."""
     return [name for name in SPECS if lake.snapshot(name).version >= 0]
+
+
+def _may_lack(name: str) -> bool:
+    """Whether a lake may be without the table: not delivered, or built where it is asked for."""
+    spec = SPECS[name]
+    return spec.group not in DAILY_GROUPS or spec.built_from.days != "every"
 
 
 def _days_of_either(

@@ -29,7 +29,7 @@ from training_assets.provenance import Provenance
 from training_assets.schemas import DELIVERED_TABLES, IMPRESSIONS, TRAINING_INPUT
 from training_assets.settings import Settings
 from training_assets.sources import further_sources, printable
-from training_assets.tables import BUILT_FROM, SPECS, TableSpec
+from training_assets.tables import DAILY_GROUPS, GROUPS, SPECS, TableSpec, specs_of
 
 # A Dagster run is of consecutive days, and costs seconds of its own.
 _MAX_RUNS = 4
@@ -39,9 +39,24 @@ _MAX_RUNS = 4
 @click.option("--start-date", type=DAY, help="First day; 13 days before the last by default.")
 @click.option("--end-date", type=DAY, help="Last day; the last raw impressions by default.")
 @click.option("--force", is_flag=True, help="Build days again that are up to date.")
-def run(start_date: datetime | None, end_date: datetime | None, force: bool) -> None:
-    """Build all tables for a range of days, and what of their look-back is missing.
+@click.option(
+    "--with",
+    "further",
+    type=click.Choice([group for group in GROUPS if group not in DAILY_GROUPS]),
+    multiple=True,
+    help="Build the tables of this group, too.",
+)
+@click.option("--all", "builds_all", is_flag=True, help="Build all tables.")
+def run(
+    start_date: datetime | None,
+    end_date: datetime | None,
+    force: bool,
+    further: tuple[str, ...],
+    builds_all: bool,
+) -> None:
+    """Build tables for a range of days, and what of their look-back is missing.
 
+    These are the tables to train on and those of the shop; features where they are asked for.
     Days that are published and up to date are left alone. An empty lake gets sample data first.
     """
     lake, settings = open_lake(), Settings.from_env()
@@ -56,9 +71,10 @@ def run(start_date: datetime | None, end_date: datetime | None, force: bool) -> 
     _say_what_is_left_out(provenance)
     first, last = (day.date() if day else None for day in (start_date, end_date))
     days = requested_days(provenance, IMPRESSIONS, first, last)
-    plan = plan_run(provenance, days, force=force)
+    asked = specs_of(GROUPS if builds_all else (*DAILY_GROUPS, *further))
+    plan = plan_run(provenance, days, force=force, specs=asked)
     progress = BuildProgress(
-        sum(len(before) for _, before in plan.before) + len(plan.days) * len(SPECS)
+        sum(len(before) for _, before in plan.before) + len(plan.days) * len(asked)
     )
     is_ok = True
     together: dict[tuple[date, ...], list[TableSpec]] = {}
@@ -70,13 +86,13 @@ def run(start_date: datetime | None, end_date: datetime | None, force: bool) -> 
             for group in groups if len(groups) <= _MAX_RUNS else [before]:
                 is_ok &= dagster_run(group, specs)
         if plan.days:
-            is_ok &= dagster_run(plan.days, tuple(SPECS.values()))
+            is_ok &= dagster_run(plan.days, asked)
     if not plan.before and not plan.days:
         console.print(f"{days[0]} to {days[-1]}: all days are published and up to date")
     print_days(Lake(lake.store), days, progress.reasons, build_seconds())
     place = lake.table_store(TRAINING_INPUT.name).url
     console.print(f"{place} ({time.monotonic() - started:.1f} s)", soft_wrap=True)
-    if not is_ok or not _are_current(provenance.again(), days):
+    if not is_ok or not _are_current(provenance.again(), days, asked):
         sys.exit(1)
 
 
@@ -87,13 +103,13 @@ def _say_what_is_left_out(provenance: Provenance) -> None:
         console.print(printable(sentence), markup=False, soft_wrap=True)
 
 
-def _are_current(provenance: Provenance, days: Sequence[date]) -> bool:
+def _are_current(provenance: Provenance, days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
     """Whether every day is up to date now; says which are not."""
     is_current = True
-    for built in BUILT_FROM:
-        if left := provenance.outdated(built, days):
+    for spec in specs:
+        if left := provenance.outdated(spec.built_from, days):
             is_current = False
-            text = f"{built.table.name}: not up to date: {days_in_words(left)}"
+            text = f"{spec.name}: not up to date: {days_in_words(left)}"
             console.print(text, markup=False, soft_wrap=True)
     return is_current
 
@@ -101,21 +117,25 @@ def _are_current(provenance: Provenance, days: Sequence[date]) -> bool:
 @click.command()
 @click.option("--start-date", type=DAY, required=True)
 @click.option("--end-date", type=DAY, required=True)
-@click.option("--asset", type=click.Choice(list(SPECS)), help="One table; all by default.")
+@click.option("--asset", type=click.Choice(list(SPECS)), help="One table.")
 @click.option("--list", "lists", is_flag=True, help="A line for each day that failed.")
 def check(start_date: datetime, end_date: datetime, asset: str | None, lists: bool) -> None:
-    """Run the checks over what is published; exit 1 if one of error level fails."""
+    """Run the checks over what is published; exit 1 if one of error level fails.
+
+    Of all tables; features only where any of the days has them.
+    """
     from training_assets.checks import CheckResult
     from training_assets.engine.resource import SparkResource
     from training_assets.pipeline import check_days
 
     days = span(start_date.date(), end_date.date())
-    specs = [SPECS[asset]] if asset else list(SPECS.values())
+    lake = open_lake()
+    specs = [SPECS[asset]] if asset else _to_check(lake, days)
     spark = SparkResource.from_env()
     found: dict[tuple[str, str, str], list[CheckResult]] = {}
     started = time.monotonic()
     with spark.session() as session:
-        for result in check_days(session, open_lake(), Settings.from_env(), specs, days):
+        for result in check_days(session, lake, Settings.from_env(), specs, days):
             key = (result.check.table, result.check.name, result.check.severity)
             found.setdefault(key, []).append(result)
     grid = Grid("table", "check", "level", "passed", "failed")
@@ -132,6 +152,15 @@ def check(start_date: datetime, end_date: datetime, asset: str | None, lists: bo
     console.print(f"{len(days)} days in {time.monotonic() - started:.1f} s")
     if any(severity == "error" for severity, _ in problems):
         sys.exit(1)
+
+
+def _to_check(lake: Lake, days: Sequence[date]) -> list[TableSpec]:
+    """The tables that every run builds, and others of which any of the days is published."""
+    return [
+        spec
+        for name, spec in SPECS.items()
+        if spec.group in DAILY_GROUPS or not set(days).isdisjoint(lake.days(name))
+    ]
 
 
 def _require_no_files(lake: Lake) -> None:

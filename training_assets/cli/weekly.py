@@ -20,7 +20,7 @@ def weekly(end_date: datetime | None, days: int) -> None:
     """Build the last days of all tables, split and export the samples, and write the report.
 
     One Dagster run of the job weekly_training; exit 1 if it fails. Days of the look-back must be
-    published: training-assets run builds those too.
+    published: training-assets run --all builds those too.
     """
     lake, settings = open_lake(), Settings.from_env()
     if end_date:

@@ -13,11 +13,12 @@ from training_assets.sources import further_sources
 from training_assets.tables import SPECS, TableSpec
 
 _DEFAULT_DAYS: Final = 14
+_ALL: Final = tuple(SPECS.values())
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run has to build: days of single tables first, then days of all tables.
+    """What a run has to build: days of single tables first, then days of all its tables.
 
     ``before`` are days of the look-back of ``days``, by the table that is read.
     """
@@ -88,45 +89,54 @@ def _raw_tables(provenance: Provenance) -> tuple[Table, ...]:
     return (*RAW_TABLES.values(), *further_sources(provenance.lake))
 
 
-def plan_run(provenance: Provenance, days: Sequence[date], *, force: bool) -> Plan:
-    """What must be built so that all tables are up to date on the days."""
+def plan_run(
+    provenance: Provenance,
+    days: Sequence[date],
+    *,
+    force: bool,
+    specs: Sequence[TableSpec] = _ALL,
+) -> Plan:
+    """What must be built so that the tables, by default all, are up to date on the days."""
     before = [
         (spec, tuple(stale))
-        for spec, looked_back in _needed_before(provenance, days)
+        for spec, looked_back in _needed_before(provenance, days, specs)
         if (stale := provenance.outdated(spec.built_from, looked_back))
     ]
     if force or before:
         return Plan(tuple(before), tuple(days))
-    of_table = {name: provenance.outdated(s.built_from, days) for name, s in SPECS.items()}
+    of_table = {spec.name: provenance.outdated(spec.built_from, days) for spec in specs}
     wanted = {day for found in of_table.values() for day in found}
-    for spec, _ in _look_backs(provenance, days):
-        if outdated := of_table[spec.name]:
+    read = {u.name for spec in specs for u in spec.built_from.upstream if u.looks_back}
+    for name in read & of_table.keys():
+        if outdated := of_table[name]:
             # Later days read these; whether they differ is known only after the build.
             wanted |= {day for day in days if day > outdated[0]}
     return Plan((), tuple(sorted(wanted)))
 
 
 def _needed_before(
-    provenance: Provenance, days: Sequence[date]
+    provenance: Provenance, days: Sequence[date], specs: Sequence[TableSpec]
 ) -> list[tuple[TableSpec, list[date]]]:
     """What is looked back to, what that is made of, and all deliveries of what accumulates."""
-    found = {spec.name: before for spec, before in _look_backs(provenance, days)}
+    found = {spec.name: before for spec, before in _look_backs(provenance, days, specs)}
     for name in list(found):
         for upstream in SPECS[name].built_from.upstream:
             if upstream.of.days == "from first":
                 found[upstream.name] = sorted({*found.get(upstream.name, []), *found[name]})
-    for name, spec in SPECS.items():
+    for spec in specs:
         if spec.built_from.days == "delivered":
             known = [provenance.source_days(s).near for s in provenance.sources_of(spec.built_from)]
-            found[name] = sorted({day for near in known for day in near if day < days[0]})
+            found[spec.name] = sorted({day for near in known for day in near if day < days[0]})
     return [(spec, found[name]) for name, spec in SPECS.items() if name in found]
 
 
-def _look_backs(provenance: Provenance, days: Sequence[date]) -> list[tuple[TableSpec, list[date]]]:
+def _look_backs(
+    provenance: Provenance, days: Sequence[date], specs: Sequence[TableSpec]
+) -> list[tuple[TableSpec, list[date]]]:
     """Tables that others look back to, and their days before ``days`` that these look back to."""
     read = {
         upstream.name
-        for spec in SPECS.values()
+        for spec in specs
         for upstream in spec.built_from.upstream
         if upstream.looks_back and not upstream.is_optional
     }

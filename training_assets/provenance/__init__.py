@@ -11,8 +11,15 @@ from training_assets.provenance.outdated import (
     find_outdated,
     looking_back,
     outdated_day,
+    readers_of,
 )
-from training_assets.provenance.provenance import Inputs, Provenance, hash_of, window_days
+from training_assets.provenance.provenance import (
+    Inputs,
+    Provenance,
+    days_read,
+    hash_of,
+    window_days,
+)
 
 __all__ = [
     "BuiltFrom",
@@ -21,9 +28,11 @@ __all__ = [
     "OutdatedDay",
     "Provenance",
     "Upstream",
+    "days_read",
     "find_outdated",
     "hash_of",
     "looking_back",
     "outdated_day",
+    "readers_of",
     "window_days",
 ]

@@ -17,7 +17,14 @@ from typing import Any, Final
 from training_assets.errors import TrainingAssetsError
 from training_assets.lake import days_in_words
 from training_assets.provenance.declared import BuiltFrom, Upstream
-from training_assets.provenance.provenance import CODE_VERSION, Inputs, Provenance, short, unpack
+from training_assets.provenance.provenance import (
+    CODE_VERSION,
+    Inputs,
+    Provenance,
+    days_read,
+    short,
+    unpack,
+)
 from training_assets.schemas import SCHEMA_VERSION
 from training_assets.settings import Settings
 
@@ -123,7 +130,7 @@ def _missing_days(
     sources = [provenance.source_days(source) for source in provenance.delivered(built)]
     delivered = {d for source in sources for d in source.days if source.first and d >= source.first}
     for day in sorted(delivered - published.keys()):
-        count = len(looking_back(provenance.settings, readers, [day]))
+        count = len(readers_of(provenance.settings, upstream, readers, published, [day]))
         if not count:
             continue
         look_back = f"{count} days of {reader.table.name} look back to it"
@@ -149,6 +156,20 @@ def looking_back(settings: Settings, readers: Sequence[date], read: Sequence[dat
     return found
 
 
+def readers_of(
+    settings: Settings,
+    upstream: Upstream,
+    readers: Sequence[date],
+    days: Iterable[date],
+    some: Sequence[date],
+) -> list[date]:
+    """Those of ``readers`` that look back to some of the other table's ``days``, in order."""
+    if upstream.of.days != "delivered":
+        return looking_back(settings, readers, some)
+    known, wanted = sorted({*days, *some}), set(some)
+    return [day for day in readers if wanted & set(days_read(settings, upstream, known, day))]
+
+
 def _touched(
     provenance: Provenance, tables: Sequence[BuiltFrom], found: Sequence[OutdatedDay]
 ) -> dict[str, tuple[date, ...]]:
@@ -162,7 +183,8 @@ def _touched(
             if upstream.has_day:
                 read |= set(changed) & set(published)
             if upstream.looks_back:
-                read |= set(looking_back(provenance.settings, published, changed))
+                states = provenance.lake.days(upstream.name)
+                read |= set(readers_of(provenance.settings, upstream, published, states, changed))
         changing[name] = read | {f.day for f in late if not f.obstacle}
         if built.upstream:
             touched[name] = tuple(sorted(read - {f.day for f in late}))

@@ -181,7 +181,7 @@ class Provenance:
     def upstream_days(self, upstream: Upstream, day: date) -> list[date]:
         """Days of the other table that the day reads: of a look-back, the published ones."""
         published = self.lake.days(upstream.name)
-        days = window_days(self.settings, published, day) if upstream.looks_back else []
+        days = days_read(self.settings, upstream, published, day) if upstream.looks_back else []
         is_read = upstream.has_day and (not upstream.is_optional or day in published)
         return [*days, day] if is_read else days
 
@@ -193,7 +193,7 @@ class Provenance:
         expected = [day] if upstream.has_day else []
         if upstream.looks_back:
             before = self.expected_days(upstream.of, day)
-            expected = [*window_days(self.settings, before, day), *expected]
+            expected = [*days_read(self.settings, upstream, before, day), *expected]
         return [of for of in expected if of not in published]
 
     def _is_stream(self, upstream: Upstream, day: date) -> bool:
@@ -396,6 +396,20 @@ def window_days(settings: Settings, days: Sequence[date], day: date) -> list[dat
     """Those of the days whose actions count for an impression on ``day``."""
     start = settings.window_start(day)
     return [d for d in days if d < day and (start is None or d >= start)]
+
+
+def days_read(
+    settings: Settings, upstream: Upstream, days: Sequence[date], day: date
+) -> list[date]:
+    """Those of the days of another table, in order, that the look-back of ``day`` reads.
+
+    A state that is only delivered now and then holds until the next one: the one that held when
+    the look-back begins is read too, however old it is.
+    """
+    found, start = window_days(settings, days, day), settings.window_start(day)
+    if upstream.of.days != "delivered" or start is None or start in found:
+        return found
+    return [*[d for d in days if d < start][-1:], *found]
 
 
 def pack(contents: Mapping[date, str]) -> dict[str, str]:

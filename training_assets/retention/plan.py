@@ -12,7 +12,7 @@ from typing import Final, Literal
 from training_assets.errors import SettingsError
 from training_assets.lake import Lake, LocalStore
 from training_assets.lake.files import DAY_PREFIX, day_of_folder
-from training_assets.provenance import looking_back
+from training_assets.provenance import readers_of
 from training_assets.retention.holds import Hold, find_holds
 from training_assets.retention.settings import RetentionSettings
 from training_assets.schemas import RAW_TABLES, Table
@@ -74,7 +74,7 @@ def plan_retention(
         kept = retention.kept_days(spec)
         why = f"{retention.name_of(spec)} {kept}"
         old = [day for day in lake.days(spec.name) if day < today - timedelta(days=kept)]
-        needed = _needed(settings, spec, old, staying) | _held(spec, old, holds)
+        needed = _needed(lake, settings, spec, old, staying) | _held(spec, old, holds)
         held += _held_in_words(spec.name, needed)
         gone = [day for day in old if day not in needed]
         staying[spec.name] = [day for day in lake.days(spec.name) if day not in set(gone)]
@@ -100,10 +100,15 @@ def _require_past(lake: Lake, today: date) -> None:
 
 
 def _needed(
-    settings: Settings, spec: TableSpec, old: Sequence[date], staying: Mapping[str, list[date]]
+    lake: Lake,
+    settings: Settings,
+    spec: TableSpec,
+    old: Sequence[date],
+    staying: Mapping[str, list[date]],
 ) -> dict[date, str]:
     """Old days of the table from which days of other tables that stay are built."""
     needed: dict[date, str] = {}
+    published = lake.days(spec.name)
     for reader in SPECS.values():
         for upstream in reader.built_from.upstream:
             if upstream.name != spec.name:
@@ -111,7 +116,8 @@ def _needed(
             days = staying.get(reader.name, [])
             for day in old:
                 reads = upstream.has_day and day in days
-                if reads or (upstream.looks_back and looking_back(settings, days, [day])):
+                looked_at = readers_of(settings, upstream, days, published, [day])
+                if reads or (upstream.looks_back and looked_at):
                     needed.setdefault(day, f"days of {reader.name} that stay are built from them")
     return needed
 

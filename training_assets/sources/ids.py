@@ -14,7 +14,6 @@ Runs on the workers; needs pyarrow only. ``id_tables.py`` adds to the tables.
 import hashlib
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import pyarrow as pa
@@ -22,6 +21,7 @@ import pyarrow.compute as pc
 
 from training_assets.errors import RawDataError
 from training_assets.list_format import SealedParquet
+from training_assets.sources.memo import kept
 
 INTEGER: Final = r"^-?(0|[1-9]\d{0,18})$"
 
@@ -78,7 +78,7 @@ def mixed(where: str, example: Any, expected: str) -> RawDataError:
     )
 
 
-@lru_cache(4)
+@kept(4)
 def known_items(files: tuple[str, ...]) -> dict[str, int]:
     """Numbers of items by their text, from the files of ``item_ids``."""
     known: dict[str, int] = {}

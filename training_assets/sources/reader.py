@@ -29,6 +29,7 @@ from training_assets.sources import (
     ids,
     json_rows,
     json_values,
+    memo,
     opening,
     parquet,
     reading,
@@ -47,7 +48,7 @@ from training_assets.sources.listing import RawFile, by_day, whole_file
 from training_assets.sources.reading import Reading, item_rows
 
 ship(
-    *(cleaning, rules, ids, validation),
+    *(cleaning, rules, ids, memo, validation),
     *(rows, rejects, text, csv_cells, json_rows, json_values, blocks, parquet, typed, values),
     *(reading, columns, opening, schemas, list_format, errors),
 )

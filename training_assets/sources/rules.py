@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache, reduce
+from functools import reduce
 from typing import Any, Final, Literal, NamedTuple
 
 import pyarrow as pa
@@ -257,10 +257,14 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 
-@cache
+_RULES_OF: Final = {
+    name: tuple(rule for rule in RULES if rule.table == name) for name in SHOP_TABLES
+}
+
+
 def rules_of(table_name: str) -> tuple[Rule, ...]:
     """All rules of a table; none for a table that has no rules."""
-    return tuple(rule for rule in RULES if rule.table == table_name)
+    return _RULES_OF.get(table_name, ())
 
 
 def judge_rows(table_name: str, rows: pa.Table, *, now: datetime) -> list[RowFault]:

@@ -7,7 +7,6 @@ added up. What the reader set aside is counted by its reason. Runs on the worker
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 
 from training_assets.list_format import SealedParquet
 from training_assets.schemas import SHOP_TABLES, UNKNOWN
+from training_assets.sources.memo import kept
 from training_assets.sources.rules import Rule, broken_rows, rules_of
 
 Verdict = Literal["ok", "warn", "error", "not judged"]
@@ -70,7 +70,7 @@ def _ids_since(
     return _read_ids(files, key, since)
 
 
-@lru_cache(8)
+@kept(8)
 def _read_ids(files: tuple[str, ...], key: str, since: str) -> tuple[pa.Array, pa.Array]:
     if not files:
         return pa.array([], pa.int64()), pa.array([], pa.int64())

@@ -4,6 +4,7 @@ May import checks, provenance, kernels, transforms and what is below them. Begin
 then with one table.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from training_assets.tables import (
@@ -41,7 +42,26 @@ SPECS: Final[dict[str, TableSpec]] = {
     )
 }
 
+# What a day needs to be trained on; the others are built where they are asked for.
+DAILY_GROUPS: Final = ("training", "shop")
+GROUPS: Final = tuple(dict.fromkeys(spec.group for spec in SPECS.values()))
+
+
+def specs_of(groups: Collection[str]) -> tuple[TableSpec, ...]:
+    """The tables of the groups, in the order of dependency."""
+    return tuple(spec for spec in SPECS.values() if spec.group in groups)
+
+
 # The same as declarations, for what asks only what a table is built from.
 BUILT_FROM: Final = tuple(spec.built_from for spec in SPECS.values())
 
-__all__ = ["BUILT_FROM", "SPECS", "Build", "NewFiles", "TableSpec"]
+__all__ = [
+    "BUILT_FROM",
+    "DAILY_GROUPS",
+    "GROUPS",
+    "SPECS",
+    "Build",
+    "NewFiles",
+    "TableSpec",
+    "specs_of",
+]

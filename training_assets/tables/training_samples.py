@@ -30,8 +30,9 @@ from training_assets.sampling.days import (
 )
 from training_assets.sampling.files import Beside, Joined, write_samples
 from training_assets.sampling.rules import ItemsOfDays, Rules, Window
-from training_assets.schemas import TRAINING_SAMPLES, Column, Table
+from training_assets.schemas import CUSTOMER_IDS, ITEM_IDS, TRAINING_SAMPLES, Column, Table
 from training_assets.settings import Settings
+from training_assets.sources.id_tables import id_files
 from training_assets.tables import item_features, unified_actions, user_features
 from training_assets.tables.action_blocks import customer_ranges
 from training_assets.tables.build import Batches, Build, NewFiles, by_day, number_of, write_days
@@ -51,6 +52,8 @@ _JOINED: Final = (
     (user_features.BUILT_FROM, user_features.DECLARED, "customer_id", "user_"),
     (item_features.BUILT_FROM, item_features.DECLARED, "item_id", "item_"),
 )
+# Where ids are delivered as text; a text keeps its number for ever.
+_TEXTS: Final = {"customer_id": CUSTOMER_IDS, "item_id": ITEM_IDS}
 _OF_ROWS: Final = (
     "sampling_probability",
     "log_q",
@@ -88,6 +91,7 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
         {number: published.uris(day) for number, day in numbers.items()},
         rules.kinds,
         [_joined(build, numbers, *of) for of in _JOINED],
+        {name: tuple(id_files(build.lake, ids)) for name, ids in _TEXTS.items()},
     )
 
     def write(batches: Batches) -> Batches:

@@ -16,8 +16,8 @@ from training_assets.checks import CheckResult
 from training_assets.lake import Lake
 from training_assets.online import compare_day, load_day, open_store
 from training_assets.pipeline import build_days, check_days
-from training_assets.provenance import BuiltFrom, OutdatedDay, Provenance, Upstream, find_outdated
-from training_assets.schemas import ITEMS, UNIFIED_ACTIONS
+from training_assets.provenance import OutdatedDay, Provenance, find_outdated
+from training_assets.schemas import UNIFIED_ACTIONS
 from training_assets.tables import BUILT_FROM, SPECS, feature_inputs
 from training_assets_tests.support import feature_reference as reference
 from training_assets_tests.support.feature_frames import assert_same
@@ -43,21 +43,12 @@ ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="se
 BAD_DAY = FEATURE_DAYS[3]
 
 
-@pytest.fixture(autouse=True)
-def catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if tables were built from the catalogue; published by hand here."""
-    upstream = Upstream(BuiltFrom(ITEMS), "look-back")
-    monkeypatch.setattr(feature_inputs, "CATALOGUE", (upstream,))
-
-
 @pytest.fixture(scope="module")
 def built(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All days published; not to be changed."""
     root = tmp_path_factory.mktemp("lake")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feature_inputs, "CATALOGUE", (Upstream(BuiltFrom(ITEMS), "look-back"),))
-        lake = write_shop_lake(root, shop_actions(), shop_items())
-        assert build(spark, lake) == []
+    lake = write_shop_lake(root, shop_actions(), shop_items())
+    assert build(spark, lake) == []
     return root
 
 
@@ -248,10 +239,7 @@ def test_bots_are_left_out_and_another_engagement_makes_days_out_of_date(
 
 
 @ONLY_SAIL
-def test_without_a_catalogue_and_with_rankings(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feature_inputs, "CATALOGUE", ())
+def test_without_a_catalogue_and_with_rankings(spark: SparkSession, tmp_path: Path) -> None:
     lake = Lake.at(write_tiny_lake(tmp_path))
     actions, shown = SPECS["unified_actions"], SPECS["items_shown"]
     from training_assets_tests.support.lakes import ACTION_DAYS as DAYS

@@ -32,9 +32,10 @@ from training_assets.settings import Settings
 from training_assets.sources import files_of_days
 from training_assets.tables import (
     BUILT_FROM,
-    SPECS,
+    DAILY_GROUPS,
     TableSpec,
     customer_history,
+    specs_of,
     training_input,
     unified_actions,
 )
@@ -779,7 +780,7 @@ def test_run_rebuilds_days_of_other_settings(
     monkeypatch.setattr("training_assets.cli.run.print_days", lambda *_: None)
     code, _ = invoke("run", "--start-date", str(LAST[0]), "--end-date", str(DAY))
     assert code == 0
-    assert built == [(LAST, list(SPECS))]
+    assert built == [(LAST, [spec.name for spec in specs_of(DAILY_GROUPS)])]
     lengths = {len(row["action_items"]) for day in LAST for row in rows_of(lake, TI, day)}
     assert lengths == {4}
     assert outdated(lake, settings) == ({}, {})

@@ -77,11 +77,35 @@ def test_run_builds_the_look_back_first(home: Path) -> None:
     assert lake.days("training_input") == day_range(date(2024, 2, 27), date(2024, 3, 1))
 
 
+def test_run_builds_features_only_where_they_are_asked_for(home: Path, tmp_path: Path) -> None:
+    lake = Lake.at(home / "lake")
+    features = [name for name, spec in SPECS.items() if spec.group == "features"]
+    assert [name for name in features if lake.days(name)] == []
+    assert lake.days("training_samples") == day_range(date(2024, 2, 27), date(2024, 3, 1))
+
+    shutil.copytree(home / "lake", tmp_path / "lake")
+    wanted = ("--start-date", LAST, "--end-date", LAST)
+    built = command(tmp_path, "run", "--with", "features", *wanted)
+    assert built.returncode == 0, built.stderr + built.stdout
+    with_features = Lake.at(tmp_path / "lake")
+    assert {name for name in features if date(2024, 3, 1) in with_features.days(name)} == {
+        *features
+    }
+    again = in_this_process(tmp_path, "run", "--all", *wanted)
+    assert "all days are published and up to date" in again.output
+    # A day that has no features fails where some of the days asked for have them.
+    for first, code in ((LAST, 0), ("2024-02-29", 1)):
+        checked = command(tmp_path, "check", "--start-date", first, "--end-date", LAST)
+        assert checked.returncode == code, checked.stdout + checked.stderr
+        assert "user_features" in checked.stdout
+
+
 def test_runs_are_kept_in_a_persistent_instance(home: Path) -> None:
     with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
         found = instance.get_materialized_partitions(dg.AssetKey("training_input"))
         assert found == {"2024-02-27", "2024-02-28", "2024-02-29", "2024-03-01"}
-        assert len(instance.get_runs()) == 3
+        # Three for the deliveries of catalogue and users in the look-back, one for its actions.
+        assert len(instance.get_runs()) == 6
 
 
 def test_a_second_run_is_told_that_all_is_up_to_date_and_changes_nothing(home: Path) -> None:
@@ -157,7 +181,8 @@ def test_a_raw_day_that_is_missing_fails_the_run_and_keeps_the_others(tmp_path: 
         "1 day of the look-back of 2024-02-29 is not published in unified_actions: 2024-02-28; "
         "expected all of them"
     ) in built.stderr
-    assert built.stderr.count("of the look-back of") == 1
+    # Once for each table that looks back: histories and samples.
+    assert built.stderr.count("of the look-back of") == 2
     assert "2024-02-29 to │ not published" in re.sub(" +", " ", built.stdout)
     listed = command(tmp_path, "failures", "--log-format", "json")
     rows = [json.loads(line) for line in listed.stdout.splitlines()]
@@ -167,6 +192,9 @@ def test_a_raw_day_that_is_missing_fails_the_run_and_keeps_the_others(tmp_path: 
         ("customer_history", "2024-03-01"),
         ("training_input", "2024-02-29"),
         ("training_input", "2024-03-01"),
+        ("training_samples", "2024-02-28"),
+        ("training_samples", "2024-02-29"),
+        ("training_samples", "2024-03-01"),
     ]
     assert "of the look-back of 2024-03-01" in rows[2]["reason"]
     lake = Lake.at(tmp_path / "lake")

@@ -11,7 +11,7 @@ from training_assets.assets.online import EQUALS_OFFLINE, ONLINE_ASSETS
 from training_assets.assets.retention import RETENTION
 from training_assets.assets.training_set import REPORT, TRAINING_SET
 from training_assets.assets.vacuum import VACUUM
-from training_assets.definitions import DAILY_JOB, build_definitions
+from training_assets.definitions import DAILY_JOB, FEATURES_JOB, build_definitions
 from training_assets.engine.resource import SparkResource
 from training_assets.schemas import RAW_TABLES
 from training_assets.settings import Settings
@@ -77,6 +77,16 @@ def test_backfills_are_single_runs_with_identity_partitions(defs: dg.Definitions
         node = graph.get(dg.AssetKey(name))
         assert node.backfill_policy == dg.BackfillPolicy.single_run()
         assert isinstance(node.partitions_def, dg.DailyPartitionsDefinition)
+
+
+def test_features_have_a_job_of_their_own_which_builds_samples_again(defs: dg.Definitions) -> None:
+    def tables(job: str) -> set[str]:
+        graph = defs.resolve_job_def(job).asset_layer
+        return {key.to_user_string() for key in graph.selected_asset_keys}
+
+    features = {name for name, spec in SPECS.items() if spec.group == "features"}
+    assert tables(DAILY_JOB) == set(SPECS) - features
+    assert tables(FEATURES_JOB) == features | {"training_samples"}
 
 
 def test_schedule_asks_for_yesterday(defs: dg.Definitions) -> None:
