@@ -13,9 +13,11 @@ import pytest
 from training_assets import settings
 from training_assets.cli import main
 from training_assets.sample.generate import SampleSpec, generate
+from training_assets.service import settings as service_settings
 from training_assets.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+_VARIABLE = re.compile(r"TRAINING_ASSETS_[A-Z_]*[A-Z]\b")
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
@@ -43,11 +45,16 @@ def test_commands_are_understood(line: str) -> None:
     command.make_context(words[0], words[1:], resilient_parsing=False)
 
 
-def test_variables_are_those_of_the_code() -> None:
-    shown = set(re.findall(r"TRAINING_ASSETS_[A-Z_]+", README))
-    engine = {f"TRAINING_ASSETS_{name}" for name in ("ENGINE", "MASTER", "MEMORY", "REMOTE")}
-    documented = set(re.findall(r"TRAINING_ASSETS_[A-Z_]+", settings.__doc__ or ""))
-    assert shown == documented | engine
+def test_settings_are_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    shown = set(_VARIABLE.findall(page)) - {"TRAINING_ASSETS_KAFKA_SASL_USERNAME"}
+    code = "\n".join(path.read_text() for path in (ROOT / "training_assets").rglob("*.py"))
+    service = re.findall(r"^\| ([A-Z_]+) +\|", service_settings.__doc__ or "", re.MULTILINE)
+    names = (*service, "ENGINE", "MASTER", "MEMORY", "REMOTE")
+    known = {*_VARIABLE.findall(code), *(f"TRAINING_ASSETS_{name}" for name in names)}
+    assert shown == known
+    assert set(_VARIABLE.findall(README)) <= shown
+    assert set(_VARIABLE.findall(settings.__doc__ or "")) <= shown
     assert Settings.from_env({}) == Settings()
 
 
