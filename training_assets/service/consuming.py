@@ -29,6 +29,7 @@ from training_assets.service.tenants import Tenants
 from training_assets.service.topics import (
     DEAD,
     ROW_TOPICS,
+    checked_options,
     consumer_options,
     producer_options,
     topic,
@@ -76,12 +77,13 @@ class Landing:
         self._tenants = Tenants(settings)
         self._writers = {name: RangeWriter(self._tenants, settings, name) for name in ROW_TOPICS}
         self._data_types = {topic(settings, name): name for name in ROW_TOPICS}
-        self._admin = AdminClient({**consumer_admin(settings)})
-        self._dead = Producer(producer_options(settings))
         self._partitions: dict[tuple[str, int], _Partition] = {}
         self._empty_polls = 0
         self._is_alone = False
-        self._consumer = Consumer({**consumer_options(settings), "error_cb": self._on_error})
+        with checked_options():
+            self._admin = AdminClient({**consumer_admin(settings)})
+            self._dead = Producer(producer_options(settings))
+            self._consumer = Consumer({**consumer_options(settings), "error_cb": self._on_error})
 
     def run(self, stop: Event, told: Callable[[str], None], *, drains: bool = False) -> int:
         """Until ``stop``; with ``drains`` until all that is there is landed. The rows landed."""

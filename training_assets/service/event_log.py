@@ -16,7 +16,15 @@ from training_assets.errors import StoreError
 from training_assets.service.problems import Problem
 from training_assets.service.receipts import Receipt
 from training_assets.service.settings import ServiceSettings
-from training_assets.service.topics import UPLOADS, Headers, headers, producer_options, told, topic
+from training_assets.service.topics import (
+    UPLOADS,
+    Headers,
+    checked_options,
+    headers,
+    producer_options,
+    told,
+    topic,
+)
 
 _RECEIPT_SECONDS: Final = 5
 _BACK_OFF_SECONDS: Final = 10
@@ -41,7 +49,8 @@ class EventLog:
         self._log = log
         self._down_until = float("-inf")
         self._is_closing = threading.Event()
-        self._producer = Producer({**producer_options(settings), "error_cb": self._on_error})
+        with checked_options():
+            self._producer = Producer({**producer_options(settings), "error_cb": self._on_error})
         self._thread = threading.Thread(target=self._poll, name="kafka", daemon=True)
         self._thread.start()
 

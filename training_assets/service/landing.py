@@ -22,7 +22,10 @@ UPLOAD_COLUMN: Final = "_upload_id"
 # It stands in the path.
 DAY_COLUMN: Final = "dt"
 ARRIVAL_COLUMN: Final = "ingested_at"
-_FLUSH_BYTES: Final = 48 * 2**20
+# Rows in memory; a file is written part by part, and of a size that is sent in one piece.
+_FLUSH_BYTES: Final = 8 * 2**20
+_FILE_BYTES: Final = 16 * 2**20
+_MAX_OPEN: Final = 32
 _TIME: Final = pa.timestamp("us", tz="UTC")
 
 
@@ -68,8 +71,28 @@ def _day_of(times: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.cast(pc.floor_temporal(times, unit="day"), pa.date32())
 
 
+class _Open:
+    """A file of a day that is being written."""
+
+    def __init__(self, day: date, path: Path, schema: pa.Schema) -> None:
+        self._day, self._path, self._rows = day, path, 0
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
+
+    @property
+    def is_full(self) -> bool:
+        return self._path.stat().st_size >= _FILE_BYTES
+
+    def write(self, rows: pa.Table) -> None:
+        self._writer.write_table(rows)
+        self._rows += len(rows)
+
+    def close(self) -> WrittenFile:
+        self._writer.close()
+        return WrittenFile(self._day, self._path, self._rows)
+
+
 class Landing:
-    """Collects rows, and writes a file a day whenever there are many."""
+    """Collects rows, and appends them to a file of their day whenever there are many."""
 
     def __init__(self, folder: Path, filing: Filing, upload_id: str, max_days: int) -> None:
         self._folder = folder
@@ -78,6 +101,8 @@ class Landing:
         self._max_days = max_days
         self._waiting: list[pa.Table] = []
         self._bytes = 0
+        self._open: dict[date, _Open] = {}
+        self._begun = 0
         self._files: list[WrittenFile] = []
         self._days: set[date] = set()
 
@@ -85,21 +110,18 @@ class Landing:
         """Rows with their numbers in the upload, from 1."""
         if not len(rows):
             return
-        arrival = pa.scalar(self._filing.arrived_at, _TIME)
         own = {ARRIVAL_COLUMN, DAY_COLUMN}
-        marked = rows.drop_columns([name for name in rows.column_names if name in own])
-        marked = marked.append_column(ARRIVAL_COLUMN, pa.repeat(arrival, len(rows)))
-        marked = marked.append_column(
-            UPLOAD_COLUMN, pa.repeat(pa.scalar(self._upload_id), len(rows))
-        )
-        self._waiting.append(marked.append_column(ROW_COLUMN, numbers.cast(pa.int64())))
-        self._bytes += marked.nbytes
+        kept = rows.drop_columns([name for name in rows.column_names if name in own])
+        self._waiting.append(kept.append_column(ROW_COLUMN, numbers.cast(pa.int64())))
+        self._bytes += self._waiting[-1].nbytes
         if self._bytes >= _FLUSH_BYTES:
             self._flush()
 
     def finish(self) -> list[WrittenFile]:
         """All files, by day."""
         self._flush()
+        for day in list(self._open):
+            self._close(day)
         return sorted(self._files, key=lambda file: (file.day, file.path.name))
 
     def _flush(self) -> None:
@@ -114,9 +136,29 @@ class Landing:
                     "too_large",
                     f"The rows are of more than {self._max_days} days; send fewer days at a time.",
                 )
-            path = self._folder / f"{day}-{len(self._files):06}.parquet"
-            pq.write_table(own, path, compression="zstd", write_page_checksum=True)
-            self._files.append(WrittenFile(day, path, len(own)))
+            self._append(day, self._marked(own))
+
+    def _append(self, day: date, rows: pa.Table) -> None:
+        if day not in self._open:
+            for other in list(self._open) if len(self._open) >= _MAX_OPEN else ():
+                self._close(other)
+            path = self._folder / f"{day}-{self._begun:06}.parquet"
+            self._open[day] = _Open(day, path, rows.schema)
+            self._begun += 1
+        self._open[day].write(rows)
+        if self._open[day].is_full:
+            self._close(day)
+
+    def _close(self, day: date) -> None:
+        self._files.append(self._open.pop(day).close())
+
+    def _marked(self, rows: pa.Table) -> pa.Table:
+        """With what is the same in all rows; last, since it is more than the rows themselves."""
+        arrival = pa.repeat(pa.scalar(self._filing.arrived_at, _TIME), len(rows))
+        upload_id = pa.repeat(pa.scalar(self._upload_id), len(rows))
+        place = rows.column_names.index(ROW_COLUMN)
+        dated = rows.add_column(place, ARRIVAL_COLUMN, arrival)
+        return dated.add_column(place + 1, UPLOAD_COLUMN, upload_id)
 
 
 def _by_day(rows: pa.Table, days: pa.ChunkedArray) -> Iterator[tuple[date, pa.Table]]:

@@ -6,13 +6,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+import orjson
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from training_assets.service.app import create_app
 from training_assets.service.core import Core
+from training_assets.service.problems import Problem
 
 _KEEP_ALIVE_SECONDS: Final = 30
 _BACKLOG: Final = 1024
+
+
+class _Protocol(HttpToolsProtocol):
+    """Tells what is no HTTP in the words of every other error."""
+
+    def send_400_response(self, msg: str) -> None:
+        problem = Problem("unreadable", "The request is no HTTP that can be read.")
+        content = orjson.dumps(problem.body)
+        lines = {**problem.headers, "Content-Length": str(len(content)), "Connection": "close"}
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head.encode() + b"\r\n" + content)
+        self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -27,7 +42,7 @@ class Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http="httptools",
+                http=_Protocol,
                 access_log=False,
                 log_level="warning",
                 server_header=False,

@@ -72,6 +72,8 @@ _OWN_NAMES: Final = {
     "jwt_scope_claim": "JWT_SCOPE_CLAIM",
 }
 _KAFKA_OPTION: Final = re.compile(rf"{_PREFIX}KAFKA_(?!PREFIX$)(?P<name>[A-Z0-9_]+)")
+# The only one whose name is not of words with dots.
+_OPTION_NAMES: Final = {"LOG_LEVEL": "log_level"}
 _TOPIC_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,100}")
 _DURATION: Final = re.compile(r"(?P<number>\d{1,6})(?P<unit>[smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -174,7 +176,7 @@ class ServiceSettings:
             if text and known.name != "kafka_options":
                 read[known.name] = _parse(known.name, known.type, text)
         read["kafka_options"] = {
-            found["name"].lower().replace("_", "."): text
+            _OPTION_NAMES.get(found["name"], found["name"].lower().replace("_", ".")): text
             for name, text in values.items()
             if (found := _KAFKA_OPTION.fullmatch(name)) and text
         }

@@ -1,8 +1,13 @@
 """Names of topics, headers of messages, and the options of Kafka's clients."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
+from confluent_kafka import KafkaException
+
+from training_assets.errors import SettingsError
 from training_assets.service.settings import ServiceSettings
 
 UPLOADS: Final = "uploads"
@@ -19,6 +24,7 @@ GROUP: Final = "training-assets"
 
 Headers = list[tuple[str, str | bytes | None]]
 _OF_CONSUMERS: Final = ("session.", "auto.offset.", "fetch.", "group.", "heartbeat.", "max.poll.")
+_OPTION: Final = re.compile(r'property:? \\*"(?P<name>[a-z0-9._]+)')
 
 
 def topic(settings: ServiceSettings, name: str) -> str:
@@ -62,6 +68,23 @@ def consumer_options(settings: ServiceSettings) -> dict[str, Any]:
         "auto.offset.reset": "earliest",
         **settings.kafka_options,
     }
+
+
+@contextmanager
+def checked_options() -> Iterator[None]:
+    """Around the making of a client; raises ``SettingsError`` for options that it does not take.
+
+    Names the option and not its value, which may be a password.
+    """
+    try:
+        yield
+    except KafkaException as error:
+        named = _OPTION.search(str(error))
+        raise SettingsError(
+            f"kafka: the option {named['name'] if named else '?'} is not known, or has a value "
+            "that it cannot have; expected one of librdkafka. Correct the variable "
+            "TRAINING_ASSETS_KAFKA_… of that name."
+        ) from None
 
 
 def told(event: Mapping[str, Any]) -> bytes:

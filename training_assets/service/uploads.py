@@ -41,6 +41,8 @@ from training_assets.service.tenants import SERVICE
 # Far below the time after which the sweep takes an attempt without receipt away.
 MAX_ATTEMPT_SECONDS: Final = 600
 _THREADS: Final = 16
+# Of files that are in memory at a time while they are sent.
+_SENT_BYTES: Final = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,9 @@ class _Attempt:
         if len(sent) == 1:
             self._put_file(*sent[0])
             return
-        with ThreadPoolExecutor(min(_THREADS, len(sent))) as pool:
+        largest = max(path.stat().st_size for _, path in sent)
+        at_once = max(1, min(_THREADS, len(sent), _SENT_BYTES // max(1, largest)))
+        with ThreadPoolExecutor(at_once) as pool:
             list(pool.map(lambda one: self._put_file(*one), sent))
 
     def _put_file(self, name: str, path: Path) -> None:

@@ -4,6 +4,8 @@ May import lake, list_format, schemas and errors; what ``reader.py`` ships runs 
 needs pyarrow and NumPy only. Begin with ``reader.py``, and with ``judged.py`` for any single file.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from training_assets.sources.columns import printable
 from training_assets.sources.days import SourceDays, files_of_days, source_days
 from training_assets.sources.declared import (
@@ -17,9 +19,11 @@ from training_assets.sources.flat import FlatDays, flat_days
 from training_assets.sources.judged import Fault, Judged, judge
 from training_assets.sources.kinds import first_by_kind, kinds_taken
 from training_assets.sources.listing import RawFile, by_day, fingerprint, whole_file
-from training_assets.sources.reader import RawDays, find_raw_days
 from training_assets.sources.reading import Dialect
 from training_assets.sources.rejects import REJECTS_DDL, write_rejects
+
+if TYPE_CHECKING:
+    from training_assets.sources.reader import RawDays, find_raw_days
 
 __all__ = [
     "REJECTS_DDL",
@@ -49,3 +53,12 @@ __all__ = [
     "whole_file",
     "write_rejects",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: whoever only judges files needs no engine.
+    if name in ("RawDays", "find_raw_days"):
+        from training_assets.sources import reader
+
+        return getattr(reader, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from typing import IO, Final, NamedTuple
 
 import numpy as np
 
-_BLOCK_BYTES: Final = 4 << 20
+_BLOCK_BYTES: Final = 1 << 20
 _MAX_ROW_BYTES: Final = 64 << 20
 _MAX_LINE_BREAKS: Final = 10_000
 _AROUND: Final = b" \t\r\n,[]"

@@ -15,11 +15,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import requests
 
 from training_assets.errors import SettingsError, StoreError
 from training_assets.lake import LocalStore
 from training_assets.online import open_store
 from training_assets.service.documents import CODES
+from training_assets_tests.support.faulty_wire import faulty_wire
 from training_assets_tests.support.service import HEADER, Client, Served, raw_rows, serving
 
 ROW = "{user},i1,click,2026-11-20T10:00:00Z\n"
@@ -480,8 +482,27 @@ def test_body_that_breaks_off_leaves_nothing(served: Served, acme: Client, place
     assert "broken-off" not in users
 
 
+def test_client_whose_answer_is_lost_asks_again_and_counts_once(
+    served: Served, acme: Client, place: Path
+) -> None:
+    with faulty_wire(int(served.url.rpartition(":")[2])) as wire:
+        wire.loses = lambda request: b"POST /internal/data/upload-csv" in request
+        behind = Client(f"http://127.0.0.1:{wire.port}", acme.text)
+        with pytest.raises(requests.ConnectionError):
+            behind.upload(csv("unheard"))
+        assert wire.lost == 1
+        wire.loses = lambda request: False
+        again = behind.upload(csv("unheard"))
+    assert (again.status_code, again.json()["replayed"]) == (200, True)
+    users = [row["user_id"] for row in raw_rows(place / "tenants/acme")]
+    assert users.count("unheard") == 1
+
+
 def test_garbage_on_the_wire_is_refused(served: Served, acme: Client) -> None:
-    assert b"400" in exchange(served, b"\x16\x03\x01\x02\x00\x01\r\n\r\n")[:20]
+    head, _, body = exchange(served, b"\x16\x03\x01\x02\x00\x01\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"Content-Type: application/problem+json" in head
+    assert json.loads(body)["status"] == 400
     assert acme.get("/health/live").status_code == 200
 
 

@@ -1,6 +1,6 @@
 """Random requests after the OpenAPI document: no answer is a 5xx, each is as documented.
 
-10,000 and more of them: ``python -m training_assets_tests.reliability.service_campaign``.
+10,000 and more of them: the campaign ``service_contract``.
 """
 
 from pathlib import Path

@@ -1,6 +1,7 @@
 """Events through a real broker: acknowledged before 202, landed once, announced, never lost."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -11,13 +12,21 @@ from typing import Any
 
 import pytest
 
-from training_assets.errors import StoreError
+from training_assets.errors import SettingsError, StoreError
 from training_assets.lake import LocalStore
 from training_assets.service.claims import Claims
 from training_assets.service.consuming import Landing
+from training_assets.service.core import Core
 from training_assets.service.logs import new_logger
 from training_assets.service.settings import ServiceSettings
-from training_assets_tests.support.kafka import broker, free_port, make_topics
+from training_assets_tests.support.faulty_wire import is_produce
+from training_assets_tests.support.kafka import (
+    broker,
+    broker_behind_wire,
+    free_port,
+    keys_of,
+    make_topics,
+)
 from training_assets_tests.support.service import HEADER, Served, raw_rows, serving
 
 ROW = {
@@ -247,6 +256,56 @@ def test_brokers_that_are_down_cost_no_upload_and_no_event(tmp_path: Path) -> No
                 served.core.publisher._down_until = 0  # type: ignore[union-attr]
             found = client.get(f"/internal/data/uploads/{sent.json()['id']}").json()
             assert found["event"] == "published"
+
+
+def test_lost_answers_of_the_brokers_lose_no_event_and_no_announcement(tmp_path: Path) -> None:
+    """Each second request that brings records reaches the brokers, and its answer never comes."""
+    with broker_behind_wire() as (address, wire):
+        make_topics(address, "uploads", "interactions", "items", "interactions.dlq", "items.dlq")
+        settings = ServiceSettings(lake=str(tmp_path), kafka=address, kafka_options=OPTIONS)
+        count = 0
+
+        def loses(request: bytes) -> bool:
+            nonlocal count
+            count += is_produce(request)
+            return is_produce(request) and count % 2 == 1
+
+        wire.loses = loses
+        with serving(lake=settings.lake, kafka=address, kafka_options=OPTIONS) as served:
+            client = served.client()
+            ids = set()
+            for number in range(6):
+                sent = client.post("/internal/data/events", json={**ROW, "user_id": f"e{number}"})
+                assert sent.status_code == 202, sent.text
+                ids |= set(sent.json()["event_ids"])
+            content = (HEADER + "u1,i1,click,2026-11-20T10:00:00Z\n").encode()
+            upload = client.upload(content).json()
+            assert upload["event"] == "published"
+        wire.loses = lambda request: False
+        assert wire.lost >= 3
+        assert set(keys_of(address, "uploads")) == {upload["id"]}
+        Landing(settings, new_logger("json"), max_records=50, max_seconds=0.2).run(
+            Event(), lambda message: None, drains=True
+        )
+        found = raw_rows(settings.lake)
+        assert {row["interaction_id"] for row in found if row["interaction_id"]} == ids
+        assert {row["user_id"] for row in found} == {"u1", *(f"e{n}" for n in range(6))}
+
+
+@pytest.mark.parametrize("name", ["LOG_LEVL", "SECURITY_PROTOCOL"])
+def test_options_that_the_client_does_not_take_are_named(tmp_path: Path, name: str) -> None:
+    env = {
+        "TRAINING_ASSETS_LAKE": str(tmp_path),
+        "TRAINING_ASSETS_KAFKA": "127.0.0.1:9",
+        "TRAINING_ASSETS_KAFKA_LOG_LEVEL": "0",
+        f"TRAINING_ASSETS_KAFKA_{name}": "hunter2",
+    }
+    settings = ServiceSettings.from_env(env)
+    option = name.lower().replace("_", ".")
+    for make in (lambda: Core(settings), lambda: Landing(settings, new_logger("json"))):
+        with pytest.raises(SettingsError, match=rf"the option {re.escape(option)} is") as found:
+            make()
+        assert "hunter2" not in str(found.value)
 
 
 def test_without_kafka_events_are_not_taken(tmp_path: Path) -> None:

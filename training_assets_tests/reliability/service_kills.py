@@ -25,13 +25,14 @@ import pyarrow.parquet as pq
 
 from training_assets.service.core import Core
 from training_assets.service.keys import KeyStore
-from training_assets.service.receipts import RECEIPTS
+from training_assets.service.receipts import OUTBOX, RECEIPTS, find_receipt
 from training_assets.service.settings import ServiceSettings
-from training_assets_tests.support.kafka import free_port
+from training_assets_tests.support.faulty_wire import FaultyWire
+from training_assets_tests.support.kafka import free_port, keys_of
 from training_assets_tests.support.service import HEADER
 
 _ROWS = 40
-_READY_SECONDS = 60
+_READY_SECONDS = 240
 
 
 @dataclass
@@ -70,6 +71,8 @@ class Process:
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline:
+            if self.running.poll() is not None:
+                raise RuntimeError(f"the service ended with {self.running.poll()} at its start")
             try:
                 with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2):
                     return
@@ -146,11 +149,17 @@ class Outcome:
 
 
 def kill_under_load(
-    lake: str, kills: int, seed: int, *, clients: int = 3, environment: Mapping[str, str] = {}
+    lake: str, kills: int, seed: int, *, clients: int = 3, wire: FaultyWire | None = None
 ) -> Outcome:
-    """Kill a service at random moments, and look whether each accepted row is there once."""
+    """Kill a service at random moments, and look whether each accepted row is there once.
+
+    With the ``wire`` to a broker, which has the topic ``uploads`` of two partitions, that breaks
+    now and then, and each accepted upload must be announced all the same.
+    """
     random_ = random.Random(seed)
-    core = Core(ServiceSettings(lake=lake))
+    kafka = f"127.0.0.1:{wire.port}" if wire else ""
+    environment = {"TRAINING_ASSETS_KAFKA": kafka, "TRAINING_ASSETS_KAFKA_LOG_LEVEL": "0"}
+    core = Core(ServiceSettings(lake=lake, kafka=kafka, kafka_options={"log_level": "0"}))
     _, key = KeyStore(core.tenants.control).create("load", "default", ["upload", "read"])
     process = Process(lake, environment)
     process.start()
@@ -166,19 +175,43 @@ def kill_under_load(
             process.kill()
             process.start()
             process.wait_until_ready()
+            if wire is not None:
+                wire.is_down = random_.random() < 0.5
     finally:
+        if wire is not None:
+            wire.is_down = False
         stop.set()
         for thread in threads:
             thread.join(120)
         code = process.stop()
     outcome = _outcome(core, senders, kills)
+    if kafka:
+        accepted = {id_ for one in senders for id_ in one.accepted.values()}
+        told = keys_of(kafka, "uploads")
+        outcome.faults += [f"{id_} was not announced" for id_ in accepted - set(told)]
+        outcome.faults += [f"{id_} is no upload" for id_ in set(told) - accepted]
+    core.close()
     if code != 0:
         outcome.faults.append(f"the service ended with {code}")
     return outcome
 
 
+def _swept(core: Core) -> int:
+    """What is left in the outbox: attempts that were never accepted aside, nothing."""
+    deadline = time.monotonic() + _READY_SECONDS
+    outbox, store = core.outbox("default"), core.tenants.store("default")
+    while True:
+        outbox.sweep(0)
+        left = [Path(entry.path).name.split(".")[0] for entry in store.list(OUTBOX)]
+        pending = sum(find_receipt(store, one) is not None for one in left)
+        if not pending or time.monotonic() > deadline:
+            return pending
+        # The log waits for some seconds after it was down.
+        time.sleep(0.2)
+
+
 def _outcome(core: Core, senders: list[Sender], kills: int) -> Outcome:
-    core.outbox("default").sweep(0)
+    pending = _swept(core)
     lake = core.tenants.lake("default")
     paths = [entry.path for entry in lake.raw.list("interactions")]
     users: Counter[str] = Counter()
@@ -187,6 +220,7 @@ def _outcome(core: Core, senders: list[Sender], kills: int) -> Outcome:
     accepted = {name: id_ for one in senders for name, id_ in one.accepted.items()}
     expected = {f"{name}-{n}" for name in accepted for n in range(_ROWS)}
     faults = [text for one in senders for text in one.wrong]
+    faults += [f"{pending} uploads are not finished"] if pending else []
     faults += [f"{user} is there {n} times" for user, n in users.items() if n != 1]
     faults += [f"{user} is lost" for user in expected - set(users)]
     faults += [f"{user} was never accepted" for user in set(users) - expected]

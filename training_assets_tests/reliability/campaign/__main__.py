@@ -7,7 +7,9 @@
 Campaigns: bad_input (raw data of every bad kind), kills (processes killed at random moments),
 breakdowns (full and read-only disks, S3 servers that fail, engines that die), races (several runs
 at once), late_data (raw data that comes or changes late), fuzz (made-up files),
-transactions (feed and detector, and their database).
+transactions (feed and detector, and their database), service_contract (random requests after the
+OpenAPI document), service_kills and service_consumer (the service and the consumers of its topics
+killed under load).
 
 A campaign that is run by itself replaces its own rows only; those of the others are kept from
 benchmarks/results/reliability.json. Exit code 1 where a row was lost, a day was torn, or anything
@@ -31,7 +33,18 @@ from typing import Any
 from training_assets_tests.reliability.campaign import report
 from training_assets_tests.reliability.campaign.outcome import Outcome
 
-CAMPAIGNS = ("bad_input", "kills", "breakdowns", "races", "late_data", "fuzz", "transactions")
+CAMPAIGNS = (
+    "bad_input",
+    "kills",
+    "breakdowns",
+    "races",
+    "late_data",
+    "fuzz",
+    "transactions",
+    "service_contract",
+    "service_kills",
+    "service_consumer",
+)
 RESULTS = Path(__file__).parents[3] / "benchmarks" / "results" / "reliability.json"
 _PACKAGES = ("pyspark", "pysail", "pyarrow", "deltalake", "dagster", "hypothesis")
 

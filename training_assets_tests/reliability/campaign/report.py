@@ -20,6 +20,13 @@ _ABOUT = {
     "fuzz": "Made-up files and changed bytes, read as the workers read them; times counts files.",
     "transactions": "The feed of transactions and the detector of patterns in it. Afterwards all "
     "tables, chunks and files are compared with those of an undisturbed run.",
+    "service_contract": "Random requests after the service's OpenAPI document, valid and invalid "
+    "ones, by Schemathesis; times counts requests.",
+    "service_kills": "The service killed at random moments while three clients upload files and "
+    "repeat what was not answered. At every step of the protocol, "
+    "`training_assets_tests/unit/service/test_uploads.py` kills it.",
+    "service_consumer": "Two consumers of the topics killed at random moments while messages come "
+    "in, every thousandth of them broken.",
 }
 _HEAD = """# Reliability, measured
 
