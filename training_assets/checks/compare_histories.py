@@ -5,14 +5,14 @@ for each day.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training_assets.checks.files import Batches, Ints, batch_of, ints
-from training_assets.checks.history_rows import ACTION, BOTH, unpack_history
+from training_assets.checks.files import Batches, Ints, ints
+from training_assets.checks.history_rows import ACTION, BOTH, HISTORY, ranges, unpack_histories
 
 COMPARED_DDL: Final = (
     "dt date, customer_id long, wrong boolean, misordered boolean, not_before long, too_old boolean"
@@ -43,57 +43,156 @@ def compare_histories(
     because an engine may leave out a sort. All are held at once, of a day's actions no more than a
     history can have.
     """
-    histories, actions = _apart(batches, history_length)
-    histories = histories.sort_by("customer_id").combine_chunks()
-    customers, days = ints(histories["customer_id"]), ints(histories["dt"])
-    claims = histories["history"].to_pylist()
-    by_customer = np.argsort(actions.customer, kind="stable")
-    owners = actions.customer[by_customer]
-    found = []
-    for customer in np.unique(customers):
-        theirs = actions.take(by_customer[_places(owners, customer)])
-        theirs = theirs.take(np.lexsort(theirs.newest_first()))
-        is_by_day = bool((theirs.day[1:] <= theirs.day[:-1]).all())
-        of_customer = _places(customers, customer)
-        for n in range(of_customer.start, of_customer.stop):
-            newest = _newest(theirs.day, is_by_day, days[n], history_length, lookback_days)
-            ago = np.minimum(days[n] - theirs.day[newest], _MAX_DAYS_AGO)
-            true = [theirs.item[newest], theirs.kind[newest], ago]
-            claimed = unpack_history(claims[n])
-            is_same = _equal(claimed, true)
-            has_same = is_same or _equal(_in_any_order(claimed), _in_any_order(true))
-            not_before = np.count_nonzero(claimed[2] < 1)
-            too_old = lookback_days is not None and bool((claimed[2] > lookback_days).any())
-            found.append(
-                (days[n], customer, not has_same, has_same and not is_same, not_before, too_old)
-            )
-    yield batch_of(found, _COMPARED)
+    found, actions = _apart(batches, history_length)
+    claims = _Claims.of(found)
+    timelines = _Timelines.of(actions, np.unique(claims.customer))
+    newest = timelines.newest(claims.customer, claims.day, history_length, lookback_days)
+    is_same = _are_equal(claims, timelines.actions, newest)
+    has_same = is_same.copy()
+    for n in np.flatnonzero(~is_same):
+        true = timelines.history(claims.customer[n], claims.day[n], history_length, lookback_days)
+        claimed = claims.history(int(n))
+        is_same[n] = np.array_equal(claimed, true)
+        has_same[n] = is_same[n] or np.array_equal(np.sort(claimed), np.sort(true))
+    ago = claims.actions["ago"]
+    not_before = claims.spread(np.flatnonzero(ago < 1))
+    too_old = np.zeros(len(is_same), bool)
+    if lookback_days is not None:
+        too_old = claims.spread(np.flatnonzero(ago > lookback_days)) > 0
+    columns = [
+        pa.array(claims.day.astype(np.int32)).view(pa.date32()),
+        pa.array(claims.customer),
+        *map(pa.array, (~has_same, has_same & ~is_same, not_before, too_old)),
+    ]
+    yield pa.RecordBatch.from_arrays(columns, schema=_COMPARED)
 
 
-def _newest(
-    days: Ints, is_by_day: bool, day: int, history_length: int, lookback_days: int | None
-) -> Any:
-    """Which of the actions, newest first, count for the day: days before it, within the look-back.
+class _Claims(NamedTuple):
+    """Histories as they were written: the next ``sizes[n]`` of the ``actions`` are history n."""
 
-    Mostly the newest first are also those of the latest days, and lie one behind the other.
+    customer: Ints
+    day: Ints
+    actions: Ints
+    sizes: Ints
+    ends: Ints
+
+    @classmethod
+    def of(cls, histories: pa.Table) -> "_Claims":
+        actions, sizes = unpack_histories(histories["history"])
+        days = ints(histories["dt"]).astype(np.int64)
+        return cls(ints(histories["customer_id"]), days, actions, sizes, np.cumsum(sizes))
+
+    def history(self, number: int) -> Ints:
+        return self.actions[self.ends[number] - self.sizes[number] : self.ends[number]]
+
+    def spread(self, places: Ints) -> Ints:
+        """How many of these places of the actions are in each history."""
+        of = np.searchsorted(self.ends, places, side="right")
+        found: Ints = np.bincount(of, minlength=len(self.sizes))
+        return found
+
+
+class _Timelines(NamedTuple):
+    """Actions by customer (``code`` is the place among ``customers``), newest first.
+
+    ``place`` ascends where each customer's newest first are also those of the latest days, which is
+    so of all but those whose codes are ``mixed``.
     """
-    if not is_by_day:
+
+    customers: Ints
+    code: Ints
+    actions: "_Actions"
+    place: Ints
+    mixed: Ints
+    top: int
+
+    @classmethod
+    def of(cls, actions: "_Actions", customers: Ints) -> "_Timelines":
+        code = np.searchsorted(customers, actions.customer)
+        is_known = np.zeros(len(code), bool)
+        within = np.flatnonzero(code < len(customers))
+        is_known[within] = customers[code[within]] == actions.customer[within]
+        if not is_known.all():
+            rows = np.flatnonzero(is_known)
+            actions, code = actions.take(rows), code[rows]
+        order = _newest_first(code, actions)
+        actions, code = actions.take(order), code[order]
+        top = int(actions.day.max(initial=0)) + 1
+        place = code * _SPAN + (top - actions.day)
+        is_late = (place[1:] < place[:-1]) & (code[1:] == code[:-1])
+        return cls(customers, code, actions, place, np.unique(code[1:][is_late]), top)
+
+    def newest(
+        self, customers: Ints, days: Ints, history_length: int, lookback_days: int | None
+    ) -> tuple[Ints, Ints]:
+        """Where the actions that count for each (customer, day) begin, and how many they are.
+
+        -1 of customers whose actions are ``mixed``.
+        """
+        code = np.searchsorted(self.customers, customers)
+        start = self._place_of(code, self.top - days + 1)
+        oldest = np.full(len(days), _SPAN)
+        if lookback_days is not None:
+            oldest = np.minimum(self.top - days + lookback_days + 1, _SPAN)
+        stop = self._place_of(code, oldest)
+        sizes = np.minimum(np.maximum(stop - start, 0), history_length)
+        sizes[np.isin(code, self.mixed)] = -1
+        return start, sizes
+
+    def _place_of(self, code: Ints, ago: Ints) -> Ints:
+        """The first action of the customer that is so many days older than ``top``, or more."""
+        return np.searchsorted(self.place, code * _SPAN + np.maximum(ago, 0))
+
+    def history(
+        self, customer: int, day: int, history_length: int, lookback_days: int | None
+    ) -> Ints:
+        """The actions of a customer that count for a day, whatever their order, as ``HISTORY``."""
+        code = int(np.searchsorted(self.customers, customer))
+        left, right = (int(np.searchsorted(self.code, code, side)) for side in ("left", "right"))
+        days = self.actions.day[left:right]
         counts = days < day
         if lookback_days is not None:
             counts &= days >= day - lookback_days
-        return np.flatnonzero(counts)[:history_length]
-    ascending = days[::-1]
-    start = len(days) - int(np.searchsorted(ascending, day))
-    stop = len(days)
-    if lookback_days is not None:
-        stop -= int(np.searchsorted(ascending, day - lookback_days))
-    return slice(start, min(stop, start + history_length))
+        rows = left + np.flatnonzero(counts)[:history_length]
+        found = np.empty(len(rows), HISTORY)
+        found["item"], found["kind"] = self.actions.item[rows], self.actions.kind[rows]
+        found["ago"] = np.minimum(day - self.actions.day[rows], _MAX_DAYS_AGO)
+        return found
 
 
-def _places(owners: Ints, customer: int) -> slice:
-    """Where a customer is among sorted ones."""
-    left, right = (int(np.searchsorted(owners, customer, side)) for side in ("left", "right"))
-    return slice(left, right)
+def _newest_first(code: Ints, actions: "_Actions") -> Ints:
+    """The order by customer and the contract: event time downwards, item, type; then day."""
+    age = actions.micros.max(initial=0) - actions.micros
+    bits = int(age.max(initial=0)).bit_length()
+    if bits + int(code.max(initial=0)).bit_length() > 62 or (len(age) and int(age.min()) < 0):
+        return np.lexsort((*actions.newest_first(), code))
+    # One number to sort by; what is equal in it is put in order apart.
+    keys = code.astype(np.int64) << bits | age
+    order = np.argsort(keys)
+    keys = keys[order]
+    is_tied = keys[1:] == keys[:-1]
+    if is_tied.any():
+        tied = np.flatnonzero(np.append(is_tied, False) | np.insert(is_tied, 0, False))
+        rows = order[tied]
+        order[tied] = rows[np.lexsort((*actions.take(rows).newest_first(), code[rows]))]
+    return order
+
+
+def _are_equal(claims: _Claims, actions: "_Actions", newest: tuple[Ints, Ints]) -> Ints:
+    """Which histories certainly are the newest actions of their customer, as they must stand."""
+    starts, sizes = newest
+    is_equal = sizes == claims.sizes
+    rows = np.flatnonzero(is_equal)
+    for some in np.array_split(rows, max(1, int(sizes[rows].sum()) // _PART + 1)):
+        true = ranges(starts[some], sizes[some])
+        claimed = claims.actions[ranges(claims.ends[some] - sizes[some], sizes[some])]
+        days = np.repeat(claims.day[some], sizes[some])
+        differs = claimed["item"] != actions.item[true]
+        differs |= claimed["kind"] != actions.kind[true]
+        differs |= claimed["ago"] != np.minimum(days - actions.day[true], _MAX_DAYS_AGO)
+        wrong = np.searchsorted(np.cumsum(sizes[some]), np.flatnonzero(differs), side="right")
+        is_equal[some[wrong]] = False
+    return is_equal
 
 
 class _Actions(NamedTuple):
@@ -157,12 +256,3 @@ def _newest_of_days(actions: _Actions, history_length: int) -> _Actions:
     starts = np.flatnonzero(is_new)
     rank = np.arange(len(is_new)) - np.repeat(starts, np.diff(starts, append=len(is_new)))
     return ordered.take(np.flatnonzero(rank < history_length))
-
-
-def _equal(one: Sequence[Ints], other: Sequence[Ints]) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-def _in_any_order(history: Sequence[Ints]) -> list[Ints]:
-    order = np.lexsort(tuple(history))
-    return [values[order] for values in history]

@@ -3,12 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from training_assets.checks.encoded_rows import certainly_right, encoded_histories, may_hold
 from training_assets.checks.files import (
     NULL,
     Batches,
@@ -21,7 +23,7 @@ from training_assets.checks.files import (
     without_nulls,
 )
 from training_assets.checks.padded_pages import PaddedRows, padded_rows
-from training_assets.checks.shape import BOUNDS, LISTS, are_padded_actions, lists
+from training_assets.checks.shape import BOUNDS, LISTS, Lists, are_padded_actions, lists
 from training_assets.list_format import SealedParquet
 from training_assets.schemas import CUSTOMER_HISTORY, PADDING, TRAINING_INPUT
 
@@ -105,7 +107,10 @@ def _judged(
 def _judged_once(
     known: "_Histories", ids: pa.Array, columns: Sequence[PaddedRows]
 ) -> Iterator[tuple[Ints, pa.Array, Ints]]:
-    """Rows that are the same as the one before them are judged with it."""
+    """Rows that are the same as the one before them are judged with it.
+
+    The values are looked at only of rows whose places do not already say that they are right.
+    """
     is_new = np.ones(len(ids), bool)
     is_new[1:] = without_nulls(ids)[1:] != without_nulls(ids)[:-1]
     is_valid = ids.is_valid().to_numpy(zero_copy_only=False)
@@ -114,6 +119,11 @@ def _judged_once(
         is_new |= column.is_new
     firsts = np.flatnonzero(is_new)
     times = np.diff(firsts, append=len(ids))
+    is_right = known.certainly_right(without_nulls(ids)[firsts], firsts, columns)
+    is_right &= is_valid[firsts]
+    right = np.full(int(np.count_nonzero(is_right)), RIGHT, _KIND)
+    yield right, ids.take(pa.array(firsts[is_right])), times[is_right]
+    firsts, times = firsts[~is_right], times[~is_right]
     for start in range(0, len(firsts), _ROWS_AT_ONCE):
         some = slice(start, start + _ROWS_AT_ONCE)
         customers = ids.take(pa.array(firsts[some]))
@@ -125,12 +135,26 @@ class _Histories:
     """The histories of some customers (sorted) on one day, as their training rows must be."""
 
     def __init__(self, files: Sequence[File], customers: Ints, history_length: int) -> None:
+        self._files, self._wanted, self._length = files, customers, history_length
+
+    @cached_property
+    def _table(self) -> pa.Table:
         empty = CUSTOMER_HISTORY.arrow_schema.empty_table().select(_COLUMNS)
-        found = [empty, *(rows for file in files for rows in _histories_of(file, customers))]
-        table = pa.concat_tables(found).sort_by("customer_id")
-        self._length = history_length
-        self._customers = ints(table["customer_id"])
-        self._lists = [lists(table[name]) for name in LISTS[:2]]
+        found = [rows for file in self._files for rows in _histories_of(file, self._wanted)]
+        return pa.concat_tables([empty, *found]).sort_by("customer_id")
+
+    @cached_property
+    def _customers(self) -> Ints:
+        return ints(self._table["customer_id"])
+
+    @cached_property
+    def _lists(self) -> list[Lists]:
+        return [lists(self._table[name]) for name in LISTS[:2]]
+
+    def certainly_right(self, customers: Ints, rows: Ints, columns: Sequence[PaddedRows]) -> Ints:
+        """Of some rows of the columns, as ``encoded_rows`` says it."""
+        encoded = encoded_histories(self._files, self._wanted)
+        return certainly_right(encoded, customers, rows, columns, self._length)
 
     def kinds_of(self, rows: pa.RecordBatch) -> Ints:
         """``RIGHT``, or the first that is wrong of each training row."""
@@ -199,17 +223,10 @@ def _histories_of(file: File, customers: Ints) -> Iterator[pa.Table]:
     wanted = pa.array(customers)
     with open_declared(CUSTOMER_HISTORY, file) as parquet:
         for group in range(parquet.num_row_groups if len(customers) else 0):
-            if not _may_hold(parquet, group, customers):
+            if not may_hold(parquet, group, int(customers[0]), int(customers[-1])):
                 continue
             rows = parquet.read(_COLUMNS, [group], use_threads=False).select(_COLUMNS)
             is_wanted = pc.is_in(rows["customer_id"], wanted)
             for name in LISTS[:2]:
                 is_wanted = pc.and_(is_wanted, pc.is_valid(rows[name]))
             yield rows.filter(is_wanted)
-
-
-def _may_hold(parquet: SealedParquet, group: int, customers: Ints) -> bool:
-    found = parquet.metadata.row_group(group).column(0).statistics
-    if found is None or not found.has_min_max:
-        return True
-    return bool(found.min <= customers[-1] and found.max >= customers[0])

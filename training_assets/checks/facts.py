@@ -22,7 +22,8 @@ from training_assets.checks.files import (
     ints,
     local_copy,
 )
-from training_assets.checks.shape import LISTS, lists, shape_of
+from training_assets.checks.list_pages import encoded_lists
+from training_assets.checks.shape import BOUNDS, LISTS, lists, shape_of
 from training_assets.list_format import SealedParquet, file_hash
 from training_assets.schemas import (
     ACTION_TYPES,
@@ -150,27 +151,73 @@ def _of_actions(facts: Facts, parquet: SealedParquet, history_length: int) -> Fa
 
 
 def _of_histories(facts: Facts, parquet: SealedParquet, history_length: int) -> Facts:
-    by_type = np.zeros(len(_CODES) + 1, np.int64)
-    lengths = np.zeros(history_length + 1, np.int64)
-    customers, newest, wrong_lengths, holes = [], [], 0, 0
-    for group in range(parquet.num_row_groups):
-        rows = parquet.read(["customer_id", *LISTS], [group], use_threads=False)
-        items, types, days_ago = (lists(rows[name]) for name in LISTS)
-        shape = shape_of((items, types, days_ago), history_length)
-        wrong_lengths += int(np.count_nonzero(shape.has_wrong_length))
-        holes += int(np.count_nonzero(shape.has_holes))
-        sizes = items.sizes[~shape.has_wrong_length]
-        lengths += np.bincount(sizes, minlength=len(lengths))
-        by_type += _by_type(types.values)
-        customers.append(_distinct(rows["customer_id"]))
-        if len(days_ago.values):
-            newest.append(int(days_ago.values.min()))
-    return _with_customers(facts, customers)._replace(
-        by_type=tuple(by_type.tolist()),
-        lengths=tuple(lengths.tolist()),
-        wrong_lengths=wrong_lengths,
-        holes=holes,
+    groups = [
+        _histories_of(parquet, group, history_length) for group in range(parquet.num_row_groups)
+    ]
+    none = np.zeros(history_length + 1, np.int64), np.zeros(len(_CODES) + 1, np.int64)
+    newest = [found.newest_days for found in groups if found.newest_days is not None]
+    return _with_customers(facts, [found.customers for found in groups])._replace(
+        by_type=tuple(sum((found.by_type for found in groups), none[1]).tolist()),
+        lengths=tuple(sum((found.lengths for found in groups), none[0]).tolist()),
+        wrong_lengths=sum(found.wrong_lengths for found in groups),
+        holes=sum(found.holes for found in groups),
         newest_days=min(newest, default=None),
+    )
+
+
+class _Histories(NamedTuple):
+    """Facts of a row group."""
+
+    customers: Ints
+    lengths: Ints
+    wrong_lengths: int
+    holes: int
+    by_type: Ints
+    newest_days: int | None
+
+
+def _histories_of(parquet: SealedParquet, group: int, history_length: int) -> _Histories:
+    customers = _distinct(parquet.read(["customer_id"], [group], use_threads=False)["customer_id"])
+    columns = [encoded_lists(parquet, group, name) for name in LISTS]
+    items, types, days_ago = columns
+    if (
+        items is None
+        or types is None
+        or days_ago is None
+        or not all(c.is_within(*b) for c, b in zip((items, types), BOUNDS, strict=True))
+    ):
+        return _decoded_histories_of(parquet, group, history_length, customers)
+    is_right = (items.sizes == types.sizes) & (items.sizes == days_ago.sizes)
+    is_right &= items.sizes <= history_length
+    by_type = np.zeros(256, np.int64)
+    used = types.uses()
+    np.add.at(by_type, types.dictionary[used > 0], used[used > 0])
+    ages = days_ago.dictionary[days_ago.uses() > 0]
+    return _Histories(
+        customers,
+        np.bincount(items.sizes[is_right], minlength=history_length + 1),
+        int(np.count_nonzero(~is_right)),
+        0,
+        _with_others(by_type),
+        int(ages.min()) if len(ages) else None,
+    )
+
+
+def _decoded_histories_of(
+    parquet: SealedParquet, group: int, history_length: int, customers: Ints
+) -> _Histories:
+    """The same of lists as Arrow reads them, whatever is in them."""
+    rows = parquet.read(list(LISTS), [group], use_threads=False)
+    items, types, days_ago = (lists(rows[name]) for name in LISTS)
+    shape = shape_of((items, types, days_ago), history_length)
+    sizes = items.sizes[~shape.has_wrong_length]
+    return _Histories(
+        customers,
+        np.bincount(sizes, minlength=history_length + 1),
+        int(np.count_nonzero(shape.has_wrong_length)),
+        int(np.count_nonzero(shape.has_holes)),
+        _by_type(types.values),
+        int(days_ago.values.min()) if len(days_ago.values) else None,
     )
 
 
@@ -204,8 +251,14 @@ _READ: Final[dict[str, Callable[[Facts, SealedParquet, int], Facts]]] = {
 def _by_type(types: Ints) -> Any:
     # As bytes, so that no type is out of range.
     counts = np.bincount(types.view(np.uint8), minlength=256)
+    return _with_others(counts)
+
+
+def _with_others(counts: Ints) -> Ints:
+    """Of 256 types the known ones, and at the end the sum of the others."""
     known = counts[_CODES]
-    return np.append(known, len(types) - known.sum())
+    found: Ints = np.append(known, counts.sum() - known.sum())
+    return found
 
 
 def _distinct(column: pa.ChunkedArray) -> Ints:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +14,12 @@ from training_assets.checks.files import (
     Ints,
     files_in,
     ints,
+    one_array,
     open_declared,
 )
+from training_assets.checks.list_pages import encoded_lists
 from training_assets.checks.shape import LISTS, Lists, lists, shape_of
+from training_assets.list_format import SealedParquet
 from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS
 
 ACTION: Final = ("occurred_at", "item_id", "action_type")
@@ -36,8 +39,8 @@ BOTH: Final = pa.schema(
 )
 # Shares of customers are in parts of this many.
 BUCKETS: Final = 1_000_000
-# Of items, types and days ago in the bytes of a history.
-_DTYPES: Final[tuple[np.dtype[Any], ...]] = tuple(map(np.dtype, ("i4", "i1", "i2")))
+# An action in the bytes of a history.
+HISTORY: Final = np.dtype([("item", "<i4"), ("kind", "i1"), ("ago", "<i2")])
 _ACTIONS_PER_BATCH: Final = 2**16
 _CUSTOMERS: Final = pa.schema([("customer_id", pa.int64())])
 _EPOCH: Final = date(1970, 1, 1).toordinal()
@@ -74,46 +77,88 @@ def sampled_histories(
     batches: Batches, shares: Shares, history_length: int
 ) -> Iterator[pa.RecordBatch]:
     """Those of them that no other check finds broken already, as of ``BOTH_DDL``."""
-    columns = ["customer_id", *LISTS]
     for file in files_in(batches):
         with open_declared(CUSTOMER_HISTORY, file) as parquet:
-            for rows in parquet.iter_batches(columns=columns, use_threads=False):
-                known = rows.filter(rows["customer_id"].is_valid())
-                is_chosen = is_sampled(known["customer_id"].to_numpy(), file.day, shares)
-                yield pack_histories(known.filter(pa.array(is_chosen)), file.day, history_length)
+            for group in range(parquet.num_row_groups):
+                ids = parquet.read(["customer_id"], [group], use_threads=False)["customer_id"]
+                is_chosen = is_sampled(ints(ids), file.day, shares) & _is_valid(ids)
+                rows = np.flatnonzero(is_chosen)
+                columns = _lists_of(parquet, group, rows)
+                yield _packed(
+                    one_array(ids).take(pa.array(rows)), columns, file.day, history_length
+                )
 
 
 def pack_histories(rows: pa.RecordBatch, day: date, history_length: int) -> pa.RecordBatch:
     """The sound histories of a day as rows of ``BOTH_DDL``."""
     table = pa.Table.from_batches([rows])
-    columns = tuple(lists(table[name]) for name in LISTS)
-    places = np.flatnonzero(shape_of((columns[0], columns[1], columns[2]), history_length).is_sound)
-    packed = [_packed(columns, int(place)) for place in places]
+    return _packed(rows["customer_id"], [lists(table[n]) for n in LISTS], day, history_length)
+
+
+def _is_valid(column: pa.ChunkedArray) -> Ints:
+    found: Ints = one_array(column).is_valid().to_numpy(zero_copy_only=False)
+    return found
+
+
+def _lists_of(parquet: SealedParquet, group: int, rows: Ints) -> list[Lists]:
+    """The lists of some rows of a row group; of encoded ones only these are looked up."""
+    found = []
+    for name in LISTS:
+        encoded = encoded_lists(parquet, group, name)
+        if encoded is None:
+            column = one_array(parquet.read([name], [group], use_threads=False)[name])
+            found.append(lists(pa.chunked_array([column.take(pa.array(rows))])))
+            continue
+        sizes = encoded.sizes[rows]
+        offsets = np.concatenate(([0], np.cumsum(sizes)))
+        places = encoded.places[ranges(encoded.offsets[rows], sizes)]
+        found.append(Lists(offsets, encoded.dictionary.take(places), sizes))
+    return found
+
+
+def _packed(
+    ids: pa.Array, columns: Sequence[Lists], day: date, history_length: int
+) -> pa.RecordBatch:
+    """The sound ones of the histories of these customers."""
+    items, types, days_ago = columns
+    places = np.flatnonzero(shape_of((items, types, days_ago), history_length).is_sound)
+    sizes = items.sizes[places]
+    ends = np.concatenate(([0], np.cumsum(sizes)))
+    actions = np.empty(ends[-1], HISTORY)
+    for name, column in zip(actions.dtype.names or (), columns, strict=True):
+        actions[name] = column.values[ranges(column.offsets[places], sizes)]
+    bounds = pa.py_buffer((ends * HISTORY.itemsize).astype(np.int64))
+    packed = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(places), [None, bounds, pa.py_buffer(actions)]
+    )
     nothing = [pa.nulls(len(places), BOTH.field(name).type) for name in ACTION]
     arrays = [
-        rows["customer_id"].take(pa.array(places)),
+        ids.take(pa.array(places)),
         pa.repeat(pa.scalar(day), len(places)),
         *nothing,
-        pa.array(packed, pa.binary()),
+        packed.cast(pa.binary()),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=BOTH)
 
 
-def _packed(columns: "tuple[Lists, ...]", place: int) -> bytes:
-    return b"".join(
-        column.values[column.offsets[place] : column.offsets[place + 1]].astype(dtype).tobytes()
-        for column, dtype in zip(columns, _DTYPES, strict=True)
-    )
+def unpack_histories(histories: pa.ChunkedArray) -> tuple[Ints, Ints]:
+    """Actions of all histories, as ``HISTORY``, one after another; the number of each."""
+    sizes = pc.binary_length(histories).to_numpy().astype(np.int64) // HISTORY.itemsize
+    parts = [np.empty(0, HISTORY)]
+    for chunk in histories.chunks:
+        _, offsets, data = chunk.buffers()
+        bounds = np.frombuffer(offsets, np.int32)[chunk.offset :][: len(chunk) + 1]
+        if len(chunk) and data is not None:
+            parts.append(np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]].view(HISTORY))
+    return np.concatenate(parts), sizes
 
 
-def unpack_history(history: bytes) -> list[Ints]:
-    """Items, types and days ago."""
-    size = len(history) // sum(dtype.itemsize for dtype in _DTYPES)
-    found, start = [], 0
-    for dtype in _DTYPES:
-        found.append(np.frombuffer(history, dtype, size, start))
-        start += size * dtype.itemsize
-    return found
+def ranges(starts: Ints, sizes: Ints) -> Ints:
+    """Positions of all ranges, one after another: of 5 and 9, two each, 5, 6, 9, 10."""
+    ends = np.cumsum(sizes)
+    positions: Ints = np.repeat(starts - (ends - sizes), sizes)
+    positions += np.arange(len(positions))
+    return positions
 
 
 def actions_of(

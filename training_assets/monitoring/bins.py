@@ -28,11 +28,14 @@ def keys_of(values: Floats) -> Floats:
     return keys
 
 
-def count_keys(values: Floats) -> dict[int, int]:
-    """Values by bin, the bins ascending."""
+def count_keys(values: Floats, times: Floats | None = None) -> dict[int, int]:
+    """Values by bin, the bins ascending; with ``times``, each counts so often."""
     if not len(values):
         return {}
-    counts = np.bincount(keys_of(values) + _MAX_KEY, minlength=1)
+    keys = keys_of(values) + _MAX_KEY
+    counts = np.bincount(keys)
+    if times is not None:
+        np.add.at(counts, keys, times - 1)
     filled = np.flatnonzero(counts)
     return {int(key) - _MAX_KEY: int(counts[key]) for key in filled}
 

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.checks.files import Batches, files_in, open_declared
+from training_assets.checks.list_pages import EncodedLists, encoded_lists
+from training_assets.list_format import SealedParquet
 from training_assets.monitoring.bins import count_keys
 from training_assets.monitoring.profile import Column, Feature, Profile
 from training_assets.schemas import Table
@@ -35,6 +37,7 @@ _MAX_DISTINCT: Final = 10_000
 _NO_FEATURES: Final = ("_id", "_ids", "_number", "_name")
 
 How = Literal["values", "levels", "hours", "length", "element values", "element levels"]
+_OF_LISTS: Final = ("length", "element values", "element levels")
 _SCALARS: Final[dict[str, How]] = {
     "long": "values",
     "int": "values",
@@ -92,12 +95,56 @@ def profile_files(
     for file in files_in(batches):
         found = Profile(segment_column=segment)
         with open_declared(table, file) as parquet:
-            for rows in parquet.iter_batches(_ROWS_PER_BATCH, columns=names, use_threads=False):
-                _add(found, rows, watched, segment)
+            for group in range(parquet.num_row_groups):
+                _add_group(found, parquet, group, names, watched, segment)
         text = json.dumps(found.to_json())
         yield pa.RecordBatch.from_arrays(
             [pa.array([file.day], pa.date32()), pa.array([text])], schema=_SCHEMA
         )
+
+
+def _add_group(
+    found: Profile,
+    parquet: SealedParquet,
+    group: int,
+    names: Sequence[str],
+    watched: Sequence[Watch],
+    segment: str,
+) -> None:
+    """Lists that can be counted by their dictionary are; all else is counted as Arrow reads it."""
+    by_place: dict[str, EncodedLists] = {}
+    for name in dict.fromkeys(watch.column for watch in watched if watch.how in _OF_LISTS):
+        if not segment and (lists := encoded_lists(parquet, group, name)) is not None:
+            by_place[name] = lists
+    others = [name for name in names if name not in by_place]
+    of_others = [watch for watch in watched if watch.column not in by_place]
+    for rows in parquet.iter_batches(
+        _ROWS_PER_BATCH, columns=others, row_groups=[group], use_threads=False
+    ):
+        _add(found, rows, of_others, segment)
+    for name in by_place:
+        found.columns.setdefault(name, Column()).add(Column())
+    for watch in watched:
+        if watch.column in by_place:
+            feature = found.features.setdefault(watch.name, Feature())
+            feature.add(_count_lists(by_place[watch.column], watch.how))
+
+
+def _count_lists(lists: EncodedLists, how: How) -> Feature:
+    if how == "length":
+        sizes, times = np.unique(lists.sizes, return_counts=True)
+        return Feature(count_keys(sizes, times))
+    times = lists.uses()
+    used = np.flatnonzero(times)
+    values, times = lists.dictionary[used], times[used]
+    if how == "element values":
+        return Feature(count_keys(values, times))
+    if len(values) > _MAX_DISTINCT:
+        return Feature(rest=int(times.sum()), is_category=True)
+    levels: dict[str, int] = {}
+    for value, count in zip(values.tolist(), times.tolist(), strict=True):
+        levels[str(value)] = levels.get(str(value), 0) + count
+    return Feature(levels=levels, is_category=True)
 
 
 def profile_rows(
