@@ -1,6 +1,6 @@
 """Literal cases, and the two ways in which each is run: by the public function, and published."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -100,23 +100,44 @@ def frame_rows(spark: SparkSession, case: Case) -> list[tuple]:
     return training_rows(spark, case.rankings, *case.actions, **case.knobs)
 
 
+def rows_in_company(spark: SparkSession, cases: Mapping[str, Case]) -> dict[str, list[tuple]]:
+    """Training rows of each case by the public function, of all with the same knobs at once."""
+
+    def compute(some: Sequence[Case]) -> list[tuple[Any, ...]]:
+        rankings = [row for case in some for row in case.rankings]
+        actions = [row for case in some for row in case.actions]
+        return training_rows(spark, rankings, *actions, **some[0].knobs)
+
+    return _in_company(cases, compute)
+
+
 def published_rows(
     spark: SparkSession, root: Path, cases: Mapping[str, Case]
 ) -> dict[str, list[tuple]]:
     """Training rows of each case as they are published, sorted.
 
-    Cases with the same knobs are one lake, each with customers of its own. Rows without a day are
-    left out, since a folder has one.
+    Cases with the same knobs are one lake. Rows without a day are left out, since a folder has one.
     """
+
+    def compute(some: Sequence[Case]) -> list[tuple[Any, ...]]:
+        knobs = some[0].knobs
+        return _published(spark, root / "-".join(map(str, knobs.values())), some, **knobs)
+
+    return _in_company(cases, compute)
+
+
+def _in_company(
+    cases: Mapping[str, Case], compute: Callable[[Sequence[Case]], list[tuple[Any, ...]]]
+) -> dict[str, list[tuple]]:
+    """Rows of each case, computed with the others of its knobs, each with customers of its own."""
     own = {}
     for number, (name, case) in enumerate(cases.items(), 1):
         ids = {customer: 1_000 * number + n for n, customer in enumerate(case.customers())}
         own[name] = case if case.keeps_ids else case.with_ids(ids)
     found: dict[str, list[tuple]] = {}
-    for number, (length, lookback) in enumerate({(c.length, c.lookback) for c in own.values()}):
-        some = {n: c for n, c in own.items() if (c.length, c.lookback) == (length, lookback)}
-        knobs = {"history_length": length, "lookback_days": lookback}
-        rows = _published(spark, root / str(number), list(some.values()), **knobs)
+    for knobs in {(case.length, case.lookback) for case in own.values()}:
+        some = {n: c for n, c in own.items() if (c.length, c.lookback) == knobs}
+        rows = compute(list(some.values()))
         for name, case in some.items():
             back = dict(zip(case.customers(), cases[name].customers(), strict=True))
             of_case = [(r[0], back[r[1]], *r[2:]) for r in rows if r[1] in back]
