@@ -8,34 +8,25 @@ plain loops make of the changed raw files.
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from pyspark.sql import SparkSession
 
-from training_assets.assets.outdated import SENSOR
-from training_assets.cli import main
-from training_assets.cli.console import console
 from training_assets.lake import Lake, contiguous, days_in_words
 from training_assets.pipeline import build_days, check_days
-from training_assets.provenance import Provenance, find_outdated
+from training_assets.provenance import Provenance
 from training_assets.provenance.provenance import CODE_VERSION, pack, unpack
-from training_assets.schemas import ACTION_SOURCES, PREVIOUS_ORDERS, Table
+from training_assets.schemas import ACTION_SOURCES, Table
 from training_assets.settings import Settings
 from training_assets.sources import files_of_days
 from training_assets.tables import (
-    BUILT_FROM,
-    DAILY_GROUPS,
-    TableSpec,
     customer_history,
-    specs_of,
     training_input,
     unified_actions,
 )
@@ -44,7 +35,6 @@ from training_assets_tests.support.lakes import (
     ACTION_DAYS,
     FIRST_TIME,
     IMPRESSION_DAYS,
-    LAPSED,
     SETTINGS,
     SHORT,
     SILENT,
@@ -62,13 +52,13 @@ from training_assets_tests.support.late_lakes import (
     outdated,
     put,
     raw_file,
+    reasons,
     rebuild,
-    rows_of,
+    root_of,
     truth,
     unordered,
 )
 from training_assets_tests.support.tables import SEQUENCE
-from training_assets_tests.unit.assets.test_daily import SharedSpark, definitions
 
 HISTORIES, ROWS = customer_history.SPEC, training_input.SPEC
 on_sail_only = pytest.mark.parametrize("engine", ["sail"], indirect=True)
@@ -80,28 +70,9 @@ def build_all(spark: SparkSession, lake: Lake, settings: Settings, action_days: 
     return lake
 
 
-@pytest.fixture(scope="module")
-def built(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake with all days published; not to be changed."""
-    root = write_tiny_lake(tmp_path_factory.mktemp("late"))
-    build_all(spark, Lake.at(root), SETTINGS, ACTION_DAYS)
-    return root
-
-
 @pytest.fixture
-def lake(built: Path, tmp_path: Path) -> Lake:
-    return Lake.at(shutil.copytree(built, tmp_path / "lake"))
-
-
-def root_of(lake: Lake) -> Path:
-    return Path(lake.store.url)
-
-
-def reasons(lake: Lake, settings: Settings = SETTINGS) -> str:
-    return "\n".join(
-        f"{late.table} {late.day}: {'; '.join(late.reasons)}"
-        for late in find_outdated(Provenance(Lake(lake.store), settings), BUILT_FROM).days
-    )
+def lake(tiny_copy: Lake) -> Lake:
+    return tiny_copy
 
 
 @on_sail_only
@@ -296,7 +267,7 @@ def runs_of(lake: Lake) -> dict[tuple[str, date], str]:
 @on_sail_only
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
 def test_change_is_reported_and_rebuilt(
-    spark: SparkSession, built: Path, lake: Lake, tmp_path: Path, change: Change
+    spark: SparkSession, tiny: Path, lake: Lake, tmp_path: Path, change: Change
 ) -> None:
     time.sleep(0.01)  # for another modification time
     change.make(root_of(lake))
@@ -327,7 +298,7 @@ def test_change_is_reported_and_rebuilt(
 
 @on_sail_only
 def test_day_that_was_missing_in_the_look_back_is_built_when_it_arrives(
-    spark: SparkSession, built: Path, tmp_path: Path
+    spark: SparkSession, tiny: Path, tmp_path: Path
 ) -> None:
     late = before(9)
     lake = Lake.at(write_tiny_lake(tmp_path / "lake"))
@@ -347,7 +318,7 @@ def test_day_that_was_missing_in_the_look_back_is_built_when_it_arrives(
     done = rebuild(spark, lake, SETTINGS)
     assert [result.days for result in done if result.table in (UA, CH, TI)] == [[late], LAST, LAST]
     assert outdated(lake) == ({}, {})
-    assert everything(lake) == everything(Lake.at(built))
+    assert everything(lake) == everything(Lake.at(tiny))
 
 
 @on_sail_only
@@ -385,9 +356,9 @@ def test_day_that_fails_stays_and_the_others_are_rebuilt(spark: SparkSession, la
 
 
 @on_sail_only
-def test_manifest_names_what_a_day_was_built_from(built: Path) -> None:
-    lake = Lake.at(built)
-    file = raw_file(built, "impressions", DAY)
+def test_manifest_names_what_a_day_was_built_from(tiny: Path) -> None:
+    lake = Lake.at(tiny)
+    file = raw_file(tiny, "impressions", DAY)
     found = lake.manifest(CH, DAY)["built_from"]
     window = [day for day in ACTION_DAYS if before(20) <= day < DAY]
     assert found == {
@@ -436,13 +407,13 @@ def test_days_are_grouped_and_said_in_order() -> None:
 
 
 @on_sail_only
-def test_versions_that_changed_are_named(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_that_changed_are_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training_assets.provenance.provenance.CODE_VERSION", CODE_VERSION + 1)
     monkeypatch.setattr("training_assets.provenance.outdated.CODE_VERSION", CODE_VERSION + 1)
-    late, touched = outdated(Lake.at(built))
+    late, touched = outdated(Lake.at(tiny))
     assert (late, touched) == ({UA: ACTION_DAYS, CH: LAST, TI: LAST}, {})
     changed = f"code version changed from {CODE_VERSION} to {CODE_VERSION + 1}"
-    assert reasons(Lake.at(built)).count(changed) == 40
+    assert reasons(Lake.at(tiny)).count(changed) == 40
 
 
 @on_sail_only
@@ -466,72 +437,6 @@ def test_manifest_that_says_nothing_leads_to_a_rebuild(
     assert says in reasons(lake)
     assert [result.days for result in rebuild(spark, lake, SETTINGS)] == [[], [], [DAY]]
     assert outdated(lake) == ({}, {})
-
-
-# --- flat files -----------------------------------------------------------------------------------
-
-
-def fingerprints(root: Path, days: Iterable[date]) -> dict[date, Any]:
-    provenance = Provenance(Lake.at(root), SETTINGS)
-    return {day: provenance.fingerprint(PREVIOUS_ORDERS, day) for day in days}
-
-
-def test_flat_file_enters_a_day_with_the_rows_of_that_day(tmp_path: Path) -> None:
-    folder = tmp_path / "raw/previous_orders"
-    folder.mkdir(parents=True)
-    first = [order(1, 5, before(2), at(DAY)), order(2, 6, before(2)), order(1, 5, before(1))]
-    put(folder / "o.parquet", "previous_orders", first)
-    days = [before(3), before(2), before(1)]
-    found = fingerprints(tmp_path, days)
-    assert found[before(3)] == {}
-    assert [found[day]["raw/previous_orders/o.parquet"][0] for day in days[1:]] == [2, 1]
-    # Neither the order of rows, nor rows of other days, nor what is ignored make a difference.
-    same = [order(1, 5, DAY), *({**row, "simple_id": 77} for row in first[::-1])]
-    put(folder / "o.parquet", "previous_orders", same)
-    assert fingerprints(tmp_path, days) == found
-    for row in first[:2]:
-        for name, value in (("customer_id", 3), ("config_id", 4), ("occurred_at", at(before(1)))):
-            put(folder / "o.parquet", "previous_orders", [{**row, name: value}, *first[1:]])
-            other = fingerprints(tmp_path, days)
-            assert other[before(2)] != found[before(2)]
-            assert other[before(1)] == found[before(1)]
-
-
-def test_fault_in_a_flat_file_changes_the_day_that_it_is_kept_with(tmp_path: Path) -> None:
-    folder = tmp_path / "raw/previous_orders"
-    folder.mkdir(parents=True)
-    days = [before(2), before(1)]
-    header = "order_date,customer_id,config_id\n"
-    rows = [f"{before(2)},1,5\n", f"{before(1)},1,x\n", ",1,5\n"]
-    (folder / "o.csv").write_text(header + "".join(rows))
-    found = fingerprints(tmp_path, days)
-    # A row without a day is kept with the first one in the file.
-    assert [found[day]["raw/previous_orders/o.csv"][0] for day in days] == [2, 1]
-    (folder / "o.csv").write_text(header + "".join(rows).replace("1,x", "1,y"))
-    other = fingerprints(tmp_path, days)
-    assert other[before(2)] == found[before(2)]
-    assert other[before(1)] != found[before(1)]
-
-
-def test_flat_file_is_read_once_for_its_size_and_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "raw/previous_orders"
-    folder.mkdir(parents=True)
-    put(folder / "o.parquet", "previous_orders", [order(1, 5, DAY)])
-    found = fingerprints(tmp_path, [DAY])
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("read again")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("training_assets.sources.flat._judge_all", refuse)
-        assert fingerprints(tmp_path, [DAY]) == found
-        (cache,) = (tmp_path / "_cache").iterdir()
-        cache.write_text("{broken")
-        with pytest.raises(AssertionError, match="read again"):
-            fingerprints(tmp_path, [DAY])
-    assert fingerprints(tmp_path, [DAY]) == found
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -583,204 +488,3 @@ def test_days_that_are_being_built_are_up_to_date(spark: SparkSession, lake: Lak
     for report in build_days(spark, lake, SETTINGS, list(SEQUENCE.values()), LAST[3:]):
         (found,) = [r for r in report.checks if r.check.name == "up_to_date"]
         assert found.passed, found.message
-
-
-# --- Dagster --------------------------------------------------------------------------------------
-
-
-def tick(defs: dg.Definitions, instance: dg.DagsterInstance) -> Any:
-    context = dg.build_sensor_context(instance=instance, definitions=defs, sensor_name=SENSOR)
-    return defs.resolve_sensor_def(SENSOR).evaluate_tick(context)
-
-
-def execute(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
-    """As the daemon does: with the request's tags, and those that it adds."""
-    tags = {"dagster/run_key": request.run_key, "dagster/sensor_name": SENSOR}
-    job = defs.resolve_job_def("backfill_training_input")
-    return job.execute_in_process(
-        instance=instance,
-        asset_selection=list(request.asset_selection or ()),
-        tags={**request.tags, **tags},
-        run_config=request.run_config,
-        raise_on_error=False,
-    ).success
-
-
-def requested(data: Any) -> list[tuple[str, str, str]]:
-    return [
-        (
-            request.asset_selection[0].to_user_string(),
-            request.tags["dagster/asset_partition_range_start"],
-            request.tags["dagster/asset_partition_range_end"],
-        )
-        for request in data.run_requests or []
-    ]
-
-
-@on_sail_only
-def test_sensor_requests_exactly_the_out_of_date_days_until_none_is_left(
-    spark: SparkSession, lake: Lake
-) -> None:
-    knobs = {"history_length": 6, "lookback_days": 20}
-    defs = definitions(spark, root_of(lake), **knobs)
-    assert SharedSpark.shared is spark
-    with dg.DagsterInstance.ephemeral() as instance:
-        data = tick(defs, instance)
-        assert (data.run_requests, data.skip_message) == (
-            [],
-            "Every published day is up to date.",
-        )
-        late_click(SHORT, 5, before(22))(root_of(lake))
-        late_click(SHORT, 5, before(20))(root_of(lake))
-        seen = []
-        while requests := tick(defs, instance).run_requests:
-            # The same state is asked for with the same keys.
-            again = tick(defs, instance).run_requests
-            assert [r.run_key for r in again] == [r.run_key for r in requests]
-            for request in requests:
-                seen += requested(type("", (), {"run_requests": [request]}))
-                assert execute(defs, instance, request)
-        assert seen == [
-            (UA, str(before(22)), str(before(22))),
-            (UA, str(before(20)), str(before(20))),
-            (CH, str(LAST[0]), str(LAST[4])),
-            (TI, str(LAST[0]), str(LAST[4])),
-        ]
-        assert outdated(lake) == ({}, {})
-        assert instance.get_materialized_partitions(dg.AssetKey(UA)) == {
-            str(before(22)),
-            str(before(20)),
-        }
-
-
-@on_sail_only
-def test_sensor_waits_for_its_run_and_leaves_alone_what_failed(
-    spark: SparkSession, lake: Lake
-) -> None:
-    defs = definitions(spark, root_of(lake), history_length=6, lookback_days=20)
-    file = raw_file(root_of(lake), "clicks", before(8))
-    content = file.read_bytes()
-    file.write_bytes(content[:4] + b"\xff" * 40 + content[44:])
-    shutil.rmtree(raw_file(root_of(lake), "clicks", before(9)).parent)
-    with dg.DagsterInstance.ephemeral() as instance:
-        (request,) = tick(defs, instance).run_requests
-        assert not execute(defs, instance, request)
-        data = tick(defs, instance)
-        assert data.run_requests == []
-        assert "2 out of date, of which none can be built now" in data.skip_message
-        # Other inputs are another state.
-        file.write_bytes(content)
-        (request,) = tick(defs, instance).run_requests
-        run = instance.create_run_for_job(
-            defs.resolve_job_def("backfill_training_input"),
-            tags={"dagster/sensor_name": SENSOR},
-            status=dg.DagsterRunStatus.STARTED,
-        )
-        assert (
-            tick(defs, instance).skip_message == f"2 out of date; run {run.run_id} is not done yet."
-        )
-
-
-# --- the command line -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def invoke(
-    spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[int, str]]:
-    """Commands in this process and on its engine; returns exit code and output."""
-    monkeypatch.setenv("TRAINING_ASSETS_LAKE", lake.store.url)
-    monkeypatch.setenv("TRAINING_ASSETS_HISTORY_LENGTH", "6")
-    monkeypatch.setenv("TRAINING_ASSETS_LOOKBACK_DAYS", "20")
-    for module in ("run", "staleness"):
-        monkeypatch.setattr(
-            f"training_assets.cli.{module}.dagster_run",
-            lambda days, specs: not build(spark, lake, SETTINGS, specs, list(days)),
-        )
-    SharedSpark.shared = spark
-    monkeypatch.setattr("training_assets.engine.resource.SparkResource", SharedSpark)
-    monkeypatch.setattr(console, "width", 200)
-
-    def run(*arguments: str) -> tuple[int, str]:
-        result = CliRunner().invoke(main, list(arguments))
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-        return result.exit_code, result.output
-
-    return run
-
-
-@on_sail_only
-def test_commands_report_plan_and_rebuild(
-    invoke: Callable[..., tuple[int, str]], lake: Lake
-) -> None:
-    current = "Every published day is up to date.\n"
-    assert [invoke("outdated"), invoke("rebuild")] == [(0, current)] * 2
-    late_click(LAPSED, 5, before(22))(root_of(lake))
-    code, text = invoke("outdated")
-    assert (code, text.splitlines()) == (
-        1,
-        [
-            f"unified_actions {before(22)}: raw files added: "
-            f"raw/clicks/dt={before(22)}/late.parquet",
-            f"customer_history: 3 days may change with them: {LAST[0]}..{LAST[2]}",
-            f"training_input: 3 days may change with them: {LAST[0]}..{LAST[2]}",
-            "Days out of date: unified_actions 1.",
-        ],
-    )
-    assert invoke("outdated", "--start-date", str(before(21))) == (0, current)
-    assert invoke("outdated", "--end-date", str(before(23))) == (0, current)
-    code, text = invoke("outdated", "--customers")
-    assert code == 1
-    assert f"For example customers {LAPSED}." in text
-    code, text = invoke("rebuild", "--dry-run")
-    assert (code, text.splitlines()) == (
-        0,
-        [
-            f"unified_actions: {before(22)}",
-            f"customer_history, if the days before it change: {LAST[0]}..{LAST[2]}",
-            f"training_input, if the days before it change: {LAST[0]}..{LAST[2]}",
-        ],
-    )
-    assert outdated(lake)[0] == {UA: [before(22)]}
-    code, text = invoke("rebuild")
-    assert code == 0
-    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines()]
-    sizes = [lake.manifest(CH, day)["bytes"] for day in LAST[:3]]
-    assert [CH, "3", "3", f"{sum(sizes):,}", "0"] in cells
-    assert invoke("outdated") == (0, current)
-
-
-@on_sail_only
-def test_command_fails_while_a_day_cannot_be_rebuilt(
-    invoke: Callable[..., tuple[int, str]], lake: Lake
-) -> None:
-    shutil.rmtree(raw_file(root_of(lake), "clicks", before(8)).parent)
-    assert "cannot be built: clicks: raw day" in invoke("rebuild", "--dry-run")[1]
-    code, text = invoke("rebuild")
-    assert code == 1
-    assert f"unified_actions {before(8)}: clicks: raw day {before(8)} is missing" in text
-
-
-@on_sail_only
-def test_run_rebuilds_days_of_other_settings(
-    invoke: Callable[..., tuple[int, str]],
-    spark: SparkSession,
-    lake: Lake,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    settings = replace(SETTINGS, history_length=4)
-    monkeypatch.setenv("TRAINING_ASSETS_HISTORY_LENGTH", "4")
-    built: list[tuple[Days, list[str]]] = []
-
-    def record(days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
-        built.append((list(days), [spec.name for spec in specs]))
-        return not build(spark, lake, settings, specs, list(days))
-
-    monkeypatch.setattr("training_assets.cli.run.dagster_run", record)
-    monkeypatch.setattr("training_assets.cli.run.print_days", lambda *_: None)
-    code, _ = invoke("run", "--start-date", str(LAST[0]), "--end-date", str(DAY))
-    assert code == 0
-    assert built == [(LAST, [spec.name for spec in specs_of(DAILY_GROUPS)])]
-    lengths = {len(row["action_items"]) for day in LAST for row in rows_of(lake, TI, day)}
-    assert lengths == {4}
-    assert outdated(lake, settings) == ({}, {})

@@ -144,3 +144,14 @@ def late_click(customer: int, item: int, day: date) -> Callable[[Path], None]:
         "clicks",
         [click(customer, item, day, at(day))],
     )
+
+
+def root_of(lake: Lake) -> Path:
+    return Path(lake.store.url)
+
+
+def reasons(lake: Lake, settings: Settings = SETTINGS) -> str:
+    return "\n".join(
+        f"{late.table} {late.day}: {'; '.join(late.reasons)}"
+        for late in find_outdated(Provenance(Lake(lake.store), settings), BUILT_FROM).days
+    )
