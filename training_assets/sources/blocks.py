@@ -5,7 +5,7 @@ quotes; a quote that nothing ends is a fault of its own line and swallows no oth
 document is an object of its array, or one of several after another. Blank lines are no rows.
 
 Blocks without anything odd are looked at as arrays of bytes, the others line by line; both find the
-same rows. Runs on the workers; needs NumPy only.
+same rows. Runs on the workers; needs pyarrow and NumPy only.
 """
 
 import re
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import IO, Final, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 _BLOCK_BYTES: Final = 1 << 20
 _MAX_ROW_BYTES: Final = 64 << 20
@@ -42,6 +43,24 @@ class Block(NamedTuple):
 
     def row(self, number: int) -> bytes:
         return self.data[self.starts[number] : self.stops[number]]
+
+    def only(self, is_kept: Ints) -> "Block":
+        """The rows that are kept, with their numbers."""
+        starts, stops = self.starts[is_kept], self.stops[is_kept]
+        rows, lines = self.rows[is_kept], self.lines[is_kept]
+        return Block(self.data, starts, stops, rows, lines, self.is_plain)
+
+    def texts(self) -> pa.Array:
+        """The rows as bytes; blanks and line ends may follow them."""
+        gaps = self.data_at(self.stops[:-1]), self.starts[1:] - self.stops[:-1]
+        if len(self) > 1 and (gaps[0] <= _RETURN).all() and gaps[1].max() <= 2:
+            offsets = np.append(self.starts, self.stops[-1]).astype(np.int32)
+            buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self.data)]
+            return pa.Array.from_buffers(pa.binary(), len(self), buffers)
+        return pa.array([self.row(n) for n in range(len(self))], pa.binary())
+
+    def data_at(self, places: Ints) -> Ints:
+        return np.frombuffer(self.data, np.uint8)[places]
 
 
 class _Ends(NamedTuple):

@@ -1,151 +1,111 @@
 """Blocks of JSON as columns: by ``pyarrow.json`` where that is without a doubt, else row by row.
 
-``pyarrow.json`` refuses a whole block for one value of another type; then each row is parsed by
-itself, by orjson where that is installed and agrees.
+Row by row means by orjson where that is installed and agrees, else by the standard library.
 """
 
 import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.json as pa_json
 
 from training_assets.sources.blocks import Block
 from training_assets.sources.columns import no_faults
-from training_assets.sources.csv_cells import NOT_UTF8, joined_rows, not_utf8_rows
+from training_assets.sources.csv_cells import NOT_UTF8
+from training_assets.sources.json_blocks import Path, most_have, read_block, rows_alike
 
-Path = tuple[str, ...]
 MISSING: Final[Any] = object()
 _SAMPLE_ROWS: Final = 20
-_ITEMS: Final = frozenset({"item_id", "is_order"})
+# With fewer rows alike it is not worth a second look.
+_LEAST_ALIKE: Final = 0.5
 
 
 class JsonColumns(NamedTuple):
-    """Values by path: Arrow arrays, or lists of Python values in which ``MISSING`` may be."""
+    """Values by path, and what is wrong with whole rows.
 
-    values: dict[Path, pa.Array | list[Any]]
+    Values are an Arrow array, or a list of Python values in which ``MISSING`` may be, or
+    ``MISSING`` itself where no row has the name.
+    """
+
+    values: dict[Path, Any]
     faults: pa.Array
+
+
+class JsonParts(NamedTuple):
+    """A block's rows as they were read; ``order`` tells where each stands in the parts together."""
+
+    parts: list[JsonColumns]
+    order: pa.Array | None
+
+    def together(self, arrays: Sequence[pa.Array]) -> pa.Array:
+        """What the parts have, in the order of the rows."""
+        if self.order is None:
+            return arrays[0]
+        return pa.concat_arrays(arrays).take(self.order)
 
 
 def read_json(
     block: Block, paths: Sequence[Path], *, missing_matters: Sequence[Path] = ()
-) -> JsonColumns:
+) -> JsonParts:
     """The values at ``paths``; of some it matters whether they are null or missing."""
-    found = _at_once(block, paths, missing_matters)
-    return found or _one_by_one(block, paths)
+    sample = list(_sample(block))
+    types, is_sure = _types(sample, paths)
+    if types is None:
+        return JsonParts([_one_by_one(block, paths)], None)
+    absent = [p for p in missing_matters if json.dumps(p[-1]).encode() not in block.data]
+    known = [path for path in missing_matters if path not in absent]
+    asked = {path: type_ for path, type_ in types.items() if path not in absent}
+    if is_sure and (found := _at_once(block, asked, absent, known)):
+        return JsonParts([found], None)
+    is_alike = rows_alike(block, sample, types)
+    if is_alike is not None and is_alike.mean() >= _LEAST_ALIKE:
+        found = _at_once(block.only(is_alike), asked, absent, known)
+        if found is not None:
+            others = _one_by_one(block.only(~is_alike), paths)
+            place = np.argsort(np.argsort(~is_alike, kind="stable"), kind="stable")
+            return JsonParts([found, others], pa.array(place))
+    return JsonParts([_one_by_one(block, paths)], None)
 
 
 # --- at once --------------------------------------------------------------------------------------
 
 
 def _at_once(
-    block: Block, paths: Sequence[Path], missing_matters: Sequence[Path]
+    block: Block, types: dict[Path, pa.DataType], absent: Sequence[Path], known: Sequence[Path]
 ) -> JsonColumns | None:
-    array = np.frombuffer(block.data, np.uint8)
-    is_sure = (array[block.starts] == ord("{")) & (array[block.stops - 1] == ord("}"))
-    if not is_sure.all() or not_utf8_rows(block):
+    """Columns of these types; of the ``known`` ones a null could be either, so there is none."""
+    found = read_block(block, types)
+    if found is None or any(found[path].null_count for path in known):
         return None
-    types = _types(block, paths)
-    if types is None:
-        return None
-    absent = [p for p in missing_matters if json.dumps(p[-1]).encode() not in block.data]
-    asked = {path: type_ for path, type_ in types.items() if path not in absent}
-    data = joined_rows(block, is_sure)
-    schema = _schema(asked)
-    if not len(schema):
-        return None
-    try:
-        table = pa_json.read_json(
-            pa.py_buffer(data),
-            pa_json.ReadOptions(use_threads=False, block_size=len(data) + 1),
-            pa_json.ParseOptions(
-                explicit_schema=schema,
-                unexpected_field_behavior="ignore",
-                newlines_in_values=b"\n" in block.row(0) or len(block) < data.count(b"\n"),
-            ),
-        )
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        return None
-    if table.num_rows != len(block):
-        return None
-    found = {path: _field(table, path) for path in asked}
-    if any(found[path].null_count for path in missing_matters if path in found):
-        return None
-    values: dict[Path, pa.Array | list[Any]] = dict(found)
-    values |= {path: [MISSING] * len(block) for path in absent}
-    return JsonColumns(values, no_faults(len(block)))
+    return JsonColumns({**found, **dict.fromkeys(absent, MISSING)}, no_faults(len(block)))
 
 
-def _field(table: pa.Table, path: Path) -> pa.Array:
-    column = table[path[0]].combine_chunks()
-    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    for name in path[1:]:
-        column = pc.struct_field(column, name)
-    return column
-
-
-def _schema(types: Mapping[Path, pa.DataType]) -> pa.Schema:
-    tree: dict[str, Any] = {}
-    for path, type_ in types.items():
-        branch = tree
-        for name in path[:-1]:
-            branch = branch.setdefault(name, {})
-        branch[path[-1]] = type_
-    return pa.schema(_fields(tree))
-
-
-def _fields(tree: Mapping[str, Any]) -> list[pa.Field]:
-    return [
-        pa.field(name, pa.struct(_fields(leaf)) if isinstance(leaf, dict) else leaf)
-        for name, leaf in tree.items()
-    ]
-
-
-def _types(block: Block, paths: Sequence[Path]) -> dict[Path, pa.DataType] | None:
-    """The types that the first rows speak for; None where they do not agree with themselves."""
-    rows = []
+def _sample(block: Block) -> Iterator[dict[str, Any]]:
     for n in range(min(_SAMPLE_ROWS, len(block))):
         try:
-            rows.append(parse_object(block.row(n)))
+            yield parse_object(block.row(n))
         except ValueError:
             continue
+
+
+def _types(
+    sample: Sequence[dict[str, Any]], paths: Sequence[Path]
+) -> tuple[dict[Path, pa.DataType] | None, bool]:
+    """The types that most of the first rows speak for, and whether all do."""
     types: dict[Path, pa.DataType] = {}
+    is_sure = True
     for path in paths:
         if any(path != other and path == other[: len(path)] for other in paths):
-            return None
-        known = [v for row in rows if (v := at_path(row, path)) is not None and v is not MISSING]
-        type_ = _type_of(known)
+            return None, False
+        known = [v for row in sample if (v := at_path(row, path)) is not None and v is not MISSING]
+        type_, has_one = most_have(known)
         if type_ is None:
-            return None
+            return None, False
         types[path] = type_
-    return types
-
-
-def _type_of(values: Sequence[Any]) -> pa.DataType | None:
-    kinds = set(map(type, values))
-    if kinds <= {int} and kinds:
-        return pa.int64()
-    if kinds == {float}:
-        return pa.float64()
-    if kinds == {bool}:
-        return pa.bool_()
-    if kinds == {list}:
-        return _list_type([item for value in values for item in value])
-    # Nothing is known, or text; numbers of both kinds would be rounded.
-    return pa.string() if kinds <= {str} else None
-
-
-def _list_type(items: Sequence[Any]) -> pa.DataType | None:
-    if not all(type(item) is dict and item.keys() >= _ITEMS for item in items):
-        return None
-    fields = {name: _type_of([item[name] for item in items]) for name in sorted(_ITEMS)}
-    if any(type_ is None or not items for type_ in fields.values()):
-        return None
-    return pa.list_(pa.struct(list(fields.items())))
+        is_sure = is_sure and has_one
+    return types, is_sure
 
 
 # --- one by one -----------------------------------------------------------------------------------
@@ -161,7 +121,7 @@ def _one_by_one(block: Block, paths: Sequence[Path]) -> JsonColumns:
         if isinstance(row, str):
             reasons[n] = row
         rows.append({} if isinstance(row, str) else row)
-    values: dict[Path, pa.Array | list[Any]] = {}
+    values: dict[Path, Any] = {}
     for path in paths:
         if len(path) == 1:
             name = path[0]

@@ -27,6 +27,7 @@ from training_assets.sources import (
     columns,
     csv_cells,
     ids,
+    json_blocks,
     json_rows,
     json_values,
     memo,
@@ -49,7 +50,19 @@ from training_assets.sources.reading import Reading, item_rows
 
 ship(
     *(cleaning, rules, ids, memo, validation),
-    *(rows, rejects, text, csv_cells, json_rows, json_values, blocks, parquet, typed, values),
+    *(
+        rows,
+        rejects,
+        text,
+        csv_cells,
+        json_rows,
+        json_blocks,
+        json_values,
+        blocks,
+        parquet,
+        typed,
+        values,
+    ),
     *(reading, columns, opening, schemas, list_format, errors),
 )
 

@@ -44,7 +44,7 @@ from training_assets.sources.json_values import (
 from training_assets.sources.opening import open_bytes
 from training_assets.sources.reading import Reading
 from training_assets.sources.typed import is_readable, widen
-from training_assets.sources.values import parse_texts
+from training_assets.sources.values import Kind, parse_texts
 
 # UTF-32, little-endian, begins like UTF-16.
 _OTHER_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
@@ -287,14 +287,12 @@ def _json_chunk(
     kinds = {c.name: reading.kind(c) for c in columns}
 
     def widen_rows(name: str) -> Values:
-        values, kind = rows.values[paths[name]], kinds[name]
-        if isinstance(values, pa.Array):
-            if is_readable(values.type, kind):
-                return widen(values, kind)
-            values = values.to_pylist()
-        default = absent.get(name)
-        bare = [default if value is MISSING else value for value in values]
-        return widen_items(bare, name) if kind.type == ITEMS else widen_values(bare, kind)
+        found = [
+            _widen(part.values[paths[name]], len(part.faults), kinds[name], absent.get(name))
+            for part in rows.parts
+        ]
+        together = (rows.together(arrays) for arrays in zip(*found, strict=True))
+        return Values(*together)
 
     def originals(indices: Sequence[int]) -> list[dict[str, Any]]:
         shown = []
@@ -309,12 +307,29 @@ def _json_chunk(
             )
         return shown
 
-    found = widen_all(table, list(paths), widen_rows, rows.faults)
+    faults = rows.together([part.faults for part in rows.parts])
+    found = widen_all(table, list(paths), widen_rows, faults)
     is_own = None
     if filters:
-        asked = [(_as_texts(rows.values[path]), texts) for path, texts in filters.items()]
-        is_own = _is_own(asked, rows.faults)
+        asked = [
+            (rows.together([_as_texts(part.values[path]) for part in rows.parts]), texts)
+            for path, texts in filters.items()
+        ]
+        is_own = _is_own(asked, faults)
     return _chunk(block, found, originals, is_own)
+
+
+def _widen(values: Any, size: int, kind: Kind, default: str | None) -> Values:
+    """Values of a part; ``default`` stands for what a row does not speak of."""
+    if values is MISSING:
+        one = widen_values([default], kind)
+        return Values(pa.repeat(one.values[0], size), pa.repeat(one.faults[0], size))
+    if isinstance(values, pa.Array):
+        if is_readable(values.type, kind):
+            return widen(values, kind)
+        values = values.to_pylist()
+    bare = [default if value is MISSING else value for value in values]
+    return widen_items(bare, kind.name) if kind.type == ITEMS else widen_values(bare, kind)
 
 
 def _cell(value: Any, type_name: str) -> Any:

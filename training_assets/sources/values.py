@@ -82,11 +82,11 @@ def parse_texts(texts: pa.Array, kind: Kind) -> Values:
         return Values(simple, no_faults(len(texts)))
     texts = pc.utf8_trim_whitespace(texts)
     matches = pc.fill_null(pc.match_substring_regex(texts, _PATTERNS[_form(kind)]), False)
-    known = pc.if_else(matches, texts, _NO_TEXT)
-    values = _simple(known, kind)
-    if values is None:
-        # A 30th of February: the pattern alone does not tell.
+    known = _simple(texts.filter(matches), kind)
+    if known is None:
+        # A 29th of February, or an hour that a zone has twice: the pattern does not tell.
         return read_each(texts.to_pylist(), kind)
+    values = pc.replace_with_mask(pa.nulls(len(texts), WIDE[kind.type]), matches, known)
     rest = pc.and_(pc.is_valid(texts), pc.invert(matches))
     if not pc.any(rest, min_count=0).as_py():
         return Values(values, no_faults(len(texts)))
@@ -103,7 +103,11 @@ def _form(kind: Kind) -> str:
     return kind.type
 
 
-_DATE: Final = r"(000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d\d\d)-\d\d-\d\d"
+_DATE: Final = (
+    r"(000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d\d\d)"
+    r"-(02-(0[1-9]|[12]\d)|(0[13-9]|1[0-2])-(0[1-9]|[12]\d|30)|(0[13578]|1[02])-31)"
+)
+_CLOCK: Final = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?"
 _PATTERNS: Final = {
     "long": r"^-?\d{1,18}$",
     "int": r"^-?\d{1,18}$",
@@ -111,7 +115,7 @@ _PATTERNS: Final = {
     "decimal(18,4)": r"^-?\d{1,14}(\.\d{1,4})?$",
     "boolean": r"^(?i:true|false|t|f|0|1)$",
     "date": rf"^{_DATE}$",
-    "timestamp": (rf"^{_DATE}[T ]\d\d:\d\d:\d\d(\.\d{{1,9}})?(Z| UTC|[+-]\d\d:?\d\d)?$"),
+    "timestamp": rf"^{_DATE}[T ]{_CLOCK}(Z| UTC|[+-]\d\d:?\d\d)?$",
 }
 
 

@@ -102,8 +102,26 @@ def spread_days(
     return build.partitioning.spread(frame, number, of=of)
 
 
+def of_faulty_days(
+    sources: Sequence[RawDays], counted: Mapping[date, int], written: Mapping[date, NewFiles]
+) -> list[RawDays]:
+    """The sources for the days of which not every row that was counted has been written.
+
+    Of the other days nothing is set aside, so that they need not be read again. Only for sources
+    of which every valid row is written as one.
+    """
+    rows = {day: sum(file.rows for file in new.files) for day, new in written.items()}
+    faulty = [day for day, count in counted.items() if rows[day] != count]
+    if not faulty:
+        return []
+    by_days = [source.by_day() for source in sources]
+    return [RawDays.of([found[day] for day in faulty]) for found in by_days]
+
+
 def write_rejected(build: Build, table: Table, sources: Sequence[RawDays]) -> None:
     """Write what the sources cannot give to the table, beside the days that are being built."""
+    if not sources:
+        return
     parts = [
         source.read_rejects(build.spark).withColumn("source", F.lit(source.table.name))
         for source in sources
@@ -118,12 +136,15 @@ def write_rejected(build: Build, table: Table, sources: Sequence[RawDays]) -> No
     spread_days(build, rejects, days, 1, F.lit(0)).mapInArrow(write, REJECTS_DDL).collect()
 
 
-def files_by_day(
-    sources: Sequence[RawDays], days: Sequence[date], rows_per_file: int
-) -> dict[date, int]:
-    """Files of about that many rows; of the day's own rows alone, so that any run has the same."""
+def count_by_day(sources: Sequence[RawDays], days: Sequence[date]) -> dict[date, int]:
+    """Rows of the sources together, good or bad."""
     counts = [source.count_rows() for source in sources]
-    return {day: max(1, round(sum(count[day] for count in counts) / rows_per_file)) for day in days}
+    return {day: sum(count[day] for count in counts) for day in days}
+
+
+def files_by_day(counted: Mapping[date, int], rows_per_file: int) -> dict[date, int]:
+    """Files of about that many rows; of the day's own rows alone, so that any run has the same."""
+    return {day: max(1, round(count / rows_per_file)) for day, count in counted.items()}
 
 
 def by_day(values: Mapping[date, int]) -> Column:

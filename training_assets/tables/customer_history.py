@@ -31,6 +31,7 @@ from training_assets.tables.build import (
     Batches,
     Build,
     NewFiles,
+    count_by_day,
     files_by_day,
     number_of,
     spread_days,
@@ -53,7 +54,7 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     files = action_files(build, days=sorted(window), common=common)
     impressions = build.raw(IMPRESSIONS, days)
     requests = impressions.read_valid(build.spark).select("dt", "customer_id")
-    num_files = files_by_day([impressions], days, _RANKINGS_PER_FILE)
+    num_files = files_by_day(count_by_day([impressions], days), _RANKINGS_PER_FILE)
     cuts = _cuts(build, requests, num_files)
     boundaries = np.array(range_boundaries(files, _ACTIONS_PER_TASK), np.int64)
     num_tasks = len(boundaries) + 1

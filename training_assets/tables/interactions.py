@@ -17,7 +17,9 @@ from training_assets.tables.build import (
     Build,
     NewFiles,
     by_day,
+    count_by_day,
     files_by_day,
+    of_faulty_days,
     write_days,
     write_rejected,
 )
@@ -35,7 +37,8 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     rows = with_ids(build, raw.read_valid(build.spark), RAW_INTERACTIONS, ("customer", "item"))
     renamed = rows.withColumnRenamed("timestamp", "occurred_at")
     named = renamed.select(*(c.name for c in INTERACTIONS.columns if c.name != "is_bot"))
-    files = files_by_day([raw], days, _ROWS_PER_FILE)
+    counted = count_by_day([raw], days)
+    files = files_by_day(counted, _ROWS_PER_FILE)
     root, run = build.root(INTERACTIONS.name), build.run
     limits = BotLimits(*build.settings.bot_limits)
 
@@ -45,7 +48,7 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     part = F.pmod(F.xxhash64("customer_id"), by_day(files)).cast("int")
     parted = named.withColumn("part", part)
     written = write_days(build, parted, INTERACTIONS, days, max(files.values()), write)
-    write_rejected(build, INTERACTIONS, [raw])
+    write_rejected(build, INTERACTIONS, of_faulty_days([raw], counted, written))
     return written
 
 

@@ -24,7 +24,9 @@ from training_assets.tables.build import (
     Build,
     NewFiles,
     by_day,
+    count_by_day,
     files_by_day,
+    of_faulty_days,
     write_days,
     write_rejected,
 )
@@ -39,7 +41,8 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     tables = build.provenance.sources_of(BUILT_FROM)
     sources = [build.raw(table, days) for table in tables]
     actions = unite_actions([(of.table, of.read_valid(build.spark)) for of in sources])
-    files = files_by_day(sources, days, _ACTIONS_PER_FILE)
+    counted = count_by_day(sources, days)
+    files = files_by_day(counted, _ACTIONS_PER_FILE)
     stream = _from_interactions(build, days)
     if stream is None:
         # The kernel knows the others, which say nothing here.
@@ -58,7 +61,9 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     part = F.pmod(F.xxhash64("customer_id"), by_day(files)).cast("int")
     parted = actions.withColumn("part", part)
     written = write_days(build, parted, UNIFIED_ACTIONS, days, max(files.values()), write)
-    write_rejected(build, UNIFIED_ACTIONS, sources)
+    # Nobody knows how many of the rows are the stream's.
+    faulty = of_faulty_days(sources, counted, written) if stream is None else sources
+    write_rejected(build, UNIFIED_ACTIONS, faulty)
     return written
 
 
