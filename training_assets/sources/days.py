@@ -100,13 +100,17 @@ def files_of_days(
 
     A day before the first of the source has none. Raises ``RawDataError`` for a later one without
     a folder, unless ``allow_missing`` or a flat file may speak of it; for one that is unfinished,
-    and for files that lie where no day is read from.
+    for files that lie where no day is read from, and for a source that is declared and has no day
+    at all.
     """
-    if declarations(lake).of(table).is_absent:
+    declared = declarations(lake)
+    if declared.of(table).is_absent:
         return []
     known = known or source_days(lake, table)
     listing = known.listing or _open_listing(lake, table)
     listing.refuse_misplaced(days)
+    if table.name in declared.sources and not known.days and not allow_missing:
+        raise _nothing_declared(listing, declared.where)
     flat = listing.flat()
     files: list[RawFile] = []
     for day in days:
@@ -127,6 +131,15 @@ def _missing(listing: Listing, day: date) -> RawDataError:
         f"{listing.table.name}: raw day {day} is missing; expected the folder "
         f"{listing.folder_of(day)} ({listing.empty_day}). Deliver the day, or set "
         "TRAINING_ASSETS_MISSING_RAW=empty to take absent days as days without rows."
+    )
+
+
+def _nothing_declared(listing: Listing, where: str) -> RawDataError:
+    place = listing.declared.path or listing.place.url
+    return RawDataError(
+        f"{listing.table.name}: {where} declares the source, and there is no day of it at "
+        f"{printable(place)}; expected at least one file. Deliver a day, correct the path, or "
+        f"write [{listing.table.name}] absent = true as long as there is none."
     )
 
 

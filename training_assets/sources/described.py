@@ -69,6 +69,8 @@ def describe(lake: Lake, table: Table) -> Described:
     try:
         known = source_days(lake, table)
         if not known.days:
+            # Raises where it is declared, or lies where no day is read from.
+            files_of_days(lake, table, [], known)
             return Described(table.name, place, is_absent=True)
         newest = known.near[-1] if known.near else known.days[-1]
         files = files_of_days(lake, table, [newest], known)

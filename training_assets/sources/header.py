@@ -3,6 +3,7 @@
 file ──first bytes──> format ──header──> columns by their names ──> parts for the workers
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -66,9 +67,12 @@ def look_at(file: Task, table: Table) -> Looked:
     file, reading = _with_format(file)
     if file.format == "parquet":
         return _look_at_parquet(file, reading, table)
-    reading = with_layout(reading, read_head(file.uri, reading.packing), file.format == "csv")
+    head = read_head(file.uri, reading.packing)
+    reading = with_layout(reading, head, file.format == "csv")
     if file.format == "csv":
         return _looked(file, reading, table, reading.header, bool(reading.header))
+    if _has_no_json(head.data):
+        raise OSError("no row of it begins like JSON; expected objects")
     return _look_at_json(file, reading, table)
 
 
@@ -93,6 +97,12 @@ def _with_format(file: Task) -> tuple[Task, Reading]:
     if is_named_packed and first_bytes(file.uri):
         raise OSError(f"its first bytes are not those of {is_named_packed}")
     return file, reading
+
+
+def _has_no_json(data: bytes) -> bool:
+    """Whether it is text of another kind, of which each line would be set aside."""
+    begins = {line.lstrip()[:1] for line in data.splitlines()} - {b""}
+    return bool(begins) and not begins & {b"{", b"[", b"]", b"}"}
 
 
 def _packing_of(name: str) -> str:
@@ -208,10 +218,16 @@ def missing_column(
 ) -> str:
     """What to say where a column is not among ``names``; ``declared`` is where it should stand."""
     missing = f"the column {declared}" if declared else "the column"
+    advice = (
+        "Deliver it under that name, or write into sources.toml where it stands: "
+        f'[{table.name}] columns = {{ {column.name} = "…" }}.'
+    )
+    if len(names) == 1 and (found := [d for d in ";\t|" if d in names[0]]):
+        delimiter = json.dumps(found[0])
+        advice = f"Write into sources.toml: [{table.name}.csv] delimiter = {delimiter}."
     return (
         f"{table.name}.{column.name}: {missing} is missing in {where}; expected {column.type}, "
-        f"found only {_shown(sorted(names)) or 'no columns'}. Deliver it under that name, or write "
-        f'into sources.toml where it stands: [{table.name}] columns = {{ {column.name} = "…" }}.'
+        f"found only {_shown(sorted(names)) or 'no columns'}. {advice}"
     )
 
 

@@ -88,8 +88,9 @@ def known_items(files: tuple[str, ...]) -> dict[str, int]:
     return known
 
 
-_PATTERN: Final = re.compile(INTEGER)
+# As Arrow reads it: digits are those of ASCII, and a line break at the end is none of it.
+_PATTERN: Final = re.compile(INTEGER.removeprefix("^").removesuffix("$"), re.ASCII)
 
 
 def is_integer(text: str) -> bool:
-    return bool(_PATTERN.match(text))
+    return _PATTERN.fullmatch(text) is not None

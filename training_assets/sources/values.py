@@ -36,15 +36,15 @@ NOT_A: Final = {
     "string": "is not a string",
 }
 PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-# Above, neighbouring integers are one float.
-MAX_EXACT_FLOAT: Final = 2**53
+# From 2**53 on, neighbouring integers are one float.
+MAX_EXACT_FLOAT: Final = 2**53 - 1
 NOT_EXACT: Final = "outside the integers that a float holds"
 AMBIGUOUS: Final = "is ambiguous in its time zone"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SCALE: Final = Decimal("0.0001")
 _MAX_DECIMAL: Final = Decimal(10) ** 14
-_TRUE: Final = frozenset({"true", "t", "1"})
-_FALSE: Final = frozenset({"false", "f", "0"})
+_TRUE: Final = frozenset({"true", "t", "1", "1.0"})
+_FALSE: Final = frozenset({"false", "f", "0", "0.0"})
 _NO_TEXT: Final = pa.scalar(None, pa.string())
 
 
@@ -81,6 +81,9 @@ def parse_texts(texts: pa.Array, kind: Kind) -> Values:
     if simple is not None:
         return Values(simple, no_faults(len(texts)))
     texts = pc.utf8_trim_whitespace(texts)
+    if _form(kind) in ("long", "int"):
+        # As floats are written whose column has nulls.
+        texts = pc.replace_substring_regex(texts, r"^([+-]?\d+)\.0*$", r"\1")
     matches = pc.fill_null(pc.match_substring_regex(texts, _PATTERNS[_form(kind)]), False)
     known = _simple(texts.filter(matches), kind)
     if known is None:
@@ -113,7 +116,7 @@ _PATTERNS: Final = {
     "int": r"^-?\d{1,18}$",
     "double": r"^-?\d{1,15}(\.\d{1,15})?$",
     "decimal(18,4)": r"^-?\d{1,14}(\.\d{1,4})?$",
-    "boolean": r"^(?i:true|false|t|f|0|1)$",
+    "boolean": r"^(?i:true|false|t|f|[01](\.0)?)$",
     "date": rf"^{_DATE}$",
     "timestamp": rf"^{_DATE}[T ]{_CLOCK}(Z| UTC|[+-]\d\d:?\d\d)?$",
 }

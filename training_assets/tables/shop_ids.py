@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from training_assets.errors import PublishError
-from training_assets.lake import Lake
+from training_assets.lake import Lake, Snapshot
 from training_assets.lake.frames import read_days
 from training_assets.schemas import CUSTOMER_IDS, ITEM_IDS, RAW_TABLES, Table
 from training_assets.sources import further_sources, ids
@@ -35,6 +36,7 @@ _COLUMNS: Final[dict[Entity, tuple[str, str, str]]] = {
     "item": ("item_id", "item_id", "int"),
 }
 _MAX_TRIES: Final = 100
+_ID_AND_TEXT: Final = pa.schema([("id", pa.int64()), ("text", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,10 @@ def with_ids(build: Build, frame: DataFrame, table: Table, entities: Sequence[En
     Raises ``RawDataError`` where integers and texts are mixed, or two customers have one hash.
     """
     kinds = {entity: _kind(build, frame, entity) for entity in entities}
-    for entity in (e for e in entities if kinds[e] == "texts"):
-        _refuse_integers_beside(build, entity, table)
-        name = _COLUMNS[entity][0]
-        seen = frame.groupBy(F.col(name).alias("text")).agg(F.min("dt").alias("first_seen"))
+    texts = [entity for entity in entities if kinds[entity] == "texts"]
+    if texts:
+        _refuse_integers_beside(build, table)
+    for entity, seen in _first_seen(frame, texts).items():
         (_add_customers if entity == "customer" else _add_items)(build, seen, table)
     files = tuple(id_files(build.lake, ITEM_IDS)) if kinds.get("item") == "texts" else ()
     columns = IdColumns(f"raw/{table.name}", kinds, files)
@@ -114,34 +116,51 @@ def _has_rows(lake: Lake, table: str) -> bool:
     return any(file.rows for files in lake.snapshot(table).files.values() for file in files)
 
 
-def _refuse_integers_beside(build: Build, entity: Entity, table: Table) -> None:
+def _refuse_integers_beside(build: Build, table: Table) -> None:
     if found := _raw_tables(build):
         raise ids.mixed(f"raw/{found[0]}", "of its rows", f"texts, as raw/{table.name} has them")
 
 
-def _add_items(build: Build, seen: DataFrame, table: Table) -> None:
-    rows = seen.toArrow()
-    texts, days = rows["text"].to_pylist(), rows["first_seen"].to_pylist()
+def _first_seen(frame: DataFrame, entities: Sequence[Entity]) -> dict[Entity, pa.Table]:
+    """Each text of the entities with its first day, by one look at the rows for all of them."""
+    if not entities:
+        return {}
+    names = {entity: _COLUMNS[entity][0] for entity in entities}
+
+    def distinct(batches: Batches) -> Batches:
+        for batch in batches:
+            for entity, name in names.items():
+                rows = pa.table([batch[name], batch["dt"]], ["text", "dt"])
+                found = rows.group_by("text", use_threads=False).aggregate([("dt", "min")])
+                arrays = [pa.repeat(entity, len(found)), found["text"], found["dt_min"]]
+                yield from pa.table(arrays, ["entity", "text", "first_seen"]).to_batches()
+
+    rows = frame.select("dt", *names.values())
+    found = rows.mapInArrow(distinct, "entity string, text string, first_seen date")
+    seen = found.groupBy("entity", "text").agg(F.min("first_seen").alias("first_seen")).toArrow()
+    return {
+        entity: seen.filter(pc.equal(seen["entity"], entity)).drop_columns("entity")
+        for entity in entities
+    }
+
+
+def _add_items(build: Build, seen: pa.Table, table: Table) -> None:
+    texts, days = seen["text"].to_pylist(), seen["first_seen"].to_pylist()
     added = add_items(build.lake, dict(zip(texts, days, strict=True)))
     if added:
         build.progress(f"{table.name}: {added} new items numbered")
 
 
-def _add_customers(build: Build, seen: DataFrame, table: Table) -> None:
-    def number(batches: Batches) -> Batches:
-        for batch in batches:
-            arrays = [ids.hash_texts(batch["text"]), batch["text"], batch["first_seen"]]
-            yield pa.RecordBatch.from_arrays(arrays, names=["id", "text", "first_seen"])
-
-    pairs = seen.mapInArrow(number, "id long, text string, first_seen date")
+def _add_customers(build: Build, seen: pa.Table, table: Table) -> None:
+    texts = seen["text"].combine_chunks().cast(pa.string())
+    of = pa.table(
+        [ids.hash_texts(texts), texts, seen["first_seen"]], CUSTOMER_IDS.arrow_schema.names
+    )
+    _require_distinct(of)
     for _ in range(_MAX_TRIES):
         build.lake.refresh(CUSTOMER_IDS.name)
         snapshot = build.lake.snapshot(CUSTOMER_IDS.name)
-        known = read_days(
-            build.spark, snapshot, CUSTOMER_IDS, snapshot.days, ["id", "text", "first_seen"]
-        )
-        _require_distinct(pairs.unionByName(known))
-        new = pairs.join(known.select("text"), "text", "left_anti").toArrow()
+        new = _unknown(build, of, snapshot)
         if add_customers(build.lake, new, snapshot):
             if len(new):
                 build.progress(f"{table.name}: {len(new)} new customers")
@@ -149,13 +168,21 @@ def _add_customers(build: Build, seen: DataFrame, table: Table) -> None:
     raise PublishError(f"customer_ids: other runs added ids {_MAX_TRIES} times; run again.")
 
 
-def _require_distinct(pairs: DataFrame) -> None:
-    found = (
-        pairs.groupBy("id")
-        .agg(F.min("text").alias("a"), F.max("text").alias("b"))
-        .where(F.col("a") != F.col("b"))
-        .limit(1)
-        .collect()
-    )
-    if found:
-        raise collision(found[0]["a"], found[0]["b"], found[0]["id"])
+def _unknown(build: Build, of: pa.Table, snapshot: Snapshot) -> pa.Table:
+    """The customers that the table of ids has not; raises where another one has such an id."""
+    if not snapshot.files or not len(of):
+        return of
+    known = read_days(build.spark, snapshot, CUSTOMER_IDS, snapshot.days, ["id", "text"])
+    wanted = build.spark.createDataFrame(of.select(["id"]))
+    there = known.join(wanted, "id", "left_semi").toArrow()
+    both = pa.concat_tables([of.select(["id", "text"]), there.cast(_ID_AND_TEXT)])
+    _require_distinct(both)
+    return of.filter(pc.invert(pc.is_in(of["id"], there["id"].combine_chunks())))
+
+
+def _require_distinct(pairs: pa.Table) -> None:
+    found = pairs.group_by("id").aggregate([("text", "min"), ("text", "max")])
+    wrong = found.filter(pc.not_equal(found["text_min"], found["text_max"]))
+    if len(wrong):
+        row = wrong.slice(0, 1).to_pylist()[0]
+        raise collision(row["text_min"], row["text_max"], row["id"])

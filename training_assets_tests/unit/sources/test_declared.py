@@ -9,7 +9,12 @@ import pytest
 from training_assets.errors import RawDataError, SettingsError
 from training_assets.lake import Lake
 from training_assets.schemas import ADD_TO_CARTS, CLICKS, LIKE, PREVIOUS_ORDERS, Table
-from training_assets.sources import find_raw_days, fingerprint, source_days
+from training_assets.sources import (
+    describe_sources,
+    find_raw_days,
+    fingerprint,
+    source_days,
+)
 from training_assets.sources.declared import declarations, parse
 from training_assets_tests.support.raw_input import parse_all
 
@@ -154,3 +159,23 @@ def test_the_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TRAINING_ASSETS_SOURCES", str(tmp_path / "nowhere.toml"))
     with pytest.raises(SettingsError, match="cannot be read"):
         declarations(Lake.at(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "declared", ['path = "exports/{dt}"', "[clicks.csv]\ndelimiter = ';'", 'time_zone = "UTC"']
+)
+def test_a_declared_source_without_any_file_is_an_error(tmp_path: Path, declared: str) -> None:
+    put(tmp_path, "sources.toml", f"[clicks]\n{declared}\n")
+    lake = Lake.at(tmp_path)
+    with pytest.raises(RawDataError, match=r"clicks: .*declares .* no day of it at .*absent = tru"):
+        find_raw_days(lake, CLICKS, [DAY])
+    told = {source.name: source.problem for source in describe_sources(lake)}
+    assert "no day of it at" in told["clicks"]
+    assert told["add_to_carts"] == ""
+    assert find_raw_days(lake, CLICKS, [DAY], allow_missing=True).tasks == ()
+
+
+def test_a_declared_source_may_begin_after_the_day(tmp_path: Path) -> None:
+    put(tmp_path, "sources.toml", '[clicks]\ntime_zone = "Europe/Berlin"\n')
+    put(tmp_path, "raw/clicks/dt=2026-03-02/a.csv", "customer_id,item_id\n1,5\n")
+    assert rows(tmp_path, CLICKS) == []

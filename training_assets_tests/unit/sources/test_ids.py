@@ -86,7 +86,7 @@ def test_a_commit_whose_answer_was_lost_is_not_made_again(
     assert numbers(tmp_path) == {"a": 1}
 
 
-@pytest.mark.parametrize("text", ["07", "7.0", "prod_1", "+7", "9" * 20, "", "१"])
+@pytest.mark.parametrize("text", ["07", "7.0", "prod_1", "+7", "9" * 20, "", "१", "1१", "7\n"])
 def test_what_is_no_plain_integer_is_a_text(text: str) -> None:
     assert not ids.is_integer(text)
     assert ids.are_integers(pa.array([text, "7", "-7", "0"])).to_pylist() == [False, *[True] * 3]
