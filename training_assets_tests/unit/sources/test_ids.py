@@ -10,9 +10,9 @@ import pytest
 from training_assets.errors import RawDataError
 from training_assets.lake import Lake
 from training_assets.list_format import SealedParquet
-from training_assets.schemas import ITEM_IDS
+from training_assets.schemas import CUSTOMER_IDS, ITEM_IDS
 from training_assets.sources import id_tables, ids
-from training_assets.sources.id_tables import add_items, id_files
+from training_assets.sources.id_tables import add_customers, add_items, id_files
 
 A, B = date(2024, 5, 1), date(2024, 5, 2)
 
@@ -69,6 +69,21 @@ def test_a_run_killed_before_its_commit_has_added_nothing(
             add_items(Lake.at(tmp_path), {"lost": A})
     assert add_items(Lake.at(tmp_path), {"a": A, "lost": A}) == 2
     assert numbers(tmp_path) == {"a": 1, "lost": 2}
+
+
+def test_customers_that_another_run_added_meanwhile_are_looked_at_again(tmp_path: Path) -> None:
+    def rows(*texts: str) -> pa.Table:
+        numbers = [ids.hash_text(text) for text in texts]
+        return pa.table({"id": numbers, "text": texts, "first_seen": [A] * len(texts)})
+
+    seen = Lake.at(tmp_path).snapshot(CUSTOMER_IDS.name)
+    assert add_customers(Lake.at(tmp_path), rows("a", "b"), seen)
+    assert not add_customers(Lake.at(tmp_path), rows("b", "c"), seen)
+    newest = Lake.at(tmp_path).snapshot(CUSTOMER_IDS.name)
+    assert add_customers(Lake.at(tmp_path), rows("c"), newest)
+    files = id_files(Lake.at(tmp_path), CUSTOMER_IDS)
+    texts = [row["text"] for file in files for row in SealedParquet(file).read().to_pylist()]
+    assert sorted(texts) == ["a", "b", "c"]
 
 
 def test_a_commit_whose_answer_was_lost_is_not_made_again(

@@ -106,6 +106,21 @@ def test_two_customers_with_one_hash_are_an_error(
 
 
 @on_sail
+def test_a_new_customer_with_the_hash_of_a_known_one_is_an_error(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shop(tmp_path, text=True)
+    assert problems(build(spark, tmp_path, DAYS[0])) == []
+    rows = interactions(DAYS[1], text=True)
+    put(tmp_path / "raw", "interactions", DAYS[1], [*rows, {**rows[0], "user_id": "late"}])
+    real = ids.hash_text
+    monkeypatch.setattr(ids, "hash_text", lambda text: real(text.replace("late", "user-5")))
+    (problem, *_) = problems(build(spark, tmp_path, DAYS[1]))
+    assert "'late' and 'user-5' have the same hash" in problem
+    assert DAYS[1] not in Lake.at(tmp_path).days("interactions")
+
+
+@on_sail
 def test_integers_and_texts_in_one_lake_are_an_error(spark: SparkSession, tmp_path: Path) -> None:
     write_shop(tmp_path, text=True)
     rows = interactions(DAYS[1], text=True)
