@@ -280,8 +280,8 @@ FAULTS: Final[dict[str, Fault]] = {
         "listed",
     ),
     "Parquet with a damaged page": Fault(_put("odd.parquet", _damaged_page), _NOT_READ, "read"),
-    "gzip cut short": Fault(_put("odd.jsonl.gz", _cut_gzip), _NOT_READ, "listed"),
-    "gzip with a damaged block": Fault(_put("odd.jsonl.gz", _damaged_gzip), _NOT_READ, "listed"),
+    "gzip cut short": Fault(_put("odd.jsonl.gz", _cut_gzip), _NOT_READ, "read"),
+    "gzip with a damaged block": Fault(_put("odd.jsonl.gz", _damaged_gzip), _NOT_READ, "read"),
     "text named .gz": Fault(_put("odd.csv.gz", _changed("csv", bytes)), _NOT_READ, "listed"),
     "CSV in UTF-16": Fault(
         _put("odd.csv", _changed("csv", lambda text: text.decode().encode("utf-16"))),

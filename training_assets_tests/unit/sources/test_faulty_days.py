@@ -48,6 +48,7 @@ OF_OTHER_TESTS = {
     "expected one kind for all. Deliver the ids as the other deliveries",
     # test_declared.py
     "declared in sources.toml. Move it away",
+    "expected at least one file. Deliver a day, correct the path",
 }
 
 
