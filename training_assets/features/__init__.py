@@ -8,8 +8,11 @@ May import schemas and errors. Begin with ``declared_users.py``, which says what
 then with ``users.py`` and ``collect.py``, which say how they come about.
 """
 
+from training_assets.features.actions import read_actions
+from training_assets.features.catalogue import catalogue_as_of
+from training_assets.features.collect import count_pairs, fold_names, longest_list, merge_folds
 from training_assets.features.feature import Feature, FeatureTable
-from training_assets.features.items import build_item_features
+from training_assets.features.items import build_item_features, item_features_from, item_folds
 from training_assets.features.measures import (
     ENGAGEMENT,
     Across,
@@ -24,9 +27,14 @@ from training_assets.features.measures import (
     total,
 )
 from training_assets.features.pairs import build_pair_features
+from training_assets.features.plan import Plan, plan_of_days
 from training_assets.features.published import FEATURES_VERSION, declared_hash, published_table
 from training_assets.features.registry import declared_table, declared_tables
-from training_assets.features.users import build_user_features
+from training_assets.features.users import (
+    build_user_features,
+    user_features_from,
+    user_folds,
+)
 
 __all__ = [
     "ENGAGEMENT",
@@ -36,18 +44,30 @@ __all__ = [
     "FeatureTable",
     "Formula",
     "Given",
+    "Plan",
     "Ratio",
     "build_item_features",
     "build_pair_features",
     "build_user_features",
+    "catalogue_as_of",
     "count",
+    "count_pairs",
     "days",
     "declared_hash",
     "declared_table",
     "declared_tables",
     "first",
+    "fold_names",
+    "item_features_from",
+    "item_folds",
     "last",
+    "longest_list",
     "mean",
+    "merge_folds",
+    "plan_of_days",
     "published_table",
+    "read_actions",
     "total",
+    "user_features_from",
+    "user_folds",
 ]

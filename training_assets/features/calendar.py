@@ -77,17 +77,18 @@ class KnownDays:
         return self.has_one_day and len(self.windows) == 1
 
     @property
-    def _edges(self) -> list[int]:
+    def edges(self) -> list[int]:
+        """Where segments begin, and the day after the last, in order."""
         starts = {number - window for number in self.numbers for window in self.windows}
         return sorted(starts | set(self.numbers))
 
     def with_segment(self, frame: DataFrame) -> DataFrame:
         day = F.col("day")
         segment = F.lit(0).cast("long")
-        for begin, length in _runs(self._edges):
+        for begin, length in _runs(self.edges):
             passed = F.least(day - F.lit(begin - 1), F.lit(length))
             segment = segment + F.greatest(passed, F.lit(0)).cast("long")
-        edges = self._edges or [0]
+        edges = self.edges or [0]
         counts = day.between(edges[0], edges[-1] - 1)
         return frame.where(counts).withColumn("segment", segment)
 
@@ -97,7 +98,7 @@ class KnownDays:
         return frame.join(F.broadcast(_frame(frame.sparkSession, table)), on="segment")
 
     def _counted(self) -> Iterator[tuple[int, int, int, int]]:
-        edges = self._edges
+        edges = self.edges
         for number in self.numbers:
             own = bisect_right(edges, number)
             for segment in range(own - 1, 0, -1):

@@ -8,6 +8,7 @@ them up, and both engines, give the same.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -44,29 +45,51 @@ def name_leaves(leaves: Iterable[Leaf], windows: Iterable[int]) -> dict[tuple[Le
     return names
 
 
-def collect_folds(
-    rows: DataFrame, key: str, calendar: Calendar, names: Names, *, engagement: str
-) -> DataFrame:
-    """(dt, key) and the columns of all folds; a row where anything counts in the look-back."""
-    folds = {leaf: f"_f{n}" for n, leaf in enumerate(dict.fromkeys(_folds(names)))}
-    by_day = rows.groupBy(key, "day").agg(
-        *(leaf.of_day(engagement).alias(name) for leaf, name in folds.items())
+def fold_names(names: Names) -> dict[Fold, str]:
+    """A column for each fold as it is kept by day, whatever the windows it is merged over."""
+    folds = (replace(leaf, window=None) for leaf, _ in names if isinstance(leaf, Fold))
+    return {fold: f"_f{n}" for n, fold in enumerate(dict.fromkeys(folds))}
+
+
+def folds_by_day(rows: DataFrame, key: str, names: Names, *, engagement: str) -> DataFrame:
+    """(key, day) and a column per fold: of each day alone."""
+    folds = fold_names(names)
+    return rows.groupBy(key, "day").agg(
+        *(fold.of_day(engagement).alias(name) for fold, name in folds.items())
     )
-    by_segment = (
-        calendar.with_segment(by_day)
-        .groupBy(key, "segment")
-        .agg(*(leaf.of_days(F.col(name)).alias(name) for leaf, name in folds.items()))
+
+
+def merge_folds(by_day: DataFrame, names: Names, *by: str) -> DataFrame:
+    """``by`` and a column per fold, of whatever stretches of days the rows are of."""
+    return by_day.groupBy(*by).agg(
+        *(fold.of_days(F.col(name)).alias(name) for fold, name in fold_names(names).items())
     )
+
+
+def collect_folds(by_day: DataFrame, key: str, calendar: Calendar, names: Names) -> DataFrame:
+    """(dt, key) and the columns of all folds; a row where anything counts in the look-back.
+
+    ``by_day`` as ``folds_by_day`` makes it; a row may be of several days that count as one.
+    """
+    folds = fold_names(names)
+    by_segment = merge_folds(calendar.with_segment(by_day), names, key, "segment")
     columns = [
-        leaf.of_days(F.when(F.col("reach") <= window, F.col(folds[leaf]))).alias(name)
+        leaf.of_days(
+            F.when(F.col("reach") <= window, F.col(folds[replace(leaf, window=None)]))
+        ).alias(name)
         for (leaf, window), name in names.items()
         if isinstance(leaf, Fold)
     ]
     return calendar.with_dt(by_segment).groupBy("dt", key).agg(*columns)
 
 
-def _folds(names: Names) -> list[Fold]:
-    return [leaf for leaf, _ in names if isinstance(leaf, Fold)]
+def count_pairs(rows: DataFrame, *by: str) -> DataFrame:
+    """(customer_id, item_id, by), how often they met, when last, and how often it was bought."""
+    return rows.groupBy("customer_id", "item_id", *by).agg(
+        F.count(F.lit(1)).alias("_actions"),
+        F.max("sort_micros").alias("_newest"),
+        F.sum(F.col("is_purchase").cast("long")).alias("_purchases"),
+    )
 
 
 def collect_pairs(
@@ -82,15 +105,7 @@ def collect_pairs(
     them, or nothing is known.
     """
     other = "item_id" if key == "customer_id" else "customer_id"
-    pairs = (
-        calendar.with_segment(actions)
-        .groupBy("customer_id", "item_id", "segment")
-        .agg(
-            F.count(F.lit(1)).alias("_actions"),
-            F.max("sort_micros").alias("_newest"),
-            F.sum(F.col("is_purchase").cast("long")).alias("_purchases"),
-        )
-    )
+    pairs = count_pairs(calendar.with_segment(actions), "segment")
     pairs = _with_next(pairs, key, other, calendar)
     if categories is None:
         nothing = F.lit(None).cast("long")
@@ -98,11 +113,31 @@ def collect_pairs(
         pairs = pairs.withColumn("category", F.lit(None).cast("string"))
     else:
         pairs = pairs.join(categories, on="item_id", how="left")
+    groups = _group_pairs(pairs, key, longest_list=longest_list(names))
+    return _of_groups(calendar.with_dt(groups).where(is_in_range()), key, names)
+
+
+def collect_groups(groups: DataFrame, key: str, day: int, names: Names) -> DataFrame:
+    """As ``collect_pairs``, of one day whose pairs have been grouped by category.
+
+    ``groups``: key, category, _actions, _newest, _purchases, _pairs and, where a list is asked
+    for, _recent: an array of (age: minus the time, item), the newest of the key or of the group.
+    """
+    of_day = {"dt": day, "reach": 0, "own": 0}
+    columns = {name: F.lit(value).cast("long") for name, value in of_day.items()}
+    return _of_groups(
+        groups.withColumns({**columns, "_next": F.lit(None).cast("long")}), key, names
+    )
+
+
+def longest_list(names: Names) -> int:
+    """How many of the newest items have to be kept of each customer."""
+    return max((leaf.length for leaf, _ in names if isinstance(leaf, RecentItems)), default=0)
+
+
+def _of_groups(groups: DataFrame, key: str, names: Names) -> DataFrame:
     windows = sorted({window for leaf, window in names if isinstance(leaf, PAIR_LEAVES)})
-    lengths = [leaf.length for leaf, _ in names if isinstance(leaf, RecentItems)]
-    groups = _group_pairs(pairs, key, longest_list=max(lengths, default=0))
-    per_category = _per_category(calendar.with_dt(groups).where(is_in_range()), key, windows)
-    return _per_key(per_category, key, names)
+    return _per_key(_per_category(groups, key, windows), key, names)
 
 
 def _with_next(pairs: DataFrame, key: str, other: str, calendar: Calendar) -> DataFrame:

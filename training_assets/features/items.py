@@ -7,13 +7,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from training_assets.features.actions import read_actions
-from training_assets.features.calendar import known_days
 from training_assets.features.catalogue import (
     CATALOGUE_COLUMNS,
     catalogue_as_of,
     with_source_names,
 )
-from training_assets.features.collect import collect_folds, collect_pairs
+from training_assets.features.collect import (
+    collect_folds,
+    collect_groups,
+    collect_pairs,
+    folds_by_day,
+)
 from training_assets.features.feature import FeatureTable
 from training_assets.features.inputs import (
     as_day,
@@ -23,7 +27,7 @@ from training_assets.features.inputs import (
     require_same_ids,
 )
 from training_assets.features.measures import KIND_CODES, Distinct
-from training_assets.features.plan import Plan, make_plan
+from training_assets.features.plan import Plan, plan_of_days
 from training_assets.features.registry import declared_table
 
 
@@ -48,9 +52,9 @@ def build_item_features(
     Raises ``SchemaError`` for missing columns, ``SettingsError`` for arguments that cannot work.
     """
     where = "build_item_features"
-    plan = make_plan(
+    plan = plan_of_days(
         table or declared_table("item_features"),
-        lambda lengths: known_days(days, lengths, where),
+        days,
         lookback_days=lookback_days,
         windows=windows,
         engagement=engagement,
@@ -78,11 +82,45 @@ def collect_items(
 ) -> DataFrame:
     """(dt, item_id), a column per leaf, and the catalogue as of dt as ``_catalogue_<name>``."""
     key = "item_id"
-    seen = rows if impressions is None else rows.unionByName(_shown(impressions, rows))
-    collected = collect_folds(seen, key, plan.calendar, plan.names, engagement=plan.engagement)
+    folds = item_folds(rows, impressions, plan)
+    collected = collect_folds(folds, key, plan.calendar, plan.names)
     if plan.collects((Distinct,)):
         pairs = collect_pairs(rows, key, plan.calendar, plan.names, categories=None)
         collected = collected.join(pairs, on=["dt", key], how="left")
+    return _with_catalogue(collected, items, plan, where)
+
+
+def item_folds(rows: DataFrame, impressions: DataFrame | None, plan: Plan) -> DataFrame:
+    """(item_id, day) and a column per fold; ``rows`` as ``read_actions`` makes them."""
+    seen = rows if impressions is None else rows.unionByName(_shown(impressions, rows))
+    return folds_by_day(seen, "item_id", plan.names, engagement=plan.engagement)
+
+
+def item_features_from(
+    folds: DataFrame,
+    groups: DataFrame,
+    items: DataFrame | None,
+    plan: Plan,
+    *,
+    impressions_given: bool,
+) -> DataFrame:
+    """The rows of ``build_item_features`` for the one day of the plan, from what was kept.
+
+    ``folds`` as ``item_folds``, of any stretches of days that count as one; ``groups`` as
+    ``collect_groups`` takes them. Ids are integers.
+    """
+    key = "item_id"
+    collected = collect_folds(folds, key, plan.calendar, plan.names)
+    if plan.collects((Distinct,)):
+        pairs = collect_groups(groups, key, plan.one_day, plan.names)
+        collected = collected.join(pairs, on=["dt", key], how="left")
+    frame = _with_catalogue(collected, items, plan, "item_features")
+    return plan.select(frame, is_text_id=False, impressions_given=impressions_given)
+
+
+def _with_catalogue(
+    collected: DataFrame, items: DataFrame | None, plan: Plan, where: str
+) -> DataFrame:
     # Being shown alone gives an item no row.
     has_row = F.coalesce(plan.total > 0, F.lit(False))
     if items is None:
@@ -90,7 +128,7 @@ def collect_items(
         return collected.withColumns(nothing).where(has_row)
     catalogue = with_source_names(catalogue_as_of(items, plan.calendar, where=where))
     is_listed = F.col("_catalogue_is_active").isNotNull()
-    joined = collected.join(catalogue, on=["dt", key], how="full")
+    joined = collected.join(catalogue, on=["dt", "item_id"], how="full")
     return joined.where(has_row | is_listed)
 
 

@@ -2,13 +2,20 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from training_assets.errors import SettingsError
-from training_assets.features.calendar import UNLIMITED_DAYS, Calendar, date_of
+from training_assets.features.calendar import (
+    UNLIMITED_DAYS,
+    Calendar,
+    KnownDays,
+    date_of,
+    known_days,
+)
 from training_assets.features.collect import name_leaves
 from training_assets.features.feature import FeatureTable, RowValues
 from training_assets.features.inputs import require_lookback
@@ -30,6 +37,19 @@ class Plan:
 
     def collects(self, kinds: tuple[type[Leaf], ...]) -> bool:
         return any(isinstance(leaf, kinds) for leaf, _ in self.names)
+
+    @property
+    def one_day(self) -> int:
+        """The day of a plan that has but one, since 1970-01-01."""
+        assert isinstance(self.calendar, KnownDays)
+        (day,) = self.calendar.numbers
+        return day
+
+    @property
+    def edges(self) -> list[int]:
+        """Where stretches of days begin that count alike, and the day after the last."""
+        assert isinstance(self.calendar, KnownDays)
+        return self.calendar.edges
 
     @property
     def total(self) -> Column:
@@ -59,6 +79,15 @@ class Plan:
 
         dt = date_of(F.col("dt")).alias("dt")
         return frame.select(dt, *self.table.key, *keep, *columns())
+
+
+def plan_of_days(
+    table: FeatureTable, days: Iterable[date | str], *, where: str, **options: Any
+) -> Plan:
+    """A plan of days that are known; ``options`` and errors as of ``make_plan``."""
+    return make_plan(
+        table, lambda lengths: known_days(days, lengths, where), where=where, **options
+    )
 
 
 def make_plan(

@@ -6,13 +6,17 @@ from datetime import date
 from pyspark.sql import DataFrame
 
 from training_assets.features.actions import read_actions, with_sessions
-from training_assets.features.calendar import known_days
 from training_assets.features.catalogue import attribute_ranges, catalogue_as_of
-from training_assets.features.collect import collect_folds, collect_pairs
+from training_assets.features.collect import (
+    collect_folds,
+    collect_groups,
+    collect_pairs,
+    folds_by_day,
+)
 from training_assets.features.feature import FeatureTable
 from training_assets.features.inputs import is_text_id, require_same_ids
 from training_assets.features.measures import PAIR_LEAVES, Favorite, PurchasedCategories
-from training_assets.features.plan import Plan, make_plan
+from training_assets.features.plan import Plan, plan_of_days
 from training_assets.features.registry import declared_table
 
 
@@ -38,9 +42,9 @@ def build_user_features(
     Raises ``SchemaError`` for missing columns, ``SettingsError`` for arguments that cannot work.
     """
     where = "build_user_features"
-    plan = make_plan(
+    plan = plan_of_days(
         table or declared_table("user_features"),
-        lambda lengths: known_days(days, lengths, where),
+        days,
         lookback_days=lookback_days,
         windows=windows,
         engagement=engagement,
@@ -55,9 +59,7 @@ def build_user_features(
 def collect_users(rows: DataFrame, items: DataFrame | None, plan: Plan, where: str) -> DataFrame:
     """(dt, customer_id) and a column per leaf; ``rows`` as ``read_actions`` makes them."""
     key = "customer_id"
-    collected = collect_folds(
-        with_sessions(rows), key, plan.calendar, plan.names, engagement=plan.engagement
-    )
+    collected = collect_folds(user_folds(rows, plan), key, plan.calendar, plan.names)
     if not plan.collects(PAIR_LEAVES):
         return collected
     categories = None
@@ -67,3 +69,22 @@ def collect_users(rows: DataFrame, items: DataFrame | None, plan: Plan, where: s
         categories = attribute_ranges(catalogue, ["category"], plan.calendar)
     pairs = collect_pairs(rows, key, plan.calendar, plan.names, categories)
     return collected.join(pairs, on=["dt", key], how="left")
+
+
+def user_folds(rows: DataFrame, plan: Plan) -> DataFrame:
+    """(customer_id, day) and a column per fold; ``rows`` as ``read_actions`` makes them."""
+    return folds_by_day(with_sessions(rows), "customer_id", plan.names, engagement=plan.engagement)
+
+
+def user_features_from(folds: DataFrame, groups: DataFrame, plan: Plan) -> DataFrame:
+    """The rows of ``build_user_features`` for the one day of the plan, from what was kept.
+
+    ``folds`` as ``user_folds``, of any stretches of days that count as one; ``groups`` as
+    ``collect_groups`` takes them. Ids are integers.
+    """
+    key = "customer_id"
+    collected = collect_folds(folds, key, plan.calendar, plan.names)
+    if plan.collects(PAIR_LEAVES):
+        pairs = collect_groups(groups, key, plan.one_day, plan.names)
+        collected = collected.join(pairs, on=["dt", key], how="left")
+    return plan.select(collected, is_text_id=False)

@@ -30,20 +30,40 @@ from training_assets.kernels.histories import (
     write_histories,
 )
 from training_assets.kernels.interactions import BotLimits, clean_interactions
+from training_assets.kernels.pair_state import (
+    CUSTOMER_GROUPS_DDL,
+    ITEM_GROUPS_DDL,
+    PAIRS_DDL,
+    Categories,
+    group_by_customer,
+    group_by_item,
+    write_pairs,
+)
 from training_assets.kernels.snapshots import fold_snapshots
+from training_assets.kernels.state_files import (
+    STATE_FILES_DDL,
+    read_state,
+    write_folds,
+    write_state,
+)
 from training_assets.kernels.training_rows import RANKINGS_DDL, assign_parts, write_training_rows
 
 ship(errors, schemas, list_format, sys.modules[__name__])
 
 __all__ = [
     "COMPACTIONS_DDL",
+    "CUSTOMER_GROUPS_DDL",
     "CUTS_DDL",
     "HISTORIES_DDL",
+    "ITEM_GROUPS_DDL",
+    "PAIRS_DDL",
     "RANKINGS_DDL",
     "REQUESTS_DDL",
+    "STATE_FILES_DDL",
     "WRITTEN_DDL",
     "ActionFile",
     "BotLimits",
+    "Categories",
     "Wanted",
     "Written",
     "assign_parts",
@@ -55,8 +75,14 @@ __all__ = [
     "cut_days",
     "empty_file",
     "fold_snapshots",
+    "group_by_customer",
+    "group_by_item",
+    "read_state",
     "write_actions",
+    "write_folds",
     "write_histories",
+    "write_pairs",
     "write_rows",
+    "write_state",
     "write_training_rows",
 ]

@@ -6,6 +6,7 @@ from training_assets.lake import Lake, Removed, vacuum
 from training_assets.settings import Settings
 from training_assets.tables import SPECS
 from training_assets.tables.action_blocks import BLOCKS, vacuum_blocks
+from training_assets.tables.feature_state import STATE, vacuum_state
 
 
 def vacuum_lake(lake: Lake, settings: Settings, *, dry_run: bool = False) -> dict[str, Removed]:
@@ -15,4 +16,5 @@ def vacuum_lake(lake: Lake, settings: Settings, *, dry_run: bool = False) -> dic
         name: vacuum(lake.table_store(name), name, keep=keep, dry_run=dry_run) for name in SPECS
     }
     removed[BLOCKS] = Removed(*vacuum_blocks(Lake(lake.store), keep=keep, dry_run=dry_run))
+    removed[STATE] = Removed(*vacuum_state(Lake(lake.store), keep=keep, dry_run=dry_run))
     return removed

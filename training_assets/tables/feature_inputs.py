@@ -1,5 +1,6 @@
 """What the feature tables read: actions and the catalogue, as far as days of features need them."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final
@@ -8,12 +9,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from training_assets.features import FEATURES_VERSION, FeatureTable, declared_hash
+from training_assets.features import read_actions as priced_actions
 from training_assets.kernels import write_rows
 from training_assets.lake.frames import read_days
 from training_assets.provenance import BuiltFrom, Upstream, window_days
 from training_assets.schemas import ORDER, UNIFIED_ACTIONS, Table
 from training_assets.tables import items, unified_actions
 from training_assets.tables.build import Batches, Build, NewFiles, by_day, write_days
+from training_assets.tables.feature_state import window_contents
 
 ACTIONS: Final = Upstream(unified_actions.BUILT_FROM, "look-back")
 ACTIONS_TO_DAY: Final = Upstream(unified_actions.BUILT_FROM, "look-back and day")
@@ -42,7 +45,9 @@ def looked_back(build: Build, table: Table, days: Iterable[date]) -> set[date]:
     return {d for day in days for d in window_days(build.settings, published, day)}
 
 
-def read_catalogue(build: Build, days: Sequence[date], actions: DataFrame) -> DataFrame | None:
+def read_catalogue(
+    build: Build, days: Sequence[date], actions: DataFrame | None = None
+) -> DataFrame | None:
     """Snapshots of which one is the catalogue as of a day, or prices a purchase; None without any.
 
     Each snapshot has all items, so of those that only price purchases no more is read than that.
@@ -55,11 +60,35 @@ def read_catalogue(build: Build, days: Sequence[date], actions: DataFrame) -> Da
     if not newest:
         return None
     catalogue = read_days(build.spark, snapshot, table, newest)
-    priced = _days_that_price(snapshot.days, actions) - newest
+    priced = set() if actions is None else _days_that_price(snapshot.days, actions) - newest
     if not priced:
         return catalogue
     prices = read_days(build.spark, snapshot, table, priced, _PRICE)
     return catalogue.unionByName(prices, allowMissingColumns=True)
+
+
+def read_folded(build: Build, days: Sequence[date]) -> DataFrame:
+    """Actions of days as features see them, with the prices of the catalogue as of each."""
+    snapshot = build.lake.snapshot(UNIFIED_ACTIONS.name)
+    actions = read_days(build.spark, snapshot, UNIFIED_ACTIONS, days)
+    table = CATALOGUE[0].of.table
+    catalogue = build.lake.snapshot(table.name)
+    prices = None
+    if days and catalogue.days and (priced := _days_that_price(catalogue.days, actions)):
+        prices = read_days(build.spark, catalogue, table, priced, _PRICE)
+    return priced_actions(actions, prices, where="features")
+
+
+def folded_contents(build: Build, day: date) -> dict[date, list[str]]:
+    """What the actions of each day of the look-back, and their prices, are made from."""
+    table = CATALOGUE[0].of.table
+    catalogue, contents = build.lake.days(table.name), build.provenance.content
+    found = {}
+    for of, content in window_contents(build, day).items():
+        place = bisect_right(catalogue, of)
+        prices = contents(table, catalogue[place - 1]) if place else ""
+        found[of] = [content, prices]
+    return found
 
 
 def _days_that_price(published: Sequence[date], actions: DataFrame) -> set[date]:
@@ -74,7 +103,7 @@ def write_features(
     build: Build, features: DataFrame, table: Table, days: Sequence[date]
 ) -> Mapping[date, NewFiles]:
     """Write all days; the more actions count for a day, the more files it has."""
-    files = {day: _num_files(build, day) for day in days}
+    files = {day: num_files(build, day) for day in days}
     root, run = build.root(table.name), build.run
 
     def write(batches: Batches) -> Batches:
@@ -85,7 +114,8 @@ def write_features(
     return write_days(build, named, table, days, max(files.values()), write)
 
 
-def _num_files(build: Build, day: date) -> int:
+def num_files(build: Build, day: date) -> int:
+    """How many files a day has: the more, the more actions count for it."""
     files = build.lake.snapshot(UNIFIED_ACTIONS.name).files
     counted = looked_back(build, UNIFIED_ACTIONS, [day])
     return max(1, round(sum(f.rows for d in counted for f in files[d]) / _ACTIONS_PER_FILE))

@@ -8,23 +8,36 @@ from typing import Final
 from pyspark.sql import DataFrame
 
 from training_assets import checks
-from training_assets.features import build_item_features, declared_table, published_table
+from training_assets.features import (
+    build_item_features,
+    declared_table,
+    item_features_from,
+    item_folds,
+    plan_of_days,
+    published_table,
+)
 from training_assets.lake.frames import read_days
 from training_assets.provenance import BuiltFrom, Upstream, window_days
 from training_assets.schemas import IMPRESSIONS, ITEMS_SHOWN
 from training_assets.settings import Settings
 from training_assets.tables import items_shown
 from training_assets.tables.build import Build, NewFiles
+from training_assets.tables.feature_folds import folds_of_day
 from training_assets.tables.feature_inputs import (
     ACTIONS,
     CATALOGUE,
     declared_constants,
     engagement_of,
+    folded_contents,
     looked_back,
+    num_files,
     read_actions,
     read_catalogue,
+    read_folded,
     write_features,
 )
+from training_assets.tables.feature_pairs import item_groups
+from training_assets.tables.feature_state import is_kept, window_contents
 from training_assets.tables.spec import TableSpec
 from training_assets.tables.user_features import look_back_in_words
 
@@ -34,6 +47,15 @@ ITEM_FEATURES: Final = published_table(DECLARED)
 
 def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     """A row for each item of the catalogue as of a day, or with an action in its look-back."""
+    if is_kept(build, days):
+        parts = [_from_state(build, day) for day in days]
+    else:
+        parts = _from_actions(build, days)
+    return write_features(build, reduce(DataFrame.unionByName, parts), ITEM_FEATURES, days)
+
+
+def _from_actions(build: Build, days: Sequence[date]) -> list[DataFrame]:
+    """All days from one look at all actions."""
     actions = read_actions(build, days)
     catalogue = read_catalogue(build, days, actions)
 
@@ -48,8 +70,41 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
             table=DECLARED,
         )
 
-    parts = [features(some, shown) for some, shown in _by_what_was_shown(build, days)]
-    return write_features(build, reduce(DataFrame.unionByName, parts), ITEM_FEATURES, days)
+    return [features(some, shown) for some, shown in _by_what_was_shown(build, days)]
+
+
+def _from_state(build: Build, day: date) -> DataFrame:
+    """One day from what is kept, and the actions of few days."""
+    plan = plan_of_days(
+        DECLARED,
+        [day],
+        lookback_days=build.settings.lookback_days,
+        engagement=engagement_of(build, BUILT_FROM),
+        where=DECLARED.name,
+    )
+    is_given = bool(build.provenance.source_days(IMPRESSIONS).days)
+    snapshot = build.lake.snapshot(ITEMS_SHOWN.name)
+    window = folded_contents(build, day)
+    counted = looked_back(build, ITEMS_SHOWN, [day]) if is_given else set()
+    if is_given and _days_unknown(build, day):
+        counted = set()
+    shown_contents = {d: build.provenance.content(ITEMS_SHOWN, d) for d in counted}
+    contents = {
+        d: [*window.get(d, ("", "")), shown_contents.get(d, "")] for d in {*window, *counted}
+    }
+
+    def fold(days: Sequence[date]) -> DataFrame:
+        shown = read_days(build.spark, snapshot, ITEMS_SHOWN, counted & set(days))
+        return item_folds(read_folded(build, days), shown if is_given else None, plan)
+
+    folds = folds_of_day(build, plan, contents, fold, num_files(build, day))
+    return item_features_from(
+        folds,
+        item_groups(build, day, window_contents(build, day)),
+        read_catalogue(build, [day]),
+        plan,
+        impressions_given=is_given,
+    )
 
 
 def _by_what_was_shown(

@@ -2,22 +2,42 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import reduce
 from typing import Final
 
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
 from training_assets import checks
-from training_assets.features import build_user_features, declared_table, published_table
+from training_assets.features import (
+    build_user_features,
+    catalogue_as_of,
+    declared_table,
+    longest_list,
+    plan_of_days,
+    published_table,
+    user_features_from,
+    user_folds,
+)
+from training_assets.kernels import Categories
 from training_assets.provenance import BuiltFrom
 from training_assets.settings import Settings
 from training_assets.tables.build import Build, NewFiles
+from training_assets.tables.feature_folds import folds_of_day
 from training_assets.tables.feature_inputs import (
     ACTIONS,
     CATALOGUE,
     declared_constants,
     engagement_of,
+    folded_contents,
+    num_files,
     read_actions,
     read_catalogue,
+    read_folded,
     write_features,
 )
+from training_assets.tables.feature_pairs import customer_groups
+from training_assets.tables.feature_state import is_kept, window_contents
 from training_assets.tables.spec import TableSpec
 
 DECLARED: Final = declared_table("user_features")
@@ -26,8 +46,18 @@ USER_FEATURES: Final = published_table(DECLARED)
 
 def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     """A row for each customer with an action in the look-back of a day."""
+    if is_kept(build, days):
+        parts = [_from_state(build, day) for day in days]
+        features = reduce(DataFrame.unionByName, parts)
+    else:
+        features = _from_actions(build, days)
+    return write_features(build, features, USER_FEATURES, days)
+
+
+def _from_actions(build: Build, days: Sequence[date]) -> DataFrame:
+    """All days from one look at all actions."""
     actions = read_actions(build, days)
-    features = build_user_features(
+    return build_user_features(
         actions,
         read_catalogue(build, days, actions),
         days=days,
@@ -35,7 +65,32 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
         engagement=engagement_of(build, BUILT_FROM),
         table=DECLARED,
     )
-    return write_features(build, features, USER_FEATURES, days)
+
+
+def _from_state(build: Build, day: date) -> DataFrame:
+    """One day from what is kept, and the actions of few days."""
+    plan = plan_of_days(
+        DECLARED,
+        [day],
+        lookback_days=build.settings.lookback_days,
+        engagement=engagement_of(build, BUILT_FROM),
+        where=DECLARED.name,
+    )
+    folds = folds_of_day(
+        build,
+        plan,
+        folded_contents(build, day),
+        lambda some: user_folds(read_folded(build, some), plan),
+        num_files(build, day),
+    )
+    catalogue, known = read_catalogue(build, [day]), pa.table({"item_id": [], "category": []})
+    if catalogue is not None:
+        as_of = catalogue_as_of(catalogue, plan.calendar, where=DECLARED.name)
+        known = as_of.select("item_id", "category").toArrow()
+    groups = customer_groups(
+        build, day, window_contents(build, day), Categories.of(known), longest_list(plan.names)
+    )
+    return user_features_from(folds, groups, plan)
 
 
 def _describe(settings: Settings) -> str:

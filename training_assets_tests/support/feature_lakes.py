@@ -93,9 +93,14 @@ def write_shop_lake(
     recorded = Provenance(lake, settings).recorded(unified_actions.BUILT_FROM)
     for day in ACTION_DAYS:
         publish_actions(lake, day, actions, {"settings": recorded})
-        if of_day := [row for row in items or () if row["dt"] == day]:
-            publish_day(lake, ITEMS, day, table_of(ITEMS, _without_day(of_day)))
+        publish_catalogue(lake, day, items or [])
     return lake
+
+
+def publish_catalogue(lake: Lake, day: date, items: list[Row]) -> None:
+    """Its snapshot of the day, where the rows have one."""
+    if of_day := [row for row in items if row["dt"] == day]:
+        publish_day(lake, ITEMS, day, table_of(ITEMS, _without_day(of_day)))
 
 
 def publish_actions(

@@ -1,0 +1,116 @@
+"""How often each customer met each item in a window: its core kept, its few other days counted.
+
+Windows of days that follow each other have nearly all days in common. What eight of them share is
+kept as their core, what 64 share as the core of these:
+
+    days of the look-back   |<---------------- core of 64 ---------------->|
+    of a day              |<-------------------- core of 8 ------------------->|
+                        |<------------------------ window ------------------------>|
+
+So a day counts the actions of 7 days beside its core, a core is made from the next greater one
+and the actions of at most 63 days, and only every 64th looks at all actions.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Final
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from training_assets.features import count_pairs
+from training_assets.features.actions import read_actions
+from training_assets.kernels import (
+    CUSTOMER_GROUPS_DDL,
+    ITEM_GROUPS_DDL,
+    PAIRS_DDL,
+    WRITTEN_DDL,
+    Categories,
+    Written,
+    group_by_customer,
+    group_by_item,
+    write_pairs,
+)
+from training_assets.lake.frames import read_days
+from training_assets.schemas import UNIFIED_ACTIONS
+from training_assets.tables.build import Build, number_of
+from training_assets.tables.feature_state import PAIRS, Kept, StateStore, Stretch
+
+_STEPS: Final = (8, 64)
+_ACTIONS_PER_PART: Final = 4_000_000
+_NOTHING: Final = Kept({})
+
+
+def customer_groups(
+    build: Build, day: date, window: Mapping[date, str], categories: Categories, length: int
+) -> DataFrame:
+    """Pairs of the window by customer and category; the ``length`` newest items of a customer."""
+    rows, core = _pairs(build, day, window)
+    files = core.files
+
+    def group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return group_by_customer(batches, files, categories, length)
+
+    return rows.mapInArrow(group, CUSTOMER_GROUPS_DDL)
+
+
+def item_groups(build: Build, day: date, window: Mapping[date, str]) -> DataFrame:
+    """Pairs of the window by item; the rows of an item have to be added up."""
+    rows, core = _pairs(build, day, window)
+    files = core.files
+
+    def group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return group_by_item(batches, files)
+
+    return rows.mapInArrow(group, ITEM_GROUPS_DDL)
+
+
+def _pairs(build: Build, day: date, window: Mapping[date, str]) -> tuple[DataFrame, Kept]:
+    """Pairs of the days that are not in the core, and the core."""
+    stretch, core = _core(build, StateStore(build.lake), number_of(day), window, _STEPS)
+    days = [of for of in window if of not in stretch.contents]
+    return _rows(build, days, max(core.num_parts, 1)), core
+
+
+def _core(
+    build: Build, store: StateStore, day: int, window: Mapping[date, str], steps: Sequence[int]
+) -> tuple[Stretch, Kept]:
+    """What the windows of ``steps[0]`` days in a row have in common; made where it is missing."""
+    step, further = steps[0], steps[1:]
+    end = day // step * step
+    lookback = build.settings.lookback_days
+    first = min(map(number_of, window)) if lookback is None else end + step - 1 - lookback
+    stretch = Stretch.of(f"{PAIRS} {step}", first, end, window)
+    if not stretch.contents:
+        return stretch, _NOTHING
+    if found := store.find([stretch]):
+        return stretch, found[stretch]
+    base, kept = Stretch(PAIRS, 0, 0, {}), _NOTHING
+    if further:
+        base, kept = _core(build, store, day, window, further)
+    days = [of for of in stretch.contents if of not in base.contents]
+    files = build.lake.snapshot(UNIFIED_ACTIONS.name).files
+    num_actions = sum(file.rows for of in days for file in files[of])
+    num_parts = kept.num_parts or max(1, round(num_actions / _ACTIONS_PER_PART))
+    root, run, before = store.root(stretch), build.run, kept.files
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return write_pairs(batches, before, root, run)
+
+    rows = _rows(build, days, num_parts)
+    written = [Written(*row) for row in rows.mapInArrow(write, WRITTEN_DDL).collect()]
+    return stretch, store.add({stretch: written})[stretch]
+
+
+def _rows(build: Build, days: Sequence[date], num_parts: int) -> DataFrame:
+    """Pairs of the days by ``part`` of the customers; each part has a row and one task."""
+    snapshot = build.lake.snapshot(UNIFIED_ACTIONS.name)
+    actions = read_days(build.spark, snapshot, UNIFIED_ACTIONS, days)
+    counted = count_pairs(read_actions(actions, None, where=PAIRS))
+    part = F.pmod("customer_id", F.lit(num_parts)).cast("int").alias("part")
+    empty = [(number, *[None] * 5) for number in range(num_parts)]
+    rows = counted.select(
+        part, "customer_id", "item_id", "_actions", "_newest", "_purchases"
+    ).unionByName(build.spark.createDataFrame(empty, PAIRS_DDL))
+    return build.partitioning.spread(rows, F.col("part"), of=num_parts)

@@ -1,0 +1,177 @@
+"""Features from what is kept are those from all actions, whatever came when."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+from training_assets.lake import Lake
+from training_assets.lake.frames import read_days
+from training_assets.pipeline import build_days
+from training_assets.provenance import Provenance
+from training_assets.schemas import UNIFIED_ACTIONS, Table
+from training_assets.settings import Settings
+from training_assets.tables import (
+    SPECS,
+    feature_folds,
+    feature_inputs,
+    feature_pairs,
+    feature_state,
+    item_features,
+    user_features,
+)
+from training_assets.tables.build import Build
+from training_assets_tests.support.feature_lakes import (
+    ACTION_DAYS,
+    LAST,
+    SETTINGS,
+    publish_actions,
+    publish_catalogue,
+    shop_actions,
+    shop_items,
+    write_shop_lake,
+)
+
+TABLES = {"user_features": user_features, "item_features": item_features}
+
+
+@pytest.fixture(autouse=True)
+def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a window of ten days has cores and stretches of all lengths."""
+    monkeypatch.setattr(feature_folds, "_LENGTHS", (4, 2, 1))
+    monkeypatch.setattr(feature_pairs, "_STEPS", (2, 4))
+    monkeypatch.setattr(feature_pairs, "_ACTIONS_PER_PART", 60)
+    monkeypatch.setattr(feature_state, "_MIN_DAYS", 1)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return write_shop_lake(tmp_path, shop_actions(), shop_items())
+
+
+def a_build(spark: SparkSession, lake: Lake, settings: Settings = SETTINGS) -> Build:
+    lake = Lake(lake.store)
+    return Build(spark, settings, Provenance(lake, settings), lambda _: None)
+
+
+def assert_same_both_ways(build: Build, day: date) -> None:
+    for name, module in TABLES.items():
+        kept, scanned = module._from_state(build, day), module._from_actions(build, [day])
+        others = scanned if isinstance(scanned, list) else [scanned]
+        found = [_sorted(kept.toArrow(), name), _sorted(others[0].toArrow(), name)]
+        assert found[0].num_rows
+        # Bit by bit: doubles too.
+        assert found[0].equals(found[1]), (name, day)
+
+
+def _sorted(table: pa.Table, name: str) -> pa.Table:
+    columns = SPECS[name].table.column_names
+    return table.select(columns).sort_by(SPECS[name].table.key[0]).combine_chunks()
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["build", "build", "late actions", "late catalogue", "gone"]),
+        st.integers(0, len(ACTION_DAYS) - 1),
+    ),
+    min_size=2,
+    max_size=5,
+)
+
+
+@settings(max_examples=4)
+@given(events=EVENTS, seed=st.integers(0, 99), look_back=st.sampled_from([10, 10, 13, None]))
+def test_what_is_kept_gives_the_same_after_any_order_of_days(
+    spark: SparkSession,
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[tuple[str, int]],
+    seed: int,
+    look_back: int | None,
+) -> None:
+    root = tmp_path_factory.mktemp("lake")
+    lake = write_shop_lake(root, _shifted(shop_actions(seed), seed), shop_items(seed))
+    options = replace(SETTINGS, lookback_days=look_back)
+    for number, (event, place) in enumerate([*events, ("build", len(ACTION_DAYS) - 1)]):
+        day = ACTION_DAYS[place]
+        if event == "late actions":
+            publish_actions(lake, day, _shifted(shop_actions(seed + number + 1), seed))
+        elif event == "late catalogue":
+            publish_catalogue(lake, day, shop_items(seed + number + 1))
+        elif event == "gone":
+            publish_actions(lake, day, [])
+        elif place > 6:
+            assert_same_both_ways(a_build(spark, lake, options), day)
+        lake.refresh()
+
+
+def _shifted(actions: list[dict], seed: int) -> list[dict]:
+    """Some times lie on another day than that under which they are filed."""
+    rng = random.Random(seed)
+    return [
+        {**row, "occurred_at": row["occurred_at"] + timedelta(days=rng.choice((0, 0, 0, 2, -5)))}
+        for row in actions
+    ]
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> set[date]:
+    """Days of actions that are read from now on."""
+    days: set[date] = set()
+
+    def noted(spark: Any, snapshot: Any, table: Table, some: Iterable[date], *rest: Any) -> Any:
+        found = list(some)
+        if table == UNIFIED_ACTIONS:
+            days.update(found)
+        return read_days(spark, snapshot, table, found, *rest)
+
+    for module in (feature_pairs, feature_inputs):
+        monkeypatch.setattr(module, "read_days", noted)
+    return days
+
+
+def test_a_day_reads_the_actions_of_few_days(
+    spark: SparkSession, lake: Lake, read: set[date]
+) -> None:
+    specs = [SPECS[name] for name in TABLES]
+
+    def build(day: date) -> set[date]:
+        read.clear()
+        reports = list(build_days(spark, Lake(lake.store), SETTINGS, specs, [day]))
+        assert [report.problem for report in reports] == [None, None]
+        return set(read)
+
+    before = LAST - timedelta(days=1)
+    assert build(before) == {before - timedelta(days=n) for n in range(1, 11)}
+    assert build(before) <= {before - timedelta(days=n) for n in (1, 10)}
+    assert len(build(LAST)) <= 4
+
+
+def test_what_is_of_other_days_is_vacuumed(spark: SparkSession, lake: Lake) -> None:
+    build = a_build(spark, lake)
+    assert_same_both_ways(build, LAST)
+    now = timedelta(0)
+    assert feature_state.vacuum_state(Lake(lake.store), keep=now, dry_run=True) == (0, 0)
+    publish_actions(lake, LAST - timedelta(days=2), shop_actions(9))
+    files, _ = feature_state.vacuum_state(Lake(lake.store), keep=now, dry_run=False)
+    assert files > 4
+    left = {entry.path.partition("/")[0] for entry in lake.store.child("_feature_state").list()}
+    assert left
+    assert_same_both_ways(a_build(spark, lake), LAST)
+
+
+def test_a_damaged_or_half_written_stretch_is_made_again(spark: SparkSession, lake: Lake) -> None:
+    assert_same_both_ways(a_build(spark, lake), LAST)
+    store = lake.store.child("_feature_state")
+    seals = [entry.path for entry in store.list() if entry.path.endswith("state.json")]
+    store.put(seals[0], b"{")
+    files = [e.path for e in store.list() if e.path.startswith(seals[1].partition("/")[0])]
+    store.delete(path for path in files if path.endswith(".parquet"))
+    assert_same_both_ways(a_build(spark, lake), LAST)
