@@ -19,6 +19,7 @@ import dagster as dg
 
 from training_assets.assets import (
     daily_tables,
+    feature_state_asset,
     online_assets,
     outdated_days_sensor,
     raw_specs,
@@ -124,6 +125,7 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
         assets=[
             *raw_specs(settings),
             daily_tables(settings, partitions),
+            feature_state_asset(settings, partitions),
             *online_assets(settings, partitions),
             vacuum_asset(settings),
             retention_asset(settings),

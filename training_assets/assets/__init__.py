@@ -7,6 +7,7 @@ May import pipeline and what is below it, and Dagster. Begin with ``daily.py``.
 """
 
 from training_assets.assets.daily import daily_tables
+from training_assets.assets.feature_state import feature_state_asset
 from training_assets.assets.online import online_assets
 from training_assets.assets.outdated import outdated_days_sensor
 from training_assets.assets.raw import raw_specs
@@ -15,6 +16,7 @@ from training_assets.assets.vacuum import vacuum_asset
 
 __all__ = [
     "daily_tables",
+    "feature_state_asset",
     "online_assets",
     "outdated_days_sensor",
     "raw_specs",

@@ -114,30 +114,39 @@ def collect_pairs(
     else:
         pairs = pairs.join(categories, on="item_id", how="left")
     groups = _group_pairs(pairs, key, longest_list=longest_list(names))
-    return _of_groups(calendar.with_dt(groups).where(is_in_range()), key, names)
+    windows = sorted({window for leaf, window in names if isinstance(leaf, PAIR_LEAVES)})
+    per_category = _per_category(calendar.with_dt(groups).where(is_in_range()), key, windows)
+    return _per_key(per_category, key, names)
 
 
-def collect_groups(groups: DataFrame, key: str, day: int, names: Names) -> DataFrame:
-    """As ``collect_pairs``, of one day whose pairs have been grouped by category.
+def counted_pairs(counted: DataFrame, key: str, day: int, names: Names) -> DataFrame:
+    """As ``collect_pairs``, of one day whose pairs have been counted.
 
-    ``groups``: key, category, _actions, _newest, _purchases, _pairs and, where a list is asked
-    for, _recent: an array of (age: minus the time, item), the newest of the key or of the group.
+    ``counted``: key, _pairs, which is added up, and for customers _purchased, _favorite,
+    _favorite_actions and _recent, one row each.
     """
-    of_day = {"dt": day, "reach": 0, "own": 0}
-    columns = {name: F.lit(value).cast("long") for name, value in of_day.items()}
-    return _of_groups(
-        groups.withColumns({**columns, "_next": F.lit(None).cast("long")}), key, names
-    )
+    dt = F.lit(day).cast("long").alias("dt")
+    if key == "item_id":
+        counted = counted.groupBy(key).agg(F.sum("_pairs").alias("_pairs"))
+    columns = [
+        _counted(leaf).alias(name)
+        for (leaf, _), name in names.items()
+        if isinstance(leaf, PAIR_LEAVES)
+    ]
+    return counted.select(dt, key, *columns)
+
+
+def _counted(leaf: Leaf) -> Column:
+    if isinstance(leaf, RecentItems):
+        return F.slice("_recent", 1, leaf.length)
+    if isinstance(leaf, Favorite):
+        return F.col("_favorite" if leaf.part == "name" else "_favorite_actions")
+    return F.col("_pairs" if isinstance(leaf, Distinct) else "_purchased")
 
 
 def longest_list(names: Names) -> int:
     """How many of the newest items have to be kept of each customer."""
     return max((leaf.length for leaf, _ in names if isinstance(leaf, RecentItems)), default=0)
-
-
-def _of_groups(groups: DataFrame, key: str, names: Names) -> DataFrame:
-    windows = sorted({window for leaf, window in names if isinstance(leaf, PAIR_LEAVES)})
-    return _per_key(_per_category(groups, key, windows), key, names)
 
 
 def _with_next(pairs: DataFrame, key: str, other: str, calendar: Calendar) -> DataFrame:

@@ -14,8 +14,8 @@ from training_assets.features.catalogue import (
 )
 from training_assets.features.collect import (
     collect_folds,
-    collect_groups,
     collect_pairs,
+    counted_pairs,
     folds_by_day,
 )
 from training_assets.features.feature import FeatureTable
@@ -98,7 +98,7 @@ def item_folds(rows: DataFrame, impressions: DataFrame | None, plan: Plan) -> Da
 
 def item_features_from(
     folds: DataFrame,
-    groups: DataFrame,
+    counted: DataFrame,
     items: DataFrame | None,
     plan: Plan,
     *,
@@ -106,13 +106,13 @@ def item_features_from(
 ) -> DataFrame:
     """The rows of ``build_item_features`` for the one day of the plan, from what was kept.
 
-    ``folds`` as ``item_folds``, of any stretches of days that count as one; ``groups`` as
-    ``collect_groups`` takes them. Ids are integers.
+    ``folds`` as ``item_folds``, of any stretches of days that count as one; ``counted`` as
+    ``counted_pairs`` takes them. Ids are integers.
     """
     key = "item_id"
     collected = collect_folds(folds, key, plan.calendar, plan.names)
     if plan.collects((Distinct,)):
-        pairs = collect_groups(groups, key, plan.one_day, plan.names)
+        pairs = counted_pairs(counted, key, plan.one_day, plan.names)
         collected = collected.join(pairs, on=["dt", key], how="left")
     frame = _with_catalogue(collected, items, plan, "item_features")
     return plan.select(frame, is_text_id=False, impressions_given=impressions_given)

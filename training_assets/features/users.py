@@ -9,8 +9,8 @@ from training_assets.features.actions import read_actions, with_sessions
 from training_assets.features.catalogue import attribute_ranges, catalogue_as_of
 from training_assets.features.collect import (
     collect_folds,
-    collect_groups,
     collect_pairs,
+    counted_pairs,
     folds_by_day,
 )
 from training_assets.features.feature import FeatureTable
@@ -76,15 +76,15 @@ def user_folds(rows: DataFrame, plan: Plan) -> DataFrame:
     return folds_by_day(with_sessions(rows), "customer_id", plan.names, engagement=plan.engagement)
 
 
-def user_features_from(folds: DataFrame, groups: DataFrame, plan: Plan) -> DataFrame:
+def user_features_from(folds: DataFrame, counted: DataFrame, plan: Plan) -> DataFrame:
     """The rows of ``build_user_features`` for the one day of the plan, from what was kept.
 
-    ``folds`` as ``user_folds``, of any stretches of days that count as one; ``groups`` as
-    ``collect_groups`` takes them. Ids are integers.
+    ``folds`` as ``user_folds``, of any stretches of days that count as one; ``counted`` as
+    ``counted_pairs`` takes them. Ids are integers.
     """
     key = "customer_id"
     collected = collect_folds(folds, key, plan.calendar, plan.names)
     if plan.collects(PAIR_LEAVES):
-        pairs = collect_groups(groups, key, plan.one_day, plan.names)
+        pairs = counted_pairs(counted, key, plan.one_day, plan.names)
         collected = collected.join(pairs, on=["dt", key], how="left")
     return plan.select(collected, is_text_id=False)

@@ -31,12 +31,13 @@ from training_assets.kernels.histories import (
 )
 from training_assets.kernels.interactions import BotLimits, clean_interactions
 from training_assets.kernels.pair_state import (
-    CUSTOMER_GROUPS_DDL,
-    ITEM_GROUPS_DDL,
+    CUSTOMERS_DDL,
+    ITEMS_DDL,
+    NO_CATEGORIES,
     PAIRS_DDL,
     Categories,
-    group_by_customer,
-    group_by_item,
+    count_by_customer,
+    count_by_item,
     write_pairs,
 )
 from training_assets.kernels.snapshots import fold_snapshots
@@ -52,10 +53,11 @@ ship(errors, schemas, list_format, sys.modules[__name__])
 
 __all__ = [
     "COMPACTIONS_DDL",
-    "CUSTOMER_GROUPS_DDL",
+    "CUSTOMERS_DDL",
     "CUTS_DDL",
     "HISTORIES_DDL",
-    "ITEM_GROUPS_DDL",
+    "ITEMS_DDL",
+    "NO_CATEGORIES",
     "PAIRS_DDL",
     "RANKINGS_DDL",
     "REQUESTS_DDL",
@@ -71,12 +73,12 @@ __all__ = [
     "build_histories",
     "clean_interactions",
     "compact",
+    "count_by_customer",
+    "count_by_item",
     "customer_bounds",
     "cut_days",
     "empty_file",
     "fold_snapshots",
-    "group_by_customer",
-    "group_by_item",
     "read_state",
     "write_actions",
     "write_folds",

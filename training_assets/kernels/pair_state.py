@@ -1,14 +1,15 @@
-"""How often each customer met each item over a stretch of days: merged, kept, and grouped.
+"""How often each customer met each item over a stretch of days: merged, kept, and counted.
 
 A part is some of the customers, wherever their rows come from: kept files and newer days are merged
 by sorting, so nothing depends on how days were cut into stretches. Rows are only ever added up.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from training_assets.kernels.day_files import ints, runs, written_batch
 from training_assets.kernels.state_files import write_state
@@ -28,15 +29,16 @@ _PAIRS: Final = pa.schema(
         ("purchases", pa.int32()),
     ]
 )
-_GROUP_COLUMNS: Final = "category string, _actions long, _newest long, _purchases long, _pairs long"
-CUSTOMER_GROUPS_DDL: Final = (
-    f"customer_id long, {_GROUP_COLUMNS}, _recent array<struct<age:long,item:long>>"
+CUSTOMERS_DDL: Final = (
+    "customer_id long, _pairs long, _purchased long, _favorite string, _favorite_actions long, "
+    "_recent array<long>"
 )
-ITEM_GROUPS_DDL: Final = f"item_id long, {_GROUP_COLUMNS}"
-_ENTRY: Final = pa.struct([("age", pa.int64()), ("item", pa.int64())])
+ITEMS_DDL: Final = "item_id long, _pairs long"
 _MICROS_PER_DAY: Final = 86_400_000_000
 # Most customers have their newest items within these days, and need no look at the others.
 _RECENT_DAYS: Final = 30
+# Ids up to here are looked up in a table with a place for each.
+_MAX_DENSE_ID: Final = 2**23
 
 Batches = Iterable[pa.RecordBatch]
 Files = Mapping[int, Sequence[str]]
@@ -53,7 +55,7 @@ class Pairs(NamedTuple):
 
 
 class Categories(NamedTuple):
-    """Of each of the ``items``, which ascend, the place of its name, or -1."""
+    """Of each of the ``items``, which ascend, the place of its name in order, or -1."""
 
     items: Ints
     places: Ints
@@ -63,16 +65,28 @@ class Categories(NamedTuple):
     def of(cls, table: pa.Table) -> "Categories":
         """From columns item_id and category."""
         table = table.sort_by("item_id")
-        encoded = table["category"].combine_chunks().dictionary_encode()
-        places = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return cls(ints(table["item_id"]), places, tuple(encoded.dictionary.to_pylist()))
+        known = pc.unique(table["category"].cast(pa.string())).drop_null()
+        # As engines order text: by its bytes.
+        names = sorted(known.to_pylist())
+        places = pc.index_in(table["category"].cast(pa.string()), pa.array(names, pa.string()))
+        numbers = ints(pa.chunked_array([pc.fill_null(places.combine_chunks(), -1)]))
+        return cls(ints(table["item_id"].cast(pa.int64())), numbers, tuple(names))
 
     def look_up(self, items: Ints) -> Ints:
-        if not len(self.items):
+        if not len(self.items) or not len(items):
             return np.full(len(items), -1)
+        highest = max(int(self.items[-1]), int(items.max()))
+        if highest <= _MAX_DENSE_ID:
+            table = np.full(highest + 1, -1, np.int64)
+            table[self.items] = self.places
+            dense: Ints = table[items]
+            return dense
         found = np.minimum(np.searchsorted(self.items, items), len(self.items) - 1)
         places: Ints = np.where(self.items[found] == items, self.places[found], -1)
         return places
+
+
+NO_CATEGORIES: Final = Categories(np.empty(0, np.int64), np.empty(0, np.int64), ())
 
 
 def write_pairs(batches: Batches, files: Files, root: str, run: str) -> Iterator[pa.RecordBatch]:
@@ -84,29 +98,25 @@ def write_pairs(batches: Batches, files: Files, root: str, run: str) -> Iterator
     yield written_batch(written)
 
 
-def group_by_customer(
+def count_by_customer(
     batches: Batches, files: Files, categories: Categories, length: int
 ) -> Iterator[pa.RecordBatch]:
-    """Pairs by customer and category, as ``CUSTOMER_GROUPS_DDL`` says.
+    """What the pairs of each customer come to, as ``CUSTOMERS_DDL`` says.
 
-    The ``length`` newest items of a customer stand with the first of its groups.
+    The favourite is the known category with most actions, then the newest, then the first by name;
+    ``_recent`` are the ``length`` newest items, newest first, then by id.
     """
     for _, pairs in merged_parts(batches, files):
         if len(pairs.customer):
-            yield _customer_groups(pairs, categories, length)
+            yield _of_customers(pairs, categories, length)
 
 
-def group_by_item(batches: Batches, files: Files) -> Iterator[pa.RecordBatch]:
-    """Pairs by item, as ``ITEM_GROUPS_DDL`` says; an item has a row for each part."""
+def count_by_item(batches: Batches, files: Files) -> Iterator[pa.RecordBatch]:
+    """How many customers of each part met an item, as ``ITEMS_DDL`` says."""
     for _, pairs in merged_parts(batches, files):
         if len(pairs.item):
-            order = np.argsort(pairs.item, kind="stable")
-            starts = _starts(pairs.item[order])
-            yield _batch(
-                {"item_id": pairs.item[order][starts], "category": pa.nulls(len(starts), "string")},
-                Pairs(*(column[order] for column in pairs)),
-                starts,
-            )
+            items, counts = np.unique(pairs.item, return_counts=True)
+            yield pa.RecordBatch.from_pydict({"item_id": items, "_pairs": counts})
 
 
 def merged_parts(batches: Batches, files: Files) -> Iterator[tuple[int, Pairs]]:
@@ -120,15 +130,17 @@ def merged_parts(batches: Batches, files: Files) -> Iterator[tuple[int, Pairs]]:
         number = int(part[rows[0]])
         of_part = table.take(rows).drop_columns(["part"]).drop_null()
         new = Pairs(*(ints(column) for column in of_part.columns))
+        # In order as what is kept: then a stable sort of both only merges.
+        order = np.lexsort((new.item, new.customer))
+        new = Pairs(*(column[order] for column in new))
         yield number, merge([*map(_read, files.get(number, ())), new])
 
 
 def merge(parts: Sequence[Pairs]) -> Pairs:
-    """Rows of the same pair as one."""
+    """Rows of the same pair as one; each part is in order."""
     whole = Pairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     if not len(whole.customer):
         return whole
-    # What is kept is in order already, which a stable sort makes use of.
     customers = np.unique(whole.customer)
     key = (np.searchsorted(customers, whole.customer) << 32) | whole.item.astype(np.int64)
     order = np.argsort(key, kind="stable")
@@ -149,21 +161,41 @@ def _read(place: str) -> Pairs:
     return Pairs(*(ints(table[name]).astype(np.int64) for name in _PAIRS.names))
 
 
-def _customer_groups(pairs: Pairs, categories: Categories, length: int) -> pa.RecordBatch:
-    rank = np.cumsum(np.concatenate(([0], pairs.customer[1:] != pairs.customer[:-1])))
+def _of_customers(pairs: Pairs, categories: Categories, length: int) -> pa.RecordBatch:
+    is_new = pairs.customer[1:] != pairs.customer[:-1]
+    rank = np.concatenate(([0], np.cumsum(is_new)))
+    names, actions, purchased = _favorites(pairs, rank, categories)
+    return pa.RecordBatch.from_pydict(
+        {
+            "customer_id": pairs.customer[np.concatenate(([True], is_new))],
+            "_pairs": np.bincount(rank),
+            "_purchased": purchased,
+            "_favorite": names,
+            "_favorite_actions": actions,
+            "_recent": _recent(pairs, rank, length),
+        }
+    )
+
+
+def _favorites(pairs: Pairs, rank: Ints, categories: Categories) -> tuple[pa.Array, pa.Array, Ints]:
+    """By rank of the customer: the favourite's name and actions, and categories purchased."""
     key = rank * (len(categories.names) + 1) + categories.look_up(pairs.item) + 1
     order = np.argsort(key, kind="stable")
     starts = _starts(key[order])
-    first = order[starts]
-    places = categories.look_up(pairs.item[first])
-    names = pa.array(categories.names, pa.string()).take(pa.array(places, mask=places < 0))
-    columns: dict[str, Any] = {"customer_id": pairs.customer[first], "category": names}
-    listed = _recent(pairs, rank, length)
-    # Only the first group of a customer has them.
-    is_first = np.concatenate(([True], rank[first][1:] != rank[first][:-1]))
-    index = pa.array(rank[first], mask=~is_first)
-    grouped = Pairs(*(column[order] for column in pairs))
-    return _batch(columns, grouped, starts, {"_recent": listed.take(index)})
+    owner, place = np.divmod(key[order][starts], len(categories.names) + 1)
+    place -= 1
+    actions = np.where(place >= 0, np.add.reduceat(pairs.actions[order], starts), 0)
+    newest = np.maximum.reduceat(pairs.newest[order], starts)
+    is_bought = (place >= 0) & (np.add.reduceat(pairs.purchases[order], starts) > 0)
+    firsts = _starts(owner)
+    most = np.maximum.reduceat(actions, firsts)
+    best = np.flatnonzero((actions > 0) & (actions == most[owner]))
+    best = best[np.lexsort((place[best], -newest[best], owner[best]))]
+    best = best[_starts(owner[best])]
+    found = np.full(len(firsts), -1)
+    found[owner[best]] = place[best]
+    names = pa.array(categories.names, pa.string()).take(pa.array(found, mask=found < 0))
+    return names, pa.array(most, mask=found < 0), np.add.reduceat(is_bought.astype(int), firsts)
 
 
 def _recent(pairs: Pairs, rank: Ints, length: int) -> pa.ListArray:
@@ -172,32 +204,12 @@ def _recent(pairs: Pairs, rank: Ints, length: int) -> pa.ListArray:
     has_few = np.bincount(rank, is_recent) < length
     rows = np.flatnonzero(is_recent | has_few[rank])
     rows = rows[np.lexsort((pairs.item[rows], -pairs.newest[rows], rank[rows]))]
-    owners = rank[rows]
-    starts = _starts(owners)
+    starts = _starts(rank[rows])
     place = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
     rows = rows[place < length]
-    entries = pa.StructArray.from_arrays(
-        [pa.array(-pairs.newest[rows]), pa.array(pairs.item[rows], pa.int64())], ["age", "item"]
-    )
-    counts = np.bincount(rank[rows], minlength=int(rank[-1]) + 1)
-    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), entries)
-
-
-def _batch(
-    columns: Mapping[str, Any],
-    pairs: Pairs,
-    starts: Ints,
-    further: Mapping[str, pa.Array] | None = None,
-) -> pa.RecordBatch:
-    """One row per group of pairs that begins at ``starts``."""
-    of_groups = {
-        "_actions": np.add.reduceat(pairs.actions, starts),
-        "_newest": np.maximum.reduceat(pairs.newest, starts),
-        "_purchases": np.add.reduceat(pairs.purchases, starts),
-        "_pairs": np.diff(starts, append=len(pairs.item)),
-    }
-    return pa.RecordBatch.from_pydict({**columns, **of_groups, **(further or {})})
+    offsets = np.concatenate(([0], np.cumsum(np.bincount(rank[rows], minlength=rank[-1] + 1))))
+    items = pa.array(pairs.item[rows], pa.int64())
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), items)
 
 
 def _starts(ordered: Ints) -> Ints:

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any, Final, Literal, NamedTuple
 
+import pyarrow as pa
+
 from training_assets.lake import Lake
 from training_assets.list_format import SealedParquet
 from training_assets.online.answers import TABLES
+from training_assets.online.delivered_ids import DeliveredIds
 from training_assets.online.loading import KEYS
 from training_assets.online.store import OnlineStore
 
@@ -37,19 +40,20 @@ def compare_day(
     """
     rows = different = 0
     examples: list[Any] = []
-    for block in _blocks(lake, table, day, at_most):
-        key = KEYS[table]
-        answers = store.get(table, [row[key] for row in block], version=version)
-        for row, answer in zip(block, answers, strict=True):
+    key, delivered = KEYS[table], DeliveredIds.of(lake, table)
+    for batch in _blocks(lake, table, day, at_most):
+        ids, block = delivered.delivered(batch[key]), batch.to_pylist()
+        answers = store.get(table, ids, version=version)
+        for asked, row, answer in zip(ids, block, answers, strict=True):
             rows += 1
             expected = {name: value for name, value in row.items() if name != key}
             if answer.values != expected or answer.dt != day:
                 different += 1
-                examples.append(row[key])
+                examples.append(asked)
     return Compared(rows, different, tuple(examples[:_MAX_EXAMPLES]))
 
 
-def _blocks(lake: Lake, table: str, day: date, at_most: int) -> Iterator[list[dict[str, Any]]]:
+def _blocks(lake: Lake, table: str, day: date, at_most: int) -> Iterator[pa.RecordBatch]:
     snapshot = lake.snapshot(TABLES[table])
     total = sum(file.rows for file in snapshot.files_of(day))
     every = max(1, -(-total // at_most))
@@ -57,4 +61,4 @@ def _blocks(lake: Lake, table: str, day: date, at_most: int) -> Iterator[list[di
         with SealedParquet(uri) as parquet:
             for number, batch in enumerate(parquet.iter_batches(_IDS_PER_READ)):
                 if number % every == 0 and len(batch):
-                    yield batch.to_pylist()
+                    yield batch

@@ -10,6 +10,7 @@ from training_assets.errors import DayNotPublishedError, SchemaError
 from training_assets.lake import Lake, Snapshot
 from training_assets.list_format import SealedParquet
 from training_assets.online.answers import TABLES, Loaded
+from training_assets.online.delivered_ids import DeliveredIds
 from training_assets.online.encoding import column_types, encode
 from training_assets.online.store import OnlineStore
 
@@ -27,6 +28,8 @@ def load_day(
 ) -> Loaded:
     """Have readers see a published day of ``users`` or ``items``, the newest one by default.
 
+    Ids are those that were delivered, text where the shop has text.
+
     Raises ``DayNotPublishedError`` where the lake does not hold it.
     """
     name, key = TABLES[table], KEYS[table]
@@ -37,29 +40,29 @@ def load_day(
             "first."
         )
     chosen = snapshot.days[-1] if day is None else day
-    uris = _uris(snapshot, chosen)
+    uris, ids = _uris(snapshot, chosen), DeliveredIds.of(lake, table)
     columns, id_type = _columns(uris, name, key)
     return store.load(
         table,
         chosen,
-        read_blocks(uris, key),
+        read_blocks(uris, key, ids),
         content=snapshot.content(chosen),
         columns=columns,
-        id_type=id_type,
+        id_type="string" if ids.are_text else id_type,
         num_rows=sum(file.rows for file in snapshot.files_of(chosen)),
         force=force,
     )
 
 
 def read_blocks(
-    uris: Sequence[str], key: str, rows_per_block: int = _ROWS_PER_BLOCK
+    uris: Sequence[str], key: str, ids: DeliveredIds, rows_per_block: int = _ROWS_PER_BLOCK
 ) -> Iterator[tuple[list[Any], list[str]]]:
-    """Ids and encoded values of all rows of files."""
+    """Ids as delivered and encoded values of all rows of files."""
     for uri in uris:
         with SealedParquet(uri) as parquet:
             for batch in parquet.iter_batches(rows_per_block):
                 rows = pa.Table.from_batches([batch])
-                yield rows[key].to_pylist(), encode(rows, key)
+                yield ids.delivered(rows[key]), encode(rows, key)
 
 
 def _uris(snapshot: Snapshot, day: date) -> list[str]:

@@ -24,6 +24,7 @@ from training_assets.pipeline.failed_days import (
     each_day,
     in_short,
 )
+from training_assets.pipeline.features import prepare_features
 from training_assets.pipeline.maintenance import vacuum_lake
 from training_assets.pipeline.rebuild import Rebuilt, rebuild_outdated
 from training_assets.pipeline.watching import Watcher, watched_by
@@ -47,6 +48,7 @@ __all__ = [
     "last_partition",
     "left_out_days",
     "plan_run",
+    "prepare_features",
     "rebuild_outdated",
     "requested_days",
     "span",

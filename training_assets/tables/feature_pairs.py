@@ -22,14 +22,14 @@ from pyspark.sql import functions as F
 from training_assets.features import count_pairs
 from training_assets.features.actions import read_actions
 from training_assets.kernels import (
-    CUSTOMER_GROUPS_DDL,
-    ITEM_GROUPS_DDL,
+    CUSTOMERS_DDL,
+    ITEMS_DDL,
     PAIRS_DDL,
     WRITTEN_DDL,
     Categories,
     Written,
-    group_by_customer,
-    group_by_item,
+    count_by_customer,
+    count_by_item,
     write_pairs,
 )
 from training_assets.lake.frames import read_days
@@ -42,28 +42,28 @@ _ACTIONS_PER_PART: Final = 4_000_000
 _NOTHING: Final = Kept({})
 
 
-def customer_groups(
+def pairs_of_customers(
     build: Build, day: date, window: Mapping[date, str], categories: Categories, length: int
 ) -> DataFrame:
-    """Pairs of the window by customer and category; the ``length`` newest items of a customer."""
+    """What the pairs of the window come to for each customer; its ``length`` newest items."""
     rows, core = _pairs(build, day, window)
     files = core.files
 
-    def group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return group_by_customer(batches, files, categories, length)
+    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return count_by_customer(batches, files, categories, length)
 
-    return rows.mapInArrow(group, CUSTOMER_GROUPS_DDL)
+    return rows.mapInArrow(count, CUSTOMERS_DDL)
 
 
-def item_groups(build: Build, day: date, window: Mapping[date, str]) -> DataFrame:
-    """Pairs of the window by item; the rows of an item have to be added up."""
+def pairs_of_items(build: Build, day: date, window: Mapping[date, str]) -> DataFrame:
+    """How many customers each item has in the window; the rows of an item are to be added up."""
     rows, core = _pairs(build, day, window)
     files = core.files
 
-    def group(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return group_by_item(batches, files)
+    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return count_by_item(batches, files)
 
-    return rows.mapInArrow(group, ITEM_GROUPS_DDL)
+    return rows.mapInArrow(count, ITEMS_DDL)
 
 
 def _pairs(build: Build, day: date, window: Mapping[date, str]) -> tuple[DataFrame, Kept]:

@@ -161,6 +161,26 @@ def _seal(stretch: Stretch, files: Sequence[Sequence[Any]]) -> bytes:
     return json.dumps(seal, indent=1).encode()
 
 
+def kept_stretches(lake: Lake) -> dict[str, dict[str, Any]]:
+    """By kind: how many stretches the lake keeps, their bytes, and the day up to which they go."""
+    store = lake.store.child(STATE)
+    sizes: dict[str, int] = {}
+    seals = []
+    for entry in store.list():
+        name = entry.path.partition("/")[0]
+        sizes[name] = sizes.get(name, 0) + entry.size
+        if entry.path.endswith(f"/{_SEAL}"):
+            seals.append(name)
+    found: dict[str, dict[str, Any]] = {}
+    for name, text in zip(seals, store.read_all([f"{n}/{_SEAL}" for n in seals]), strict=True):
+        seal = _parsed(text)
+        of_kind = found.setdefault(seal.get("kind", "damaged"), {"stretches": 0, "bytes": 0})
+        of_kind["stretches"] += 1
+        of_kind["bytes"] += sizes[name]
+        of_kind["end"] = max(of_kind.get("end", ""), seal.get("end", ""))
+    return dict(sorted(found.items()))
+
+
 def is_kept(build: Build, days: Sequence[date]) -> bool:
     """Whether the days are made from what is kept, and not by looking at all actions."""
     return len(days) <= _MAX_DAYS and all(

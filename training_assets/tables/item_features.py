@@ -36,7 +36,7 @@ from training_assets.tables.feature_inputs import (
     read_folded,
     write_features,
 )
-from training_assets.tables.feature_pairs import item_groups
+from training_assets.tables.feature_pairs import pairs_of_items
 from training_assets.tables.feature_state import is_kept, window_contents
 from training_assets.tables.spec import TableSpec
 from training_assets.tables.user_features import look_back_in_words
@@ -48,13 +48,13 @@ ITEM_FEATURES: Final = published_table(DECLARED)
 def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     """A row for each item of the catalogue as of a day, or with an action in its look-back."""
     if is_kept(build, days):
-        parts = [_from_state(build, day) for day in days]
+        parts = [from_state(build, day) for day in days]
     else:
-        parts = _from_actions(build, days)
+        parts = from_actions(build, days)
     return write_features(build, reduce(DataFrame.unionByName, parts), ITEM_FEATURES, days)
 
 
-def _from_actions(build: Build, days: Sequence[date]) -> list[DataFrame]:
+def from_actions(build: Build, days: Sequence[date]) -> list[DataFrame]:
     """All days from one look at all actions."""
     actions = read_actions(build, days)
     catalogue = read_catalogue(build, days, actions)
@@ -73,7 +73,7 @@ def _from_actions(build: Build, days: Sequence[date]) -> list[DataFrame]:
     return [features(some, shown) for some, shown in _by_what_was_shown(build, days)]
 
 
-def _from_state(build: Build, day: date) -> DataFrame:
+def from_state(build: Build, day: date) -> DataFrame:
     """One day from what is kept, and the actions of few days."""
     plan = plan_of_days(
         DECLARED,
@@ -100,7 +100,7 @@ def _from_state(build: Build, day: date) -> DataFrame:
     folds = folds_of_day(build, plan, contents, fold, num_files(build, day))
     return item_features_from(
         folds,
-        item_groups(build, day, window_contents(build, day)),
+        pairs_of_items(build, day, window_contents(build, day)),
         read_catalogue(build, [day]),
         plan,
         impressions_given=is_given,

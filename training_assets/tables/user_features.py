@@ -5,7 +5,6 @@ from datetime import date
 from functools import reduce
 from typing import Final
 
-import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from training_assets import checks
@@ -19,7 +18,7 @@ from training_assets.features import (
     user_features_from,
     user_folds,
 )
-from training_assets.kernels import Categories
+from training_assets.kernels import NO_CATEGORIES, Categories
 from training_assets.provenance import BuiltFrom
 from training_assets.settings import Settings
 from training_assets.tables.build import Build, NewFiles
@@ -36,7 +35,7 @@ from training_assets.tables.feature_inputs import (
     read_folded,
     write_features,
 )
-from training_assets.tables.feature_pairs import customer_groups
+from training_assets.tables.feature_pairs import pairs_of_customers
 from training_assets.tables.feature_state import is_kept, window_contents
 from training_assets.tables.spec import TableSpec
 
@@ -47,14 +46,14 @@ USER_FEATURES: Final = published_table(DECLARED)
 def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     """A row for each customer with an action in the look-back of a day."""
     if is_kept(build, days):
-        parts = [_from_state(build, day) for day in days]
+        parts = [from_state(build, day) for day in days]
         features = reduce(DataFrame.unionByName, parts)
     else:
-        features = _from_actions(build, days)
+        features = from_actions(build, days)
     return write_features(build, features, USER_FEATURES, days)
 
 
-def _from_actions(build: Build, days: Sequence[date]) -> DataFrame:
+def from_actions(build: Build, days: Sequence[date]) -> DataFrame:
     """All days from one look at all actions."""
     actions = read_actions(build, days)
     return build_user_features(
@@ -67,7 +66,7 @@ def _from_actions(build: Build, days: Sequence[date]) -> DataFrame:
     )
 
 
-def _from_state(build: Build, day: date) -> DataFrame:
+def from_state(build: Build, day: date) -> DataFrame:
     """One day from what is kept, and the actions of few days."""
     plan = plan_of_days(
         DECLARED,
@@ -83,14 +82,14 @@ def _from_state(build: Build, day: date) -> DataFrame:
         lambda some: user_folds(read_folded(build, some), plan),
         num_files(build, day),
     )
-    catalogue, known = read_catalogue(build, [day]), pa.table({"item_id": [], "category": []})
+    categories, catalogue = NO_CATEGORIES, read_catalogue(build, [day])
     if catalogue is not None:
         as_of = catalogue_as_of(catalogue, plan.calendar, where=DECLARED.name)
-        known = as_of.select("item_id", "category").toArrow()
-    groups = customer_groups(
-        build, day, window_contents(build, day), Categories.of(known), longest_list(plan.names)
+        categories = Categories.of(as_of.select("item_id", "category").toArrow())
+    pairs = pairs_of_customers(
+        build, day, window_contents(build, day), categories, longest_list(plan.names)
     )
-    return user_features_from(folds, groups, plan)
+    return user_features_from(folds, pairs, plan)
 
 
 def _describe(settings: Settings) -> str:

@@ -64,7 +64,7 @@ def a_build(spark: SparkSession, lake: Lake, settings: Settings = SETTINGS) -> B
 
 def assert_same_both_ways(build: Build, day: date) -> None:
     for name, module in TABLES.items():
-        kept, scanned = module._from_state(build, day), module._from_actions(build, [day])
+        kept, scanned = module.from_state(build, day), module.from_actions(build, [day])
         others = scanned if isinstance(scanned, list) else [scanned]
         found = [_sorted(kept.toArrow(), name), _sorted(others[0].toArrow(), name)]
         assert found[0].num_rows

@@ -53,6 +53,7 @@ def test_lineage_begins_with_the_raw_tables(defs: dg.Definitions) -> None:
         "user_features": {"unified_actions", "items"},
         "item_features": {"unified_actions", "items_shown", "items"},
         "pair_features": {"raw/impressions", "unified_actions", "items"},
+        "feature_state": {"unified_actions", "items", "items_shown"},
         "online_users": {"user_features"},
         "online_items": {"item_features"},
         "training_samples": {"unified_actions", "user_features", "item_features", "items"},

@@ -11,7 +11,8 @@ import pytest
 from training_assets.errors import DayNotPublishedError
 from training_assets.lake import Lake
 from training_assets.online import OnlineStore, compare_day, load_day, open_store
-from training_assets.schemas import Column, Table
+from training_assets.schemas import CUSTOMER_IDS, Column, Table
+from training_assets.sources.id_tables import add_customers
 from training_assets_tests.support.online_cases import DAY, ROWS, SCHEMA, days_before
 from training_assets_tests.support.planting import publish_day
 
@@ -48,6 +49,25 @@ def lake(tmp_path: Path) -> Lake:
 def test_every_value_online_is_that_of_the_published_row(opens: Opens, lake: Lake) -> None:
     store = opens()
     assert load_day(store, lake, "users").version.rows == len(ROWS)
+    found = compare_day(store, lake, "users", DAY)
+    assert (found.rows, found.different) == (len(ROWS), 0)
+
+
+def test_ids_are_those_that_were_delivered(opens: Opens, lake: Lake) -> None:
+    numbers = [row["customer_id"] for row in ROWS]
+    # The last one came from a source whose ids are integers.
+    ids = {
+        "id": numbers[:-1],
+        "text": ["anna@shop", "böb"],
+        "first_seen": [days_before(1)] * 2,
+    }
+    assert add_customers(lake, pa.table(ids), lake.snapshot(CUSTOMER_IDS.name))
+    lake.refresh()
+    store = opens()
+    load_day(store, lake, "users")
+    answers = store.users(["anna@shop", "böb", str(numbers[-1]), numbers[-1], "17"])
+    assert [answer.state for answer in answers] == ["found"] * 4 + ["not_found"]
+    assert (answers[0].values or {})["total_purchases"] == ROWS[0]["total_purchases"]
     found = compare_day(store, lake, "users", DAY)
     assert (found.rows, found.different) == (len(ROWS), 0)
 
