@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ def _column(field: pa.Field, number: int, size: int) -> pa.Array:
         return pa.repeat(pa.scalar(f"category {number}"), size)
     if pa.types.is_timestamp(field.type):
         return pa.repeat(pa.scalar(number * 1_000_000, field.type), size)
-    return pa.repeat(pa.scalar(number), size).cast(field.type)
+    value = Decimal(number) if pa.types.is_decimal(field.type) else number
+    return pa.repeat(pa.scalar(value, field.type), size)
 
 
 def timed(store: OnlineStore, entities: int, at_once: int, reads: int) -> dict[str, float]:
