@@ -47,7 +47,8 @@ with s as (
   from by_category group by 1
 ), recent as (
   select customer_id, count(*) as unique_items, list_transform(
-    min({{'age': -epoch_us(newest), 'item': item_id}}, 10), lambda x: x.item::bigint) as recent_items
+    min({{'age': -epoch_us(newest), 'item': item_id}}, 10), lambda x: x.item::bigint
+  ) as recent_items
   from pairs group by 1
 )
 select customer_id, total_interactions, unique_items, days_active, recent_items, sessions,
