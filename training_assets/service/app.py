@@ -26,6 +26,8 @@ from training_assets.service.problems import Problem
 from training_assets.service.tokens import require_keys
 
 _AUDIT_SECONDS: Final = 5
+_LAG_SECONDS: Final = 15
+_ANNOUNCE_SECONDS: Final = 30
 _BY_STATUS: Final = {
     400: "unreadable",
     404: "not_found",
@@ -53,6 +55,8 @@ def create_app(core: Core) -> FastAPI:
     )
     app.state.core = core
     app.state.health = Health(core)
+    app.state.health.add("outbox", core.outbox_state)
+    app.state.health.add("online", core.online_state)
     if isinstance(core.publisher, EventLog):
         app.state.health.add("kafka", core.publisher.require_up)
     for router in _ROUTERS:
@@ -77,6 +81,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             (PROBE_SECONDS, health.probe),
             (core.settings.sweep_seconds, lambda: _in_thread(core.sweep)),
             (_AUDIT_SECONDS, lambda: _in_thread(core.audit.flush)),
+            (_LAG_SECONDS, lambda: _in_thread(core.measure_lag)),
+            (_ANNOUNCE_SECONDS, lambda: _in_thread(core.announce)),
         )
     ]
     core.log.info("started", auth=core.settings.auth, host=core.settings.host)

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from training_assets.lake import Store
 from training_assets.online import OnlineStore
 from training_assets.service.access import Access
+from training_assets.service.announcing import Announcer
 from training_assets.service.audit import Audit
 from training_assets.service.event_log import EventLog
 from training_assets.service.limits import Limits
@@ -17,11 +18,13 @@ from training_assets.service.online import open_online
 from training_assets.service.outbox import Outbox, Publisher
 from training_assets.service.problems import Problem
 from training_assets.service.settings import ServiceSettings
-from training_assets.service.tenants import Tenants
+from training_assets.service.tenants import DEFAULT, Tenants
+from training_assets.service.text_ids import TextIds
 from training_assets.service.uploads import Uploads
 
 _SMALL_BYTES: Final = 256 * 2**10
 _SMALL_THREADS: Final = 8
+_LATE_SECONDS: Final = 60
 _T = TypeVar("_T")
 
 
@@ -56,7 +59,7 @@ class Workers:
 
 
 class Core:
-    """One service. ``is_stopping`` once it takes nothing new."""
+    """One service. ``is_stopping`` once it takes nothing new, ``oldest_seconds`` of the outbox."""
 
     def __init__(
         self, settings: ServiceSettings, publisher: Publisher | None = None, log: Any = None
@@ -73,8 +76,10 @@ class Core:
         if publisher is None and settings.kafka:
             self.publisher = EventLog(settings, self.log)
         self.is_stopping = False
+        self.oldest_seconds = 0.0
         self._uploads: dict[str, Uploads] = {}
         self._online: dict[str, OnlineStore] = {}
+        self._text_ids: dict[str, TextIds] = {}
         self._outboxes: dict[str, Outbox] = {}
 
     def outbox(self, tenant: str) -> Outbox:
@@ -95,6 +100,9 @@ class Core:
             self._online[tenant] = open_online(self.tenants, tenant)
         return self._online[tenant]
 
+    def text_ids(self, tenant: str) -> TextIds:
+        return self._text_ids.setdefault(tenant, TextIds(self.tenants.lake(tenant)))
+
     def require_running(self) -> None:
         """Raises ``Problem`` 503 once the service is stopping."""
         if self.is_stopping:
@@ -104,7 +112,33 @@ class Core:
         """Finish what stands in the outbox of every tenant."""
         found = [self.outbox(tenant).sweep() for tenant in self.tenants.names]
         self.metrics.outbox_pending.set(sum(one.intents for one in found))
-        self.metrics.outbox_oldest.set(max((one.oldest_seconds for one in found), default=0))
+        self.oldest_seconds = max((one.oldest_seconds for one in found), default=0.0)
+        self.metrics.outbox_oldest.set(self.oldest_seconds)
+
+    def announce(self) -> None:
+        """Tell the log which days were published, of every tenant."""
+        if isinstance(self.publisher, EventLog):
+            for tenant in self.tenants.names:
+                Announcer(self.tenants.lake(tenant), tenant, self.publisher).sweep()
+
+    def measure_lag(self) -> None:
+        """How far the consumers are behind, by partition."""
+        if isinstance(self.publisher, EventLog):
+            for name, partition, records in self.publisher.lags():
+                self.metrics.lag.labels(name, str(partition)).set(records)
+
+    def outbox_state(self) -> str:
+        """As of the last sweep: degraded once something waits for a minute."""
+        return "degraded" if self.oldest_seconds > _LATE_SECONDS else "ok"
+
+    def online_state(self) -> str:
+        """Whether a store of features answers: those that are in use, or that of the only tenant.
+
+        Raises ``StoreError`` where one does not.
+        """
+        for tenant in list(self._online) if self.tenants.are_many else [DEFAULT]:
+            self.online(tenant).current("users")
+        return "ok"
 
     def close(self) -> None:
         """Have what runs end, and all that is to be kept in the store."""

@@ -6,20 +6,22 @@ One producer and one thread that polls it; the asyncio version of the library ha
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from training_assets.errors import StoreError
 from training_assets.service.problems import Problem
 from training_assets.service.receipts import Receipt
 from training_assets.service.settings import ServiceSettings
 from training_assets.service.topics import (
+    ROW_TOPICS,
     UPLOADS,
     Headers,
     checked_options,
+    consumer_options,
     headers,
     producer_options,
     told,
@@ -27,6 +29,7 @@ from training_assets.service.topics import (
 )
 
 _RECEIPT_SECONDS: Final = 5
+_ASK_SECONDS: Final = 3
 _BACK_OFF_SECONDS: Final = 10
 _EVENT_SECONDS: Final = 25
 _FLUSH_SECONDS: Final = 20
@@ -49,6 +52,8 @@ class EventLog:
         self._log = log
         self._down_until = float("-inf")
         self._is_closing = threading.Event()
+        # Only asks; it joins no group.
+        self._group: Consumer | None = None
         with checked_options():
             self._producer = Producer({**producer_options(settings), "error_cb": self._on_error})
         self._thread = threading.Thread(target=self._poll, name="kafka", daemon=True)
@@ -61,6 +66,18 @@ class EventLog:
         message = Message(
             UPLOADS, receipt.id, told(receipt.event), headers(receipt.tenant, receipt.id)
         )
+        if not self._is_taken(message):
+            self._down_until = time.monotonic() + _BACK_OFF_SECONDS
+            return False
+        return True
+
+    def publish_day(self, topic: str, event: Mapping[str, Any]) -> bool:
+        """Whether all replicas have it; that a topic is missing says nothing of the others."""
+        key = f"{event['table']}/{event['dt']}"
+        own = headers(event["tenant"], event["event_id"])
+        return self._is_taken(Message(topic, key, told(event), own))
+
+    def _is_taken(self, message: Message) -> bool:
         done = threading.Event()
         failed: list[str] = []
 
@@ -74,10 +91,7 @@ class EventLog:
         except (BufferError, KafkaException):
             failed.append("full")
             done.set()
-        if not done.wait(_RECEIPT_SECONDS) or failed:
-            self._down_until = time.monotonic() + _BACK_OFF_SECONDS
-            return False
-        return True
+        return done.wait(_RECEIPT_SECONDS) and not failed
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Returns once all replicas have all of them; raises ``Problem`` 503 otherwise."""
@@ -108,11 +122,38 @@ class EventLog:
     def require_up(self) -> None:
         """Raises ``StoreError`` where the brokers do not answer."""
         try:
-            self._producer.list_topics(timeout=3)
+            self._producer.list_topics(timeout=_ASK_SECONDS)
+        except KafkaException as error:
+            raise StoreError(f"kafka: the brokers do not answer ({error.args[0].name()})") from None
+
+    def lags(self) -> list[tuple[str, int, int]]:
+        """Topic, partition and records that the consumers' group has not landed.
+
+        Raises ``StoreError`` where the brokers do not answer.
+        """
+        wanted = [topic(self._settings, name) for name in ROW_TOPICS]
+        try:
+            known = self._producer.list_topics(timeout=_ASK_SECONDS).topics
+            places = [
+                TopicPartition(name, number)
+                for name in wanted
+                if name in known
+                for number in sorted(known[name].partitions)
+            ]
+            if self._group is None:
+                self._group = Consumer(consumer_options(self._settings))
+            found = []
+            for place in self._group.committed(places, timeout=_ASK_SECONDS) if places else []:
+                low, high = self._group.get_watermark_offsets(place, timeout=_ASK_SECONDS)
+                landed = max(low, place.offset)
+                found.append((place.topic, place.partition, max(0, high - landed)))
+            return found
         except KafkaException as error:
             raise StoreError(f"kafka: the brokers do not answer ({error.args[0].name()})") from None
 
     def close(self) -> None:
+        if self._group is not None:
+            self._group.close()
         self._producer.flush(_FLUSH_SECONDS)
         self._is_closing.set()
         self._thread.join(2)

@@ -41,10 +41,15 @@ class Health:
         self._states: dict[str, State] = {"store": State(_DOWN, needed=True)}
         self._asked_at = float("-inf")
         self._instance = secrets.token_hex(6)
-        self._checks: dict[str, tuple[Callable[[], None], bool]] = {"store": (self._store, True)}
+        self._checks: dict[str, tuple[Callable[[], str | None], bool]] = {
+            "store": (self._store, True)
+        }
 
-    def add(self, name: str, check: Callable[[], None]) -> None:
-        """A dependency without which uploads go on; ``check`` raises where it is down."""
+    def add(self, name: str, check: Callable[[], str | None]) -> None:
+        """A dependency without which uploads go on.
+
+        ``check`` says in which state it is, *ok* by default, and raises where it is down.
+        """
         self._checks[name] = (check, False)
 
     def set(self, name: str, is_up: bool) -> None:
@@ -72,13 +77,13 @@ class Health:
             "checks": {name: state.public for name, state in self._states.items()},
         }
 
-    async def _asked(self, check: Callable[[], None], needed: bool) -> State:
+    async def _asked(self, check: Callable[[], str | None], needed: bool) -> State:
         began = time.perf_counter()
         try:
-            await asyncio.wait_for(asyncio.to_thread(check), _TIMEOUT_SECONDS)
+            state = await asyncio.wait_for(asyncio.to_thread(check), _TIMEOUT_SECONDS)
         except Exception:
             return State(_DOWN, None, needed)
-        return State(_UP, round((time.perf_counter() - began) * 1000, 3), needed)
+        return State(state or _UP, round((time.perf_counter() - began) * 1000, 3), needed)
 
     def _store(self) -> None:
         self._core.tenants.control.put(f"_probe/{self._instance}", b"")

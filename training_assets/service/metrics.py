@@ -70,6 +70,12 @@ class Metrics:
         self.outbox_oldest = Gauge(
             "outbox_oldest_seconds", "Age of the oldest of them.", registry=own
         )
+        self.lag = Gauge(
+            "consumer_lag_records",
+            "Records of a topic that are not in the raw layer yet.",
+            ["topic", "partition"],
+            registry=own,
+        )
         self.queue = Gauge("upload_queue", "Uploads at work or waiting.", registry=own)
         self.ready = Gauge("service_ready", "1 while uploads are taken.", registry=own)
         self.events = Counter(

@@ -89,8 +89,8 @@ async def _read(
     version: str | None,
 ) -> list[dict[str, Any]]:
     def read() -> list[Answer]:
-        store = core.online(tenant)
-        return store.get(kind, ids, features=features, version=version)
+        numbers = core.text_ids(tenant).numbers(kind, ids)
+        return core.online(tenant).get(kind, numbers, features=features, version=version)
 
     with core.metrics.feature_seconds.labels(kind).time():
         try:
@@ -103,13 +103,13 @@ async def _read(
         core.metrics.feature_requests.labels(kind, one.state).inc()
     if found and found[0].age_seconds is not None:
         core.metrics.feature_age.labels(kind).set(found[0].age_seconds)
-    return [_shown(one) for one in found]
+    return [_shown(asked, one) for asked, one in zip(ids, found, strict=True)]
 
 
-def _shown(answer: Answer) -> dict[str, Any]:
+def _shown(asked: int | str, answer: Answer) -> dict[str, Any]:
     values = answer.values
     return {
-        "id": str(answer.id),
+        "id": str(asked),
         "state": answer.state,
         "dt": str(answer.dt) if answer.dt else None,
         "age_seconds": answer.age_seconds,

@@ -527,6 +527,13 @@ def test_slow_client_is_sent_away_and_holds_up_nobody(tmp_path: Path) -> None:
 def test_health_follows_the_store(tmp_path: Path, monkeypatch) -> None:
     with serving(lake=str(tmp_path)) as alone:
         assert alone.nobody.get("/health/ready").status_code == 200
+        checks = alone.nobody.get("/health").json()["checks"]
+        assert checks.keys() == {"store", "outbox", "online"}
+        assert {one["state"] for one in checks.values()} == {"ok"}
+        alone.core.oldest_seconds = 61
+        asyncio.run(alone.health.probe())
+        assert alone.nobody.get("/health").json()["checks"]["outbox"]["state"] == "degraded"
+        assert alone.nobody.get("/health/ready").json()["status"] == "degraded"
 
         def broken(*args: object) -> None:
             raise StoreError("the disk is gone")

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from training_assets.errors import SettingsError, StoreError
-from training_assets.lake import LocalStore
+from training_assets.lake import Lake, LocalStore
+from training_assets.service.announcing import Announcer
 from training_assets.service.claims import Claims
 from training_assets.service.consuming import Landing
 from training_assets.service.core import Core
@@ -27,6 +28,7 @@ from training_assets_tests.support.kafka import (
     keys_of,
     make_topics,
 )
+from training_assets_tests.support.loader_lakes import random_days, write_lake
 from training_assets_tests.support.service import HEADER, Served, raw_rows, serving
 
 ROW = {
@@ -134,6 +136,64 @@ def test_uploads_are_announced_and_not_sent_row_by_row(topics: Topics, served: S
     assert event["files"] == sent.json()["files"]
     assert "u9" not in message.value().decode()
     assert topics.land() == 0
+
+
+def test_lag_is_what_is_not_landed(topics: Topics, served: Served) -> None:
+    name = topics.settings.kafka_prefix + "interactions"
+
+    def lags() -> list[float]:
+        served.core.measure_lag()
+        page = served.nobody.get("/metrics").text.splitlines()
+        return [float(one.rpartition(" ")[2]) for one in page if f'topic="{name}"' in one]
+
+    topics.produce([{**ROW, "user_id": f"u{n}"} for n in range(30)])
+    assert sum(lags()) > 0
+    assert topics.land() == 30
+    assert lags() == [0, 0]
+
+
+def test_published_days_are_announced_once_and_again_when_built_anew(
+    topics: Topics, served: Served
+) -> None:
+    prefix, lake = topics.settings.kafka_prefix, topics.settings.lake
+    make_topics(topics.settings.kafka, f"{prefix}features", f"{prefix}training")
+    days = random_days(seed=1, num_days=2)
+    write_lake(lake, days)
+    for _ in range(2):
+        served.core.announce()
+    told = [json.loads(message.value()) for message in topics.read("training", 2)]
+    assert [(one["table"], one["dt"], one["tenant"]) for one in told] == [
+        ("training_input", str(day.dt), "default") for day in days
+    ]
+    assert [one["rows"] for one in told] == [
+        sum(file.rows for file in Lake.at(lake).snapshot("training_input").files_of(day.dt))
+        for day in days
+    ]
+    write_lake(lake, random_days(seed=2, num_days=1))
+    served.core.announce()
+    again = [json.loads(message.value()) for message in topics.read("training", 3)]
+    assert len({one["event_id"] for one in again}) == 3
+    assert [one["dt"] for one in again].count(str(days[0].dt)) == 2
+
+
+def test_day_waits_for_a_log_that_is_down(tmp_path: Path) -> None:
+    class Down:
+        def __init__(self) -> None:
+            self.is_up = False
+            self.told: list[Any] = []
+
+        def publish_day(self, topic: str, event: Any) -> bool:
+            self.told += [event["dt"]] if self.is_up else []
+            return self.is_up
+
+    days = random_days(seed=1, num_days=2)
+    write_lake(tmp_path, days)
+    log = Down()
+    announcer = Announcer(Lake.at(tmp_path), "default", log)
+    assert announcer.sweep() == 0
+    log.is_up = True
+    assert (announcer.sweep(), announcer.sweep()) == (2, 0)
+    assert log.told == [str(day.dt) for day in days]
 
 
 def test_poison_is_set_aside_and_the_range_goes_on(topics: Topics) -> None:

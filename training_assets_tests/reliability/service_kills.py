@@ -188,8 +188,8 @@ def kill_under_load(
     if kafka:
         accepted = {id_ for one in senders for id_ in one.accepted.values()}
         told = keys_of(kafka, "uploads")
-        outcome.faults += [f"{id_} was not announced" for id_ in accepted - set(told)]
-        outcome.faults += [f"{id_} is no upload" for id_ in set(told) - accepted]
+        outcome.faults.extend(f"{id_} was not announced" for id_ in accepted - set(told))
+        outcome.faults.extend(f"{id_} is no upload" for id_ in set(told) - accepted)
     core.close()
     if code != 0:
         outcome.faults.append(f"the service ended with {code}")
