@@ -14,6 +14,7 @@ from training_assets.service import (
     routes_about,
     routes_events,
     routes_features,
+    routes_receipts,
     routes_runs,
     routes_uploads,
 )
@@ -36,6 +37,7 @@ _BY_STATUS: Final = {
 }
 _ROUTERS: Final = (
     routes_uploads.router,
+    routes_receipts.router,
     routes_events.router,
     routes_features.router,
     routes_runs.router,

@@ -6,30 +6,25 @@ one file out of a multipart body and unpacks it in steps, against bounds of size
 """
 
 import asyncio
-import errno
 import hashlib
-import tempfile
 import time
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import pyarrow as pa
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
 
+from training_assets.service.forms import file_of_form
 from training_assets.service.problems import Problem
 from training_assets.service.settings import ServiceSettings
+from training_assets.service.spools import STEP, new_spool, told_disk
 
-STEP: Final = 2**20
-_IN_MEMORY: Final = 256 * 2**10
 _MIN_BYTES_PER_SECOND: Final = 1024
 _MIN_FOR_RATIO: Final = 2**20
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ENCODINGS: Final = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
-_MAX_PART_HEADERS: Final = 16 * 2**10
 
 
 @dataclass
@@ -43,12 +38,6 @@ class Body:
 
     def close(self) -> None:
         self.file.close()
-
-
-def new_spool(settings: ServiceSettings) -> IO[bytes]:
-    """A file without a name, in memory while it is small."""
-    folder = settings.spool or None
-    return tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=folder)
 
 
 async def receive(
@@ -84,7 +73,7 @@ async def _copy(stream: AsyncIterator[bytes], spool: IO[bytes], settings: Servic
         late = time.monotonic() - began - settings.body_seconds
         if late > 0 and size < late * _MIN_BYTES_PER_SECOND:
             raise Problem("timeout", f"Less than {_MIN_BYTES_PER_SECOND} bytes a second came.")
-        with _disk():
+        with told_disk():
             spool.write(chunk)
 
 
@@ -97,13 +86,13 @@ def unpack(sent: IO[bytes], headers: Mapping[str, str], settings: ServiceSetting
     try:
         packed_size = sent.seek(0, 2)
         sent.seek(0)
-        content = _of_multipart(sent, headers, settings) or sent
+        content = file_of_form(sent, headers, settings) or sent
         encoding = _encoding(content, headers)
         if encoding is None:
             return _hashed(content, packed_size)
         unpacked = new_spool(settings)
         try:
-            with _disk():
+            with told_disk():
                 _unpack(content, unpacked, encoding, packed_size, settings)
             return _hashed(unpacked, packed_size)
         except BaseException:
@@ -199,120 +188,6 @@ def _unzstd(packed: IO[bytes]) -> Iterator[bytes]:
                 yield step
     except (OSError, pa.ArrowException):
         raise Problem("unreadable", "The body is not whole zstd.") from None
-
-
-def _of_multipart(
-    sent: IO[bytes], headers: Mapping[str, str], settings: ServiceSettings
-) -> IO[bytes] | None:
-    """The one file of a form, None where the body is no form."""
-    kind, options = parse_options_header(headers.get("content-type", ""))
-    if kind != b"multipart/form-data":
-        return None
-    boundary = options.get(b"boundary", b"")
-    if not 1 <= len(boundary) <= 70:
-        raise Problem("unreadable", "The form has no boundary of 1 to 70 characters.")
-    form = _Form(settings)
-    try:
-        parser = MultipartParser(boundary, form.callbacks)
-        while step := sent.read(STEP):
-            with _disk():
-                parser.write(step)
-        parser.finalize()
-        return form.content()
-    except MultipartParseError:
-        form.close()
-        raise Problem("unreadable", "The form cannot be read.") from None
-    except BaseException:
-        form.close()
-        raise
-
-
-class _Form:
-    """What the parser of a form finds: one part that is a file, or named so."""
-
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._settings = settings
-        self._file: IO[bytes] | None = None
-        self._name, self._value, self._header_bytes = b"", b"", 0
-        self._disposition, self._is_file, self._is_whole = b"", False, False
-        self._parts = 0
-
-    @property
-    def callbacks(self) -> Any:
-        return {
-            "on_part_begin": self._begin,
-            "on_header_begin": self._header_begin,
-            "on_header_field": self._header_field,
-            "on_header_value": self._header_value,
-            "on_header_end": self._header_end,
-            "on_headers_finished": self._headers_finished,
-            "on_part_data": self._data,
-            "on_end": self._end,
-        }
-
-    def content(self) -> IO[bytes]:
-        if not self._is_whole:
-            raise Problem("unreadable", "The form ends in the middle.")
-        if self._file is None:
-            raise Problem("unreadable", "The form holds no file; expected one.")
-        return self._file
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def _begin(self) -> None:
-        self._disposition, self._is_file, self._header_bytes = b"", False, 0
-        self._parts += 1
-        if self._parts > 10:
-            raise Problem("unreadable", "The form has more than 10 parts; expected one file.")
-
-    def _header_begin(self) -> None:
-        self._name, self._value = b"", b""
-
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._count(end - start)
-        self._name += data[start:end]
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._count(end - start)
-        self._value += data[start:end]
-
-    def _count(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > _MAX_PART_HEADERS:
-            raise Problem("unreadable", "The headers of a part of the form are too long.")
-
-    def _header_end(self) -> None:
-        if self._name.lower() == b"content-disposition":
-            self._disposition = self._value
-
-    def _headers_finished(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        self._is_file = b"filename" in options or options.get(b"name") == b"file"
-        if not self._is_file:
-            return
-        if self._file is not None:
-            raise Problem("unreadable", "The form holds more than one file; expected one.")
-        self._file = new_spool(self._settings)
-
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        if self._is_file and self._file is not None:
-            self._file.write(data[start:end])
-
-    def _end(self) -> None:
-        self._is_whole = True
-
-
-class _disk:  # noqa: N801 - reads like a function where it is used
-    """A full disk is told as such."""
-
-    def __enter__(self) -> None:
-        """Nothing is opened."""
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Problem("disk_full", "There is no room for the body.") from None
 
 
 def _too_large(what: str, most: int) -> Problem:

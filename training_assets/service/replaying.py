@@ -11,12 +11,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from training_assets.lake import Store
-from training_assets.service.bodies import Body, new_spool
+from training_assets.service.bodies import Body
 from training_assets.service.core import Core
 from training_assets.service.outbox import Publisher
 from training_assets.service.problems import Problem
 from training_assets.service.receipts import Asked, Receipt, find_receipt, indexed
 from training_assets.service.rejects import rows_file
+from training_assets.service.spools import new_spool
 from training_assets.service.topics import SCHEMA_VERSION
 
 _DAY: Final = timedelta(days=1)

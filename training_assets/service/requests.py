@@ -1,5 +1,6 @@
 """What routes ask of a request: who sends it, how, and its body in a file."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -51,6 +52,21 @@ def idempotency_key(request: Request) -> str | None:
             "invalid_parameter", "Idempotency-Key is not 1 to 255 printable ASCII characters."
         )
     return given
+
+
+async def small_body(request: Request, most: int) -> bytes:
+    """A body of at most so many bytes; raises ``Problem`` for a larger or slow one."""
+    content = b""
+    seconds = core_of(request).settings.body_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > most:
+                    raise Problem("too_large", f"The body is larger than {most} bytes.")
+    except TimeoutError:
+        raise Problem("timeout", f"The body was not there after {seconds:g} seconds.") from None
+    return content
 
 
 async def with_body(request: Request, principal: Principal, work: Callable[[Body], _T]) -> _T:

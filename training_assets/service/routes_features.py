@@ -13,7 +13,7 @@ from training_assets.online import Answer
 from training_assets.service.core import Core
 from training_assets.service.documents import answers
 from training_assets.service.problems import Problem
-from training_assets.service.requests import Json, core_of, principal_of
+from training_assets.service.requests import Json, core_of, principal_of, small_body
 
 router: Final = APIRouter(tags=["features"])
 Kind = Literal["users", "items"]
@@ -47,7 +47,12 @@ def _routes(kind: Kind) -> None:
         name=f"batch_{kind}",
         summary=f"Features of many {kind}",
         responses=answers(
-            {200: "FeatureList"}, "unreadable", "not_found", "too_large", "invalid_parameter"
+            {200: "FeatureList"},
+            "unreadable",
+            "not_found",
+            "timeout",
+            "too_large",
+            "invalid_parameter",
         ),
         openapi_extra={
             "requestBody": {
@@ -135,11 +140,7 @@ def _names(features: str | None) -> list[str] | None:
 
 async def _query(request: Request) -> tuple[list[int | str], list[str] | None]:
     """Ids and names of features of a body; raises ``Problem``."""
-    content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > _MAX_BODY:
-            raise Problem("too_large", f"The body is larger than {_MAX_BODY} bytes.")
+    content = await small_body(request, _MAX_BODY)
     try:
         found = orjson.loads(content)
         ids, features = found["ids"], found.get("features")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from training_assets.service.documents import answers
 from training_assets.service.problems import Problem
-from training_assets.service.requests import Json, core_of, principal_of
+from training_assets.service.requests import Json, core_of, principal_of, small_body
 from training_assets.service.runs import Runs
 
 router: Final = APIRouter(tags=["runs"])
@@ -25,7 +25,7 @@ _MAX_ASSETS: Final = 50
     status_code=202,
     summary="Materialize assets over a range of days",
     responses=answers(
-        {202: "Run"}, "unreadable", "invalid_parameter", "too_large", "not_configured"
+        {202: "Run"}, "unreadable", "invalid_parameter", "timeout", "too_large", "not_configured"
     ),
     openapi_extra={
         "requestBody": {
@@ -79,11 +79,7 @@ def _runs(request: Request) -> Runs:
 
 
 async def _query(request: Request) -> tuple[list[str], date, date]:
-    content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > _MAX_BODY:
-            raise Problem("too_large", f"The body is larger than {_MAX_BODY} bytes.")
+    content = await small_body(request, _MAX_BODY)
     try:
         found: dict[str, Any] = orjson.loads(content)
         assets = found["assets"]

@@ -15,9 +15,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training_assets.service.bodies import STEP, Body
+from training_assets.service.bodies import Body
 from training_assets.service.problems import Problem
 from training_assets.service.settings import ServiceSettings
+from training_assets.service.spools import STEP
 
 Format = Literal["csv", "jsonl", "json", "parquet"]
 

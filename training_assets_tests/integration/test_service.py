@@ -20,7 +20,7 @@ import requests
 from training_assets.errors import SettingsError, StoreError
 from training_assets.lake import LocalStore
 from training_assets.online import open_store
-from training_assets.service.documents import CODES
+from training_assets.service.schemas import CODES
 from training_assets_tests.support.faulty_wire import faulty_wire
 from training_assets_tests.support.service import HEADER, Client, Served, raw_rows, serving
 
@@ -506,12 +506,20 @@ def test_garbage_on_the_wire_is_refused(served: Served, acme: Client) -> None:
     assert acme.get("/health/live").status_code == 200
 
 
-def test_slow_client_is_sent_away_and_holds_up_nobody(tmp_path: Path) -> None:
-    with serving(lake=str(tmp_path), body_seconds=0.2) as alone:
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/internal/data/upload-csv?data_type=interactions",
+        "/api/features/users:batchGet",
+        "/api/runs",
+    ],
+)
+def test_slow_client_is_sent_away_and_holds_up_nobody(tmp_path: Path, path: str) -> None:
+    with serving(lake=str(tmp_path), body_seconds=0.2, dagster="http://127.0.0.1:9") as alone:
         client = alone.client()
         host, _, port = alone.url.removeprefix("http://").partition(":")
         head = (
-            "POST /internal/data/upload-csv?data_type=interactions HTTP/1.1\r\nHost: x\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: x\r\n"
             f"Authorization: Bearer {client.text}\r\nContent-Length: 99\r\n\r\n{HEADER}"
         )
         with socket.create_connection((host, int(port)), timeout=30) as slow:
