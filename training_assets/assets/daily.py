@@ -6,6 +6,7 @@ from itertools import islice
 
 import dagster as dg
 
+from training_assets.assets.freshness import observe_sources
 from training_assets.assets.metadata import check_metadata, day_metadata
 from training_assets.assets.tables import check_specs, table_specs
 from training_assets.checks import CheckResult
@@ -48,6 +49,9 @@ def daily_tables(
         if specs:
             reports = build_days(spark.spark_session, lake, settings, specs, days, context.log.info)
             yield from _build_events(context, spark, settings, lake, reports, len(days), problems)
+            # So that each source shows what a run found there, without a schedule that looks.
+            sources = {s.name: s for spec in specs for s in spec.built_from.sources_in(lake)}
+            observe_sources(context, spark.spark_session, settings, sources)
         else:
             yield from _check_events(context, spark, settings, lake, days, problems)
         if problems:

@@ -6,12 +6,13 @@ once a day, named in TRAINING_ASSETS_DAILY_SOURCES, must have had events of the 
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
 
 import dagster as dg
+from pyspark.sql import SparkSession
 
 from training_assets.assets.raw import declared_sources, raw_key
 from training_assets.engine.resource import SparkResource
@@ -44,29 +45,42 @@ def newest_events_asset(settings: Settings) -> dg.AssetsDefinition:
     def _newest_events(
         context: dg.AssetExecutionContext, spark: SparkResource
     ) -> dg.MaterializeResult:
-        lake, now, found = Lake.at(settings.lake), datetime.now(UTC), {}
-        for name, table in tables.items():
-            try:
-                newest = newest_event(spark.spark_session, lake, table, now)
-            except TrainingAssetsError as error:
-                context.log.error(f"{name}: {error}")
-                continue
-            if newest is not None:
-                found[name] = newest.at.isoformat(timespec="seconds")
-                context.log_event(observation(name, newest.at))
+        found = observe_sources(context, spark.spark_session, settings, tables)
         return dg.MaterializeResult(metadata={"newest": dg.MetadataValue.json(found)})
 
     return _newest_events
+
+
+def observe_sources(
+    context: dg.AssetExecutionContext,
+    spark: SparkSession,
+    settings: Settings,
+    tables: Mapping[str, Table],
+) -> dict[str, str]:
+    """Record of each of the sources that has days when its newest event was; by name, as text."""
+    lake, now, found = Lake.at(settings.lake), datetime.now(UTC), {}
+    for name, table in tables.items():
+        try:
+            newest = newest_event(spark, lake, table, now)
+        except TrainingAssetsError as error:
+            context.log.error(f"{name}: {error}")
+            continue
+        if newest is not None:
+            found[name] = newest.at.isoformat(timespec="seconds")
+            context.log_event(observation(name, newest.at, newest.day))
+    return found
 
 
 def _observed(settings: Settings) -> dict[str, Table]:
     return {**RAW_TABLES, **{table.name: table for table in declared_sources(settings).further}}
 
 
-def observation(source: str, at: datetime) -> dg.AssetObservation:
-    """That the newest event of a source was at that time."""
-    stamp = dg.MetadataValue.timestamp(at.timestamp())
-    return dg.AssetObservation(raw_key(source), metadata={LAST_UPDATED: stamp})
+def observation(source: str, at: datetime, day: date | None = None) -> dg.AssetObservation:
+    """That the newest event of a source was at that time, and which its newest day is."""
+    metadata: dict[str, Any] = {LAST_UPDATED: dg.MetadataValue.timestamp(at.timestamp())}
+    if day is not None:
+        metadata["newest_day"] = str(day)
+    return dg.AssetObservation(raw_key(source), metadata=metadata)
 
 
 def freshness_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:

@@ -2,15 +2,22 @@
 
 import warnings
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
 
 import dagster as dg
 
 from training_assets.assets.metadata import column_schema, place_value
-from training_assets.assets.raw import declared_sources, raw_key
+from training_assets.assets.raw import declared_sources, owners, raw_key
 from training_assets.lake import Lake
 from training_assets.schemas import Table
 from training_assets.settings import Settings
 from training_assets.tables import SPECS, TableSpec
+
+# A day is built at 03:00; a second one that does not come fails.
+FRESHNESS: Final = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=50), warn_window=timedelta(hours=26)
+)
 
 
 def table_specs(settings: Settings) -> list[dg.AssetSpec]:
@@ -27,6 +34,10 @@ def table_specs(settings: Settings) -> list[dg.AssetSpec]:
                 "path": place_value(lake.table_store(name).url),
             },
             kinds={"pyspark", "deltalake"},
+            owners=owners(),
+            tags={"group": spec.group, "rows": "by_day"},
+            # By when a day was published; of the raw sources the newest event decides.
+            freshness_policy=FRESHNESS,
             # A shop may not deliver it, on a day or at all.
             skippable=spec.built_from.days != "every",
         )

@@ -129,7 +129,8 @@ def drift_of(
     base = [before[of] for of in _days_before(day, BASE_DAYS) if of in before]
     if len(base) < MIN_BASE_DAYS:
         return {}
-    total = Profile.sum(base)
+    # Segments would be most of what is added up, and are not asked for here.
+    total = Profile.sum([Profile(p.rows, features=p.features) for p in base])
     return {
         name: compare(
             total.features[name], feature, [p.features[name] for p in base if name in p.features]

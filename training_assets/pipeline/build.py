@@ -237,6 +237,7 @@ class _TableRun:
 
     def _write(self, days: Sequence[date], attempt: _Attempt) -> None:
         """Write the days in one pass, or one by one where one of them fails."""
+        self._build.provenance.look_at_raw(self._spec.built_from, days)
         ready = [day for day in days if self._is_ready(day, attempt)]
         if not ready:
             return

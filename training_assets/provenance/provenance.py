@@ -304,6 +304,12 @@ class Provenance:
         for source in self.sources_of(built):
             self.raw(source, [day])
 
+    def look_at_raw(self, built: BuiltFrom, days: Sequence[date]) -> None:
+        """Open the raw files of all the days at once; what is wrong is said of a day by itself."""
+        for source in self.sources_of(built):
+            with suppress(TrainingAssetsError):
+                self.raw(source, days)
+
     def require_upstream(self, built: BuiltFrom, day: date) -> list[date]:
         """Raise where what the day reads is not published, or was built with other settings.
 

@@ -13,6 +13,7 @@ from training_assets.assets.training_set import REPORT, TRAINING_SET
 from training_assets.assets.vacuum import VACUUM
 from training_assets.definitions import DAILY_JOB, FEATURES_JOB, build_definitions
 from training_assets.engine.resource import SparkResource
+from training_assets.errors import SettingsError
 from training_assets.schemas import RAW_TABLES
 from training_assets.settings import Settings
 from training_assets.tables import SPECS
@@ -70,6 +71,33 @@ def test_every_check_is_an_asset_check_of_its_table(defs: dg.Definitions) -> Non
     expected = {(spec.name, check.name) for spec in SPECS.values() for check in spec.checks}
     expected |= {(name, EQUALS_OFFLINE) for name in ONLINE_ASSETS.values()}
     assert {(key.asset_key.to_user_string(), key.name) for key in keys} == expected
+
+
+def test_assets_say_whose_and_what_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRAINING_ASSETS_OWNERS", "team:ranking, ada@shop.example")
+    settings = Settings(lake=str(tmp_path), start_date=date(2026, 1, 1))
+    graph = build_definitions(settings, SparkResource()).resolve_asset_graph()
+    for spec in SPECS.values():
+        node = graph.get(dg.AssetKey(spec.name))
+        assert node.group_name == node.tags["group"] == spec.group
+        assert node.owners == ["team:ranking", "ada@shop.example"]
+        assert node.kinds == {"pyspark", "deltalake"}
+        assert node.freshness_policy is not None
+        assert node.description
+    for name in RAW_TABLES:
+        node = graph.get(dg.AssetKey(["raw", name]))
+        assert (node.group_name, node.kinds) == ("raw", {"parquet"})
+        assert node.owners == ["team:ranking", "ada@shop.example"]
+        # Policies see no observations; checks judge these by their newest event.
+        assert node.freshness_policy is None
+
+
+def test_an_owner_that_is_none_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAINING_ASSETS_OWNERS", "the ranking team")
+    with pytest.raises(SettingsError, match="names the ranking team; expected an e-mail address"):
+        build_definitions(Settings(lake=str(tmp_path)), SparkResource())
 
 
 def test_backfills_are_single_runs_with_identity_partitions(defs: dg.Definitions) -> None:

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from training_assets.assets.freshness import LAST_UPDATED
 from training_assets.checks import CheckContext
 from training_assets.definitions import BACKFILL_JOB, CHECK_JOB, DAILY_JOB, build_definitions
 from training_assets.engine.resource import SparkResource
@@ -166,6 +167,16 @@ def test_published_training_input_is_that_of_the_reference(built) -> None:
     )
     rows = [tuple(row.values()) for day in DAYS for row in rows_of(lake, "training_input", day)]
     assert sorted(rows, key=repr) == expected
+
+
+def test_a_run_shows_of_each_source_what_it_found_there(built) -> None:
+    _, instance = built
+    for name in RAW_TABLES:
+        (record,) = instance.fetch_observations(dg.AssetKey(["raw", name]), limit=1).records
+        metadata = record.asset_observation.metadata
+        assert metadata["newest_day"].value == str(LAST)
+        at = datetime.fromtimestamp(metadata[LAST_UPDATED].value, UTC)
+        assert LAST <= at.date() <= LAST + timedelta(days=1)
 
 
 def test_published_histories_are_those_of_the_reference(built) -> None:
