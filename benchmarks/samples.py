@@ -1,16 +1,20 @@
-"""Training samples of days from a year of published actions, against a script written by hand.
+"""Training samples and splits, against scripts written by hand for the same job.
 
-    python benchmarks/samples.py --scratch /tmp/bench
-    python benchmarks/samples.py --scratch /tmp/bench --actions 3000000 --days 1 --repeats 1
+    python benchmarks/samples.py --scratch /dev/shm/bench
+    python benchmarks/samples.py --scratch /dev/shm/bench --rows 300000 --repeats 1
 
-30 million actions of 33,000 customers with 50,000 items in 380 days, a third of them of kinds that
-make a positive; the last day, or the last 14, with four negatives for each positive. Both read the
-same published files and write one Parquet file a day with the same columns: ids, label,
-probability, log_q, seen_before, and the time, hour, weekday of the positive. Each run is a fresh
-process; contestants take turns. Ours is measured without checks, as the script has none, and its
-outputs are compared: the same positives, as many negatives, none acted on.
+    day, days            samples of the last day, or the last 14, from published actions of 380 days
+                         (--rows in all; 33,000 customers, 50,000 items)
+    features             the same 14 days where features of users and items are published: both are
+                         joined to each sample; compare with ours of days
+    draws, draws popularity
+                         negatives of one day by sample_negatives, from positives, candidates and
+                         --rows pairs seen, as Parquet files
+    splits, splits exact rows of each part by temporal_split, of --rows interactions in no order
 
-Prints a table and writes results/samples.json.
+Each run is a fresh process; contestants take turns. Outputs are compared: the same positives, as
+many negatives, none acted on; the same rows in each part. Ours is measured without checks, as the
+scripts have none. Prints a table and writes results/samples.json, or --out.
 """
 
 import argparse
@@ -22,132 +26,105 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from datetime import date, timedelta
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-import pyarrow as pa
 from baselines.measure import run_measured
+from samples_data import LAST, actions, check_draws, check_table, features, interactions, pairs
 
 HERE = Path(__file__).parent
-LAST = date(2026, 11, 19)
-NUM_DAYS, CUSTOMERS, ITEMS, SEED = 380, 33_000, 50_000, 1
-CONTESTANTS = {"ours": "samples_ours.py", "polars": "samples_polars.py"}
 PACKAGES = ("polars", "pyarrow", "numpy", "pyspark", "pysail")
+# Case: script of ours, script by hand or none, what both are given.
+CASES = {
+    "day": ("samples_ours.py", "samples_polars.py", ["--days", "1"]),
+    "days": ("samples_ours.py", "samples_polars.py", ["--days", "14"]),
+    "features": ("samples_ours.py", None, ["--days", "14"]),
+    "draws": ("sampling_ours.py", "sampling_polars.py", ["--strategy", "uniform"]),
+    "draws popularity": ("sampling_ours.py", "sampling_polars.py", ["--strategy", "popularity"]),
+    "splits": ("splits_ours.py", "splits_polars.py", []),
+    "splits exact": ("splits_ours.py", "splits_polars.py", ["--exact-rows"]),
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scratch", type=Path, required=True)
-    parser.add_argument("--actions", type=int, default=30_000_000)
-    parser.add_argument("--days", type=int, nargs="+", default=[1, 14])
+    parser.add_argument("--rows", type=int, default=30_000_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--timeout", type=float, default=300)
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "samples.json")
     options = parser.parse_args()
-    lake = generate(options.scratch / f"samples-{options.actions}", options.actions)
     runs: dict[str, Any] = defaultdict(list)
-    for days in options.days:
+    for case in options.cases:
         for _ in range(options.repeats):
-            for name, script in CONTESTANTS.items():
-                out = options.scratch / "samples-out" / name
-                shutil.rmtree(out, ignore_errors=True)
-                command = [sys.executable, str(HERE / "baselines" / script), "--lake", str(lake)]
-                command += ["--out", str(out), "--first", str(LAST - timedelta(days=days - 1))]
-                command += ["--last", str(LAST)]
-                found = run_measured(command, timeout=options.timeout)
-                if "error" in found:
-                    raise SystemExit(f"{name}: {found['error']}")
-                runs[f"{days} days {name}"].append(found)
-                print(days, name, json.dumps(found), flush=True)
-            check(lake, options.scratch / "samples-out", LAST)
-    report(runs, options.actions)
+            for name, found in _turn(case, options).items():
+                runs[f"{case} {name}"].append(found)
+                print(case, name, json.dumps(found), flush=True)
+    report(runs, options)
 
 
-def generate(lake: Path, num_actions: int) -> Path:
-    """A lake with published actions; what is there is kept."""
-    if (lake / "done").exists():
-        return lake
-    shutil.rmtree(lake, ignore_errors=True)
-    from training_assets.kernels import write_actions
-    from training_assets.lake import DataFile, Lake, NewDay, content_of, new_run, publish
-    from training_assets.schemas import UNIFIED_ACTIONS
-
-    opened, rng, run = Lake.at(lake), np.random.default_rng(SEED), new_run()
-    store = opened.table_store(UNIFIED_ACTIONS.name)
-    new = {}
-    for n in reversed(range(NUM_DAYS)):
-        day = LAST - timedelta(days=n)
-        size = num_actions // NUM_DAYS
-        number = day.toordinal() - date(1970, 1, 1).toordinal()
-        # A tenth of the customers come on a day.
-        here = rng.choice(CUSTOMERS, CUSTOMERS // 10, replace=False) + 1
-        micros = number * 86_400_000_000 + rng.integers(0, 86_400_000_000, size)
-        batch = pa.RecordBatch.from_pydict(
-            {
-                "dt": pa.array(np.full(size, number, np.int32)).view(pa.date32()),
-                "customer_id": rng.choice(here, size),
-                "item_id": (ITEMS * rng.random(size) ** 2).astype(np.int32) + 1,
-                "action_type": rng.choice(np.array([1, 2, 3], np.int8), size),
-                "occurred_at": pa.array(micros).view(pa.timestamp("us", "UTC")),
-                "part": np.zeros(size, np.int32),
-            }
-        )
-        (written,) = (
-            row for b in write_actions([batch], store.uri(), run) for row in b.to_pylist()
-        )
-        file = DataFile(written["name"], written["bytes"], written["rows"])
-        manifest = {
-            "table": UNIFIED_ACTIONS.name,
-            "dt": str(day),
-            "run": run,
-            "inputs": run,
-            "settings": {},
-            "content": content_of([file]),
-        }
-        new[day] = NewDay((file,), ((written["low"], written["high"]),), manifest)
-    before = opened.snapshot(UNIFIED_ACTIONS.name)
-    publish(store, UNIFIED_ACTIONS, new, before, {"run": run})
-    (lake / "done").write_text("")
-    return lake
+def _turn(case: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What a run of each contestant took."""
+    ours, theirs, given = CASES[case]
+    given = [str(part) for part in given]
+    out = options.scratch / "samples-out"
+    shutil.rmtree(out, ignore_errors=True)
+    source = _input(case, options)
+    contestants = {"ours": ours, **({"polars": theirs} if theirs else {})}
+    found = {}
+    for name, script in contestants.items():
+        command = [sys.executable, str(HERE / "baselines" / script), "--input", str(source)]
+        command += ["--out", str(out / name), *_dated(given)]
+        found[name] = run_measured(command, timeout=options.timeout)
+        if "error" in found[name]:
+            raise SystemExit(f"{case} {name}: {found[name]['error']}")
+    if case.startswith("draws"):
+        for name in contestants:
+            check_draws(source, out / name, given[-1])
+    elif case.startswith("splits"):
+        assert found["ours"]["parts"] == found["polars"]["parts"], found
+    else:
+        check_table(source, [out / name for name in contestants], has_features=case == "features")
+    return found
 
 
-def check(lake: Path, out: Path, day: date) -> None:
-    """Raise where the contestants' samples of the last day break the contract."""
-    ours, theirs = (pl.read_parquet(out / n / f"dt={day}" / "*.parquet") for n in CONTESTANTS)
-    keys = ["customer_id", "item_number"]
-    positives = [found.filter(label=1.0).select(keys).sort(keys) for found in (ours, theirs)]
-    assert positives[0].equals(positives[1].cast(dict(positives[0].schema)))
-    assert len(ours) == len(theirs)
-    start = day - timedelta(days=365)
-    files = sorted((lake / "unified_actions").glob("dt=*/*.parquet"))
-    counted = [f for f in files if str(start) <= f.parent.name[3:] <= str(day)]
-    seen = pl.scan_parquet(counted).select("customer_id", item_number="item_id")
-    for found in (ours, theirs):
-        pairs = found.filter(label=0.0).select(keys)
-        assert not pairs.is_duplicated().any()
-        acted = pairs.lazy().cast({"item_number": pl.Int32}).join(seen, on=keys, how="semi")
-        assert acted.collect().is_empty()
+def _dated(given: list[str]) -> list[str]:
+    """``--days`` as first and last day."""
+    if given[:1] != ["--days"]:
+        return given
+    return ["--first", str(LAST - timedelta(days=int(given[1]) - 1)), "--last", str(LAST)]
 
 
-def report(runs: dict[str, list[dict[str, Any]]], actions: int) -> None:
-    print("\ncase               seconds   samples/s   CPU s   peak GB")
+def _input(case: str, options: argparse.Namespace) -> Path:
+    """Made once; what is there is kept."""
+    place, rows = options.scratch, options.rows
+    if case.startswith("draws"):
+        return pairs(place / f"pairs-{rows}", rows)
+    if case.startswith("splits"):
+        return interactions(place / f"interactions-{rows}", rows)
+    lake = actions(place / f"actions-{rows}", rows)
+    return features(place / f"features-{rows}", lake) if case == "features" else lake
+
+
+def report(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> None:
+    print("\ncase                     seconds      rows/s   CPU s   peak GB")
     for name, found in runs.items():
         seconds = statistics.median(run["seconds"] for run in found)
         cpu = statistics.median(run["cpu_s"] for run in found)
         peak = max(run["peak_rss_bytes"] for run in found) / 1e9
         rate = found[0]["rows"] / seconds
-        print(f"{name:18} {seconds:7.2f} {rate:11,.0f} {cpu:7.2f} {peak:9.2f}")
+        print(f"{name:24} {seconds:7.2f} {rate:11,.0f} {cpu:7.2f} {peak:9.2f}")
     command = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout
     versions = {name: version(name) for name in PACKAGES}
     context = {"commit": commit.strip(), "cores": os.cpu_count(), "machine": platform.machine()}
-    content = {**context, "load": os.getloadavg(), "versions": versions, "actions": actions}
-    (HERE / "results" / "samples.json").write_text(
-        json.dumps({**content, "runs": runs}, indent=1) + "\n"
-    )
+    content = {**context, "load": os.getloadavg(), "versions": versions, "rows": options.rows}
+    options.out.write_text(json.dumps({**content, "runs": runs}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

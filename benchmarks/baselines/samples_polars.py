@@ -1,6 +1,6 @@
 """Samples as an expert would make them by hand with Polars and NumPy, day by day.
 
-python benchmarks/baselines/samples_polars.py --lake L --out O --first 2026-11-06 --last 2026-11-19
+python benchmarks/baselines/samples_polars.py --input L --out O --first 2026-11-06 --last 2026-11-19
 """
 
 import argparse
@@ -17,7 +17,7 @@ LOOKBACK, RATIO, KINDS = 365, 4, [2, 3, 5]
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--lake", type=Path, required=True)
+    parser.add_argument("--input", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--first", type=date.fromisoformat, required=True)
     parser.add_argument("--last", type=date.fromisoformat, required=True)
@@ -29,7 +29,7 @@ def main() -> None:
     start, cpu = time.perf_counter(), cpu_seconds()
     rows, day = 0, options.first
     while day <= options.last:
-        rows += sample(options.lake / "unified_actions", options.out / f"dt={day}", day)
+        rows += sample(options.input / "unified_actions", options.out / f"dt={day}", day)
         day += timedelta(days=1)
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "cpu_s": cpu_seconds() - cpu, "rows": rows}))

@@ -1,6 +1,6 @@
 """Negatives by the platform: ``training_assets.sampling`` on Sail, or Apache Spark.
 
-python benchmarks/baselines/sampling_ours.py --folder F --out O --strategy uniform --engine sail
+python benchmarks/baselines/sampling_ours.py --input F --out O --strategy uniform --engine sail
 """
 
 import argparse
@@ -15,7 +15,7 @@ from training_assets.sampling import sample_negatives
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--input", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--strategy", required=True)
     parser.add_argument("--engine", default="sail")
@@ -23,7 +23,7 @@ def main() -> None:
     with spark_session(options.engine) as spark:
         start, cpu = time.perf_counter(), cpu_seconds()
         inputs = [
-            spark.read.parquet(str(options.folder / f"{name}.parquet"))
+            spark.read.parquet(str(options.input / f"{name}.parquet"))
             for name in ("positives", "seen", "candidates")
         ]
         samples = sample_negatives(*inputs, strategy=options.strategy)

@@ -1,6 +1,6 @@
 """Negatives as an expert would draw them by hand with Polars and NumPy.
 
-    python benchmarks/baselines/sampling_polars.py --folder F --out O --strategy uniform --threads 2
+    python benchmarks/baselines/sampling_polars.py --input F --out O --strategy uniform --threads 2
 
     seen of customers with positives ──> cells (customer, candidate), each once
     rounds of draws for all customers ──> without cells that are seen or drawn ──> until enough
@@ -18,7 +18,7 @@ from pathlib import Path
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--input", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--strategy", required=True)
     parser.add_argument("--threads", default="2")
@@ -27,7 +27,7 @@ def main() -> None:
     import polars  # noqa: F401
 
     start, cpu = time.perf_counter(), cpu_seconds()
-    rows = sample(options.folder, options.out, options.strategy)
+    rows = sample(options.input, options.out, options.strategy)
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "cpu_s": cpu_seconds() - cpu, "rows": rows}))
 

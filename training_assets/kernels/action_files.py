@@ -113,7 +113,7 @@ class _OneFile:
     def _read_groups(self, parquet: SealedParquet, groups: Sequence[int]) -> Actions:
         columns = [*ACTION_COLUMNS, *([_DAY] if self.is_compacted else [])]
         # Mostly the footer says that there is nobody to leave out, and nothing.
-        has_bots = not self._wanted.keeps_bots and _may_hold(parquet.metadata, groups, _BOT, True)
+        has_bots = not self._wanted.keeps_bots and may_hold(parquet.metadata, groups, _BOT, True)
         table = parquet.read([*columns, *([_BOT] if has_bots else [])], groups, use_threads=False)
         kinds = self._wanted.kinds
         has_others = kinds is not None and not _is_within(parquet.metadata, groups, kinds)
@@ -159,7 +159,7 @@ def _bounds(metadata: Any, group: int, name: str) -> tuple[Any, Any] | None:
     return None
 
 
-def _may_hold(metadata: Any, groups: Sequence[int], name: str, value: Any) -> bool:
+def may_hold(metadata: Any, groups: Sequence[int], name: str, value: Any) -> bool:
     """Whether a column that the file has may hold the value."""
     if name not in metadata.schema.to_arrow_schema().names:
         return False

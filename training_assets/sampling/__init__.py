@@ -4,6 +4,8 @@
     kernel.py       samples of whole days from Arrow batches, on the workers
     text_ids.py     the same where ids are text
     negatives.py    DataFrames in and out
+    days.py         samples of whole days from published files; actions.py reads, seen.py keeps what
+                    customers have acted on, contexts.py says when, files.py writes
 
 May import features, engine, errors and what is below them. Begin with ``draws.py``.
 """

@@ -1,5 +1,6 @@
 """When and in which visit each positive came about: a day's actions by customer and time."""
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -41,10 +42,27 @@ class Contexts(NamedTuple):
         """Contexts of these pairs, which may come in any order; null where there is none."""
         if not len(self.customers):
             return self.columns.take(pa.nulls(len(customers), pa.int64()))
-        own = np.rec.fromarrays([self.customers, self.items])
-        asked = np.rec.fromarrays([customers.astype(np.int64), items.astype(np.int64)])
+        known = [_distinct(self.customers), _distinct(self.items)]
+        own, asked = (
+            _codes(known, [of.astype(np.int64) for of in pair])
+            for pair in ((self.customers, self.items), (customers, items))
+        )
         place = np.minimum(np.searchsorted(own, asked), len(own) - 1)
         return self.columns.take(pa.array(place, mask=own[place] != asked))
+
+
+def _distinct(values: Array) -> Array:
+    ordered = np.sort(values)
+    return ordered[np.diff(ordered, prepend=ordered[0] - 1) != 0]
+
+
+def _codes(known: Sequence[Array], pair: Sequence[Array]) -> Array:
+    """One integer for each pair, in the order of pairs; -1 where one of the two is not known."""
+    places = [np.searchsorted(of, ids) for of, ids in zip(known, pair, strict=True)]
+    codes = places[0] * len(known[1]) + places[1]
+    for of, ids, at in zip(known, pair, places, strict=True):
+        codes[of[np.minimum(at, len(of) - 1)] != ids] = -1
+    return codes
 
 
 def contexts(actions: pa.Table, kinds: tuple[int, ...]) -> Contexts:

@@ -102,6 +102,17 @@ def fractions(keys: UInt64Array, numbers: Int64Array) -> FloatArray:
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+def each_once(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Values in ascending order, without repeats; sorts ``values`` in place.
+
+    ``np.unique`` hashes integers, which costs thirty times as much for millions of pairs.
+    """
+    values.sort()
+    is_new = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=is_new[1:])
+    return values[is_new]
+
+
 def _mixed(bits: UInt64Array) -> UInt64Array:
     """The finish of splitmix64: each bit of the input changes each of the output half the time."""
     bits = (bits ^ (bits >> np.uint64(30))) * _MIX_1
@@ -146,8 +157,9 @@ class ChunkOfCustomers:
         self._is_gone = table
         self._is_gone[seen] = True
         ends = np.searchsorted(seen, np.arange(len(keys) + 1) * self._width)
-        upto = np.zeros(len(seen) + 1, np.int64)
-        np.cumsum(candidates.weights[seen % max(self._width, 1)], out=upto[1:])
+        upto = np.arange(len(seen) + 1)
+        if candidates.total > self._width:
+            np.cumsum(candidates.weights[seen % max(self._width, 1)], out=upto[1:])
         self._left_weight = candidates.total - np.diff(upto[ends])
         self._missing = np.minimum(wanted, self._width - np.diff(ends))
         self._num_drawn = np.zeros(len(keys), np.int64)

@@ -20,6 +20,7 @@ from training_assets.sampling.draws import (
     Drawn,
     Int64Array,
     customer_keys,
+    each_once,
 )
 
 CANDIDATE, POSITIVE, SEEN = 0, 1, 2
@@ -231,10 +232,8 @@ def chunks_of(
     rows = candidates.rows_per_chunk
     cell, ends = _by_chunk(cells, rows, -(-len(positives.customers) // rows), candidates)
     for number, end in enumerate(ends.tolist()):
-        some = np.sort(cell[ends[number - 1] if number else 0 : end])
-        is_new = np.ones(len(some), np.bool_)
-        is_new[1:] = some[1:] != some[:-1]
-        yield number * rows, some[is_new].astype(np.int64)
+        some = cell[ends[number - 1] if number else 0 : end]
+        yield number * rows, each_once(some).astype(np.int64)
 
 
 def _by_chunk(

@@ -21,13 +21,8 @@ from training_assets.kernels import ActionFile
 from training_assets.lake import Snapshot
 from training_assets.list_format import SealedParquet
 from training_assets.provenance import BuiltFrom, Upstream, window_days
-from training_assets.sampling.days import (
-    COUNTS_DDL,
-    ROWS_DDL,
-    TASKS_DDL,
-    count_items,
-    sample_days,
-)
+from training_assets.sampling.actions import COUNTS_DDL, count_items
+from training_assets.sampling.days import ROWS_DDL, TASKS_DDL, sample_days
 from training_assets.sampling.files import Beside, Joined, write_samples
 from training_assets.sampling.rules import ItemsOfDays, Rules, Window
 from training_assets.schemas import CUSTOMER_IDS, ITEM_IDS, TRAINING_SAMPLES, Column, Table

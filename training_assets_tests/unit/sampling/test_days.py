@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training_assets.kernels import ActionFile, write_actions
-from training_assets.sampling.days import count_items, sample_days
+from training_assets.sampling.actions import count_items
+from training_assets.sampling.days import sample_days
 from training_assets.sampling.rules import ItemsOfDays, Rules, Window
 from training_assets.schemas import UNIFIED_ACTIONS
 from training_assets_tests.support.sampling_reference import negatives_of, weight_of

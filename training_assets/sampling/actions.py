@@ -1,0 +1,85 @@
+"""Columns of published actions, of some customers or all, and how often each item was acted on."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from training_assets.kernels.action_files import ActionFile, may_hold, row_group_bounds
+from training_assets.kernels.day_files import ints
+from training_assets.list_format import SealedParquet
+from training_assets.sampling.draws import Int64Array
+from training_assets.sampling.rules import Window
+
+COUNTS_DDL: Final = "bucket int, item_id int, actions long"
+_COUNTS: Final = pa.schema(
+    [("bucket", pa.int32()), ("item_id", pa.int32()), ("actions", pa.int64())]
+)
+# Ids up to here are counted in an array.
+_MAX_TABLE: Final = 2**24
+
+
+def count_items(
+    batches: Iterable[pa.RecordBatch], files: Sequence[ActionFile], window: Window
+) -> Iterator[pa.RecordBatch]:
+    """Actions by bucket and item, those of bots left out; rows are numbers of ``files``."""
+    found: dict[int, list[tuple[Int64Array, Int64Array]]] = defaultdict(list)
+    tables: dict[int, Int64Array] = {}
+    for file in (files[n] for batch in batches for n in batch["number"].to_pylist()):
+        bucket = window.bucket(day_of(file))
+        (items,) = read_actions(file, ["item_id"], without_bots=True)
+        if len(items) and int(items.max()) < _MAX_TABLE:
+            counts = np.bincount(items, minlength=len(tables.get(bucket, ())))
+            counts[: len(tables.get(bucket, ()))] += tables.get(bucket, 0)
+            tables[bucket] = counts
+        else:
+            found[bucket].append(np.unique(items, return_counts=True))
+    for bucket, counts in tables.items():
+        items = np.flatnonzero(counts)
+        found[bucket].append((items, counts[items]))
+    for bucket, parts in found.items():
+        items, counts = (np.concatenate([part[n] for part in parts]) for n in range(2))
+        arrays = [np.full(len(items), bucket, np.int32), items.astype(np.int32), counts]
+        yield pa.RecordBatch.from_arrays([pa.array(a) for a in arrays], schema=_COUNTS)
+
+
+def day_of(file: ActionFile) -> int:
+    assert file.day is not None
+    return file.day
+
+
+def read_actions(
+    file: ActionFile,
+    names: Sequence[str],
+    bounds: tuple[int, int] | None = None,
+    *,
+    without_bots: bool = False,
+) -> list[Any]:
+    """Columns as arrays; of customers within ``bounds``, if any, when customer_id comes first."""
+    with SealedParquet(file.path) as parquet:
+        groups = list(range(parquet.num_row_groups))
+        if bounds is not None:
+            groups = [g for g in groups if _meets(row_group_bounds(parquet.metadata, g), bounds)]
+        has_bots = without_bots and may_hold(parquet.metadata, groups, "is_bot", True)
+        if not groups:
+            return [
+                ints(pa.chunked_array([parquet.schema_arrow.empty_table()[n].combine_chunks()]))
+                for n in names
+            ]
+        table = parquet.read([*names, *(["is_bot"] if has_bots else [])], groups, use_threads=False)
+    columns = [ints(table[name]) for name in names]
+    if has_bots:
+        counts = ~np.asarray(table["is_bot"].fill_null(False))
+        columns = [column[counts] for column in columns]
+    if bounds is None or not len(columns[0]):
+        return columns
+    # Files are sorted by customer, but not those of another writer.
+    low, high = bounds
+    is_own = (columns[0] >= low) & (columns[0] <= high)
+    return columns if is_own.all() else [column[is_own] for column in columns]
+
+
+def _meets(found: tuple[int, int] | None, bounds: tuple[int, int]) -> bool:
+    return found is not None and found[0] <= bounds[1] and found[1] >= bounds[0]
