@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,11 +26,12 @@ from training_assets.cli.transaction_options import (
     WORKDIR,
     with_options,
 )
-from training_assets.errors import SettingsError
+from training_assets.errors import SettingsError, TrainingAssetsError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from training_assets.transactions.database import Database
     from training_assets.transactions.settings import TransactionSettings
 
 _NOT_INSTALLED: Final = (
@@ -56,16 +57,18 @@ def run(every: float, drain: bool, driver: Any, **given: Any) -> None:
     Without a source, writes an example first.
     """
     from training_assets.transactions.database import Database
-    from training_assets.transactions.run import run_both
 
     settings = _settings(given)
     began = time.monotonic()
     _example_if_default(settings)
-    with _session() as session, _stop_signals() as stop, told() as progress:
-        pause = None if drain else every
-        database = Database.of(settings)
-        run_both(session, settings, database, stop, progress, every=pause, driver=driver)
-    _print_summary(settings, time.monotonic() - began)
+    with _kept_database(settings) as kept:
+        from training_assets.transactions.run import run_both
+
+        with _session() as session, _stop_signals() as stop, told() as progress:
+            pause = None if drain else every
+            database = Database.of(settings)
+            run_both(session, settings, database, stop, progress, every=pause, driver=driver)
+        _print_summary(kept, settings, time.monotonic() - began)
 
 
 @transactions.command()
@@ -92,24 +95,26 @@ def feed(every: float, drain: bool, **given: Any) -> None:
 def detect(follows: bool, batch: bool, driver: Any, **given: Any) -> None:
     """Apply the chunks of the inbox, and export what they show."""
     from training_assets.transactions.database import Database
-    from training_assets.transactions.run import detect_waiting, follow, open_detector
 
     settings = _settings(given)
     began = time.monotonic()
-    with (
-        _session() as session,
-        _stop_signals() as stop,
-        told() as progress,
-        open_detector(session, settings, Database.of(settings), progress) as detector,
-    ):
-        if follows:
-            follow(detector, session, settings, stop, driver)
-        elif batch:
-            detector.apply_as_one()
-            detector.close()
-        else:
-            detect_waiting(detector, session, settings, driver)
-    _print_summary(settings, time.monotonic() - began)
+    with _kept_database(settings) as kept:
+        from training_assets.transactions.run import detect_waiting, follow, open_detector
+
+        with (
+            _session() as session,
+            _stop_signals() as stop,
+            told() as progress,
+            open_detector(session, settings, Database.of(settings), progress) as detector,
+        ):
+            if follows:
+                follow(detector, session, settings, stop, driver)
+            elif batch:
+                detector.apply_as_one()
+                detector.close()
+            else:
+                detect_waiting(detector, session, settings, driver)
+        _print_summary(kept, settings, time.monotonic() - began)
 
 
 @transactions.command()
@@ -176,6 +181,26 @@ def _session() -> Iterator["SparkSession"]:
 
 
 @contextmanager
+def _kept_database(settings: "TransactionSettings") -> Iterator["Database"]:
+    """Starts a server of our own beside the engine, and keeps it until the last question."""
+    from training_assets.transactions.database import Database
+
+    def start() -> None:
+        # Whoever needs it first is told what is wrong.
+        with suppress(TrainingAssetsError):
+            database.run(lambda connection: None)
+
+    database = Database.of(settings)
+    starter = threading.Thread(target=start, name="database")
+    starter.start()
+    try:
+        yield database
+    finally:
+        starter.join()
+        database.leave()
+
+
+@contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
     """Set by Ctrl-C or SIGTERM, so that the chunk in hand is finished; a second one interrupts."""
     stop = threading.Event()
@@ -208,16 +233,11 @@ def _example_if_default(settings: "TransactionSettings") -> None:
             write_banksim(Path(DEFAULT_SOURCE).parent, progress=progress)
 
 
-def _print_summary(settings: "TransactionSettings", seconds: float) -> None:
-    from training_assets.transactions.database import Database
+def _print_summary(database: "Database", settings: "TransactionSettings", seconds: float) -> None:
     from training_assets.transactions.export import ACTIONS, DETECTIONS
     from training_assets.transactions.show import summary
 
-    database = Database.of(settings)
-    try:
-        found = summary(database)
-    finally:
-        database.leave()
+    found = summary(database)
     grid = Grid("pattern", "action", "detections")
     for pattern, count in found.by_pattern.items():
         grid.add_row(pattern, ACTIONS[pattern], f"{count:,}")

@@ -77,7 +77,11 @@ class Detector:
         totals, rejected = count_rows(batch, by_chunk=True)
         listing = self._inbox.look()
         known = {(chunk.first, chunk.last): chunk for chunk in listing.chunks}
-        for key, of_chunk in split_by_chunk(totals).items():
+        parts = split_by_chunk(totals)
+        # Chunks that were counted together share the time that it took.
+        counted = (time.monotonic() - began) / max(1, len(parts))
+        for key, of_chunk in parts.items():
+            began = time.monotonic() - counted
             if key not in known:
                 raise ChunkError(
                     f"batch {batch_id}: it has rows of a chunk {key[0]} to {key[1]} that is not in "
@@ -87,7 +91,6 @@ class Detector:
             self._apply_weights(key[0], listing.weights)
             sha256 = self._inbox.sha256(known[key].entry.path)
             self._apply([known[key]], [sha256], of_chunk, rejected, began)
-            began = time.monotonic()
         self.export()
 
     def waiting(self) -> list[Chunk]:

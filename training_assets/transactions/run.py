@@ -37,30 +37,31 @@ def run_both(
     """
     workdir = open_store(settings.workdir)
     feed = Feed(workdir, settings, is_growing=every is not None)
-    with open_detector(session, settings, database, progress) as detector:
-        failures: list[BaseException] = []
-        is_fed = threading.Event()
+    failures: list[BaseException] = []
+    is_fed = threading.Event()
 
-        def feed_on() -> None:
-            try:
-                if every is None:
-                    feed_all(feed, progress, stop)
-                else:
-                    feed_every(feed, every, stop, progress)
-            except BaseException as error:
-                failures.append(error)
-            finally:
-                is_fed.set()
-
-        thread = threading.Thread(target=feed_on, name="feed")
-        thread.start()
+    def feed_on() -> None:
         try:
-            follow(detector, session, settings, is_fed, driver)
+            if every is None:
+                feed_all(feed, progress, stop)
+            else:
+                feed_every(feed, every, stop, progress)
+        except BaseException as error:
+            failures.append(error)
         finally:
-            stop.set()
-            thread.join()
-        if failures:
-            raise failures[0]
+            is_fed.set()
+
+    # The source is read while the detector opens.
+    thread = threading.Thread(target=feed_on, name="feed")
+    thread.start()
+    try:
+        with open_detector(session, settings, database, progress) as detector:
+            follow(detector, session, settings, is_fed, driver)
+    finally:
+        stop.set()
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 @contextmanager

@@ -97,15 +97,25 @@ def apply_chunks(
     ).fetchone()
     if moved is None:
         return _why_not(connection, arrived, generation)
-    connection.execute(sql("session_tables.sql"))
-    _copy(connection, "incoming", arrived.totals)
+    change_state(connection, arrived.totals, settings)
     parameters = _parameters(settings) | {"started_at": started_at, "is_weights": False}
-    for script in ("apply_counts.sql", "apply_genders.sql", "rank.sql", "detect.sql"):
+    for script in ("rank.sql", "detect.sql"):
         connection.execute(sql(script), parameters)
     _quarantine(connection, "transactions", arrived.rejected)
     made = one(connection, "SELECT next_detection FROM progress")[0] - moved[0]
     _enter(connection, arrived, made, time.monotonic() - began)
     return "applied"
+
+
+def change_state(connection: Connection, totals: pa.Table, settings: TransactionSettings) -> None:
+    """Add the totals of chunks to counts, sums and genders; patterns and ledger stay as they are.
+
+    What was touched is in temporary tables (``session_tables.sql``) until the transaction ends.
+    """
+    connection.execute(sql("session_tables.sql"))
+    _copy(connection, "incoming", totals)
+    for script in ("apply_counts.sql", "apply_genders.sql"):
+        connection.execute(sql(script), _parameters(settings))
 
 
 def apply_weights(

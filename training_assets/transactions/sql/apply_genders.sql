@@ -6,7 +6,7 @@ FROM (
     FROM incoming ORDER BY customer_id, last_row DESC
 ) i
 LEFT JOIN customers c USING (customer_id);
-ANALYZE touched_customers;
+ANALYZE touched_customers (customer_id);
 
 INSERT INTO customers (customer_id, gender)
 SELECT customer_id, new_gender FROM touched_customers

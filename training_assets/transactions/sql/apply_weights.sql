@@ -19,7 +19,8 @@ WHERE w.merchant_id = c.merchant_id AND w.customer_id = c.customer_id AND c.weig
 
 WITH updated AS (
     UPDATE customer_merchant_stats s
-    SET weight_sum = trim_scale(c.weight_sum), weight_count = c.weight_count
+    SET weight_sum = trim_scale(c.weight_sum), weight_count = c.weight_count,
+        weight_rank_key = weight_rank_key(c.weight_sum, c.weight_count)
     FROM changed_weights c
     WHERE s.merchant_id = c.merchant_id AND s.customer_id = c.customer_id
     RETURNING s.merchant_id

@@ -8,11 +8,15 @@ from typing import Any
 
 from training_assets_tests.reliability.campaign.outcome import Outcome
 
+_EVERY_STEP = 20
 _MODULE = "training_assets_tests.reliability.transaction_kills"
 
 
 def run(scratch: Path, seed: int, times: int) -> list[Outcome]:
-    """50 kills at random for ``times`` 20; ``seed`` is the one of the module that is run."""
+    """50 kills at random and one at every step for ``times`` 20; with less, at some of the steps.
+
+    ``seed`` is the one of the module that is run.
+    """
     at_random = _done(scratch, "random", times * 5 // 2)
     outcomes = [
         _outcome(
@@ -24,8 +28,10 @@ def run(scratch: Path, seed: int, times: int) -> list[Outcome]:
         )
     ]
     for mechanism in ("feed", "detect"):
-        found = _done(scratch, mechanism, 1)
-        result = "each statement, end of a transaction and file in turn"
+        stride = max(1, _EVERY_STEP // max(1, times))
+        found = _done(scratch, mechanism, stride)
+        steps = "each" if stride == 1 else f"one of {stride}"
+        result = f"{steps} of all statements, ends of transactions and files in turn"
         outcomes.append(
             _outcome(f"SIGKILL at each step: {mechanism}", found["kills"], result, found)
         )
