@@ -9,7 +9,13 @@ import pytest
 
 from training_assets.errors import DatabaseError
 from training_assets.transactions import database as module
-from training_assets.transactions.database import Database, database_location, migrate
+from training_assets.transactions.database import (
+    Connection,
+    Database,
+    database_location,
+    migrate,
+    sql,
+)
 from training_assets.transactions.server import Server
 from training_assets.transactions.settings import TransactionSettings
 
@@ -90,6 +96,33 @@ def test_what_a_server_refuses_for_good_is_told_at_once(postgres: Path, database
         answer(other)
     assert SECRET not in str(caught.value)
     assert SECRET not in repr(TransactionSettings(database=f"postgresql://x:{SECRET}@y/z"))
+
+
+def test_a_state_of_the_first_schema_keeps_what_it_holds(tmp_path: Path) -> None:
+    database = Database(str(tmp_path / "server"))
+
+    def old_state(connection: Connection) -> None:
+        connection.execute("CREATE TABLE schema_version (version integer PRIMARY KEY)")
+        connection.execute(sql("migration_1.sql"))
+        connection.execute("INSERT INTO schema_version VALUES (1)")
+        connection.execute(
+            "INSERT INTO customer_merchant_stats VALUES "
+            "('M', 'C', 3, 30, 5, 2), ('M', 'D', 1, 9, 0, 0)"
+        )
+
+    try:
+        database.run(old_state)
+        database.run(migrate)
+        found = database.run(
+            lambda c: c.execute(
+                "SELECT customer_id, sum_amount, weight_rank_key, "
+                "weight_rank_key IS NOT DISTINCT FROM weight_rank_key(weight_sum, weight_count) "
+                "FROM customer_merchant_stats ORDER BY customer_id"
+            ).fetchall()
+        )
+    finally:
+        database.leave()
+    assert found == [("C", 30, 25 * 10**35, True), ("D", 9, None, True)]
 
 
 def test_a_newer_schema_is_refused(database: Database) -> None:
