@@ -71,6 +71,9 @@ _TASK_DDL: Final = (
     "reading string"
 )
 _BYTES_PER_PARTITION: Final = 8 * 2**20
+# Sail works on all partitions at once, each with a block in memory.
+_MANY_PARTITIONS: Final = 32
+_BYTES_PER_FURTHER: Final = 256 * 2**20
 _MIN_PARTITIONS: Final = 4
 _MAX_PARTITIONS: Final = 1000
 _In = TypeVar("_In")
@@ -127,7 +130,8 @@ class RawDays:
     def _num_partitions(self) -> int:
         """Few for small files: each is a task of its own, with a Python worker, on Spark."""
         size = sum(_size(file) for file in self.listed)
-        return min(_MIN_PARTITIONS + size // _BYTES_PER_PARTITION, _MAX_PARTITIONS)
+        few = _MIN_PARTITIONS + size // _BYTES_PER_PARTITION
+        return min(few, _MANY_PARTITIONS + size // _BYTES_PER_FURTHER, _MAX_PARTITIONS)
 
     def _read(self, spark: SparkSession, ddl: str, *, wants_rejects: bool) -> DataFrame:
         if not self.tasks:
