@@ -38,10 +38,9 @@ from training_assets.schemas import (
     IMPRESSIONS,
     ITEMS,
     ITEMS_SHOWN,
-    RAW_INTERACTIONS,
     UNIFIED_ACTIONS,
 )
-from training_assets.sources import source_days
+from training_assets.sources import engagement_of, source_days
 
 # Of a thousand customers whose histories are compared, a tenth has its features recomputed.
 _SHARE_OF_CUSTOMERS: Final = 10
@@ -242,7 +241,7 @@ def _catalogue(context: CheckContext, day: date) -> Catalogue:
 def _engagement(context: CheckContext) -> int:
     chosen = context.settings.engagement
     if chosen == "auto":
-        return VIEW if source_days(context.lake, RAW_INTERACTIONS).days else CLICK
+        chosen = engagement_of(context.lake)
     return VIEW if chosen == "view" else CLICK
 
 

@@ -19,10 +19,14 @@ from training_assets.schemas import (
     INTERACTIONS,
     ITEMS,
     RAW_INTERACTIONS,
+    RAW_ITEMS,
+    RAW_USERS,
     RE_DELIVERED,
+    RE_DELIVERED_ID,
     USERS,
     Table,
 )
+from training_assets.sources import declarations
 from training_assets.sources.cleaning import latest_time
 from training_assets.sources.copies import without_copies
 from training_assets.sources.judged import code_of
@@ -39,6 +43,10 @@ from training_assets.sources.validation import (
 )
 
 _MAX_SHRINK: Final = 0.2
+_UNKNOWN: Final = (
+    "Deliver what items or users lack, or, where they are a part only of those there are, write "
+    "complete = false under [items] or [users] of sources.toml."
+)
 _AGAIN: Final = replace(RAW_INTERACTIONS, name=RE_DELIVERED)
 _NAMES: Final = {"customer_id": "user_id", "occurred_at": "timestamp"}
 
@@ -85,6 +93,8 @@ def check_validation(context: CheckContext) -> Mapping[date, CheckOutcome]:
             f"{line.rule}: {line.broken} of {line.rows} rows" for line in report.broken()
         )
         text = f"On {day} rules are broken: {broken}." if broken else ""
+        if report.blocks:
+            text = f"{text[:-1]}. {_UNKNOWN}"
         outcomes[day] = CheckOutcome(
             not broken, metrics, text, None if report.blocks or not broken else "warn"
         )
@@ -120,7 +130,8 @@ def validation_reports(context: CheckContext) -> dict[date, Report]:
     for day, facts in facts_of(context).items():
         for reason, count, examples in _rejected(context, RAW_INTERACTIONS, day):
             reports[day].add_rejected(reason, code_of(reason), count, examples)
-        again = context.rejected_rows(_AGAIN, day)
+        found = {reason: count for reason, count, _ in _rejected(context, _AGAIN, day)}
+        again = found.get(RE_DELIVERED_ID, 0)
         rule = f"{INTERACTIONS.name}.interaction_id.unique"
         reports[day].add(Finding(rule, again, again))
         reports[day].close(sum(file.rows for file in facts))
@@ -128,10 +139,14 @@ def validation_reports(context: CheckContext) -> dict[date, Report]:
 
 
 def _known(context: CheckContext, table: Table, day: date, since: str) -> Known | None:
-    """The newest snapshot up to the day, and of items those of the next days; None without any."""
+    """The newest snapshot up to the day, and of items those of the next days; None without any.
+
+    One that is declared not to have all says of nobody that he is unknown.
+    """
     snapshot = context.lake.snapshot(table.name)
     before = [d for d in snapshot.days if d <= day]
-    if not before:
+    source = RAW_ITEMS if table is ITEMS else RAW_USERS
+    if not before or not declarations(context.lake).of(source).is_complete:
         return None
     after = [d for d in snapshot.days if day < d <= day + timedelta(days=EARLY_DAYS)]
     early = tuple(snapshot.uris(after[-1])) if after and table is ITEMS else ()
@@ -185,12 +200,13 @@ def check_snapshot_counts(context: CheckContext) -> Mapping[date, CheckOutcome]:
 
 
 def check_snapshot_size(context: CheckContext) -> Mapping[date, CheckOutcome]:
-    """A snapshot that shrinks by more than 20 %."""
+    """A full snapshot that shrinks by more than 20 %; one of changes is as small as it is."""
     outcomes = {}
+    is_full = declarations(context.lake).of(context.sources[0]).snapshot == "full"
     delivered, published = _delivered(context), _published(context)
     for day in context.days:
         came, before = delivered.get(day, 0), _listed_before(context, day, published)
-        is_usual = came >= (1 - _MAX_SHRINK) * before
+        is_usual = not is_full or came >= (1 - _MAX_SHRINK) * before
         text = (
             f"{context.table.name} of {day} has {came}, {before} were listed before; what it lacks "
             "is not taken as deleted."

@@ -6,7 +6,7 @@ are all in one task, so that bots are seen; so are, with them, those that were d
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,13 +18,14 @@ from training_assets.kernels.day_files import grouped, ints, write_part, written
 from training_assets.kernels.timelines import Ints
 from training_assets.list_format import file_hash, seal, write_file
 from training_assets.schemas import INTERACTIONS, QUARANTINE, RAW_INTERACTIONS
-from training_assets.schemas.shop import RE_DELIVERED, UNKNOWN
+from training_assets.schemas.shop import RE_DELIVERED, RE_DELIVERED_ID, UNKNOWN
 
 BROWSING: Final = ("view", "click", "like", "add_to_cart")
-_REASON: Final = "interaction_id stands already in a row of the day"
+_EQUAL: Final = "is equal to another row of the day, and equal rows are declared to be one"
 _MINUTE: Final = 60 * 1_000_000
 _HALF_HOUR: Final = 30 * _MINUTE
 _MILLI: Final = 1_000
+_APART: Final = ("dt", "part", "ingested_at")
 _FILLED: Final = [c.name for c in RAW_INTERACTIONS.columns if c.fill == UNKNOWN]
 
 
@@ -41,15 +42,24 @@ class BotLimits(NamedTuple):
 
 
 def clean_interactions(
-    batches: Iterable[pa.RecordBatch], root: str, run: str, limits: BotLimits
+    batches: Iterable[pa.RecordBatch],
+    root: str,
+    run: str,
+    limits: BotLimits,
+    *,
+    equal_rows_once: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """Write the ``interactions`` of (day, part) groups; yields what ``WRITTEN_DDL`` says.
 
     Rows have a ``part`` and the columns of ``INTERACTIONS``, ``is_bot`` apart, in any order.
+    ``equal_rows_once`` keeps one of rows that are equal but for when they arrived.
     """
     written = []
     for day, part, rows in grouped(batches):
         kept, again = without_re_deliveries(_in_order(rows))
+        equal = kept.slice(0, 0)
+        if equal_rows_once:
+            kept, equal = without_equal_rows(kept)
         is_bot = mark_bots(kept, limits)
         columns = {name: kept[name] for name in kept.column_names} | {"is_bot": pa.array(is_bot)}
         for name in _FILLED:
@@ -59,8 +69,8 @@ def clean_interactions(
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         customers = ints(table["customer_id"])
-        if len(again):
-            _write_again(again, root, run, day, part)
+        if len(again) or len(equal):
+            _write_again({RE_DELIVERED_ID: again, _EQUAL: equal}, root, run, day, part)
         written.append(write_part(root, run, day, part, sink.getvalue(), customers, len(table)))
     yield written_batch(written)
 
@@ -87,6 +97,20 @@ def without_re_deliveries(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     is_kept[firsts["place_min"].to_numpy()] = True
     if is_kept.all():
         return rows, rows.slice(0, 0)
+    return rows.filter(pa.array(is_kept)), rows.filter(pa.array(~is_kept))
+
+
+def without_equal_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The first of rows that are equal in all but the time of arrival; and the others."""
+    names = [
+        name
+        for name in rows.column_names
+        if name not in _APART and rows[name].null_count < len(rows)
+    ]
+    numbered = rows.select(names).append_column("place", pa.array(np.arange(len(rows))))
+    firsts = numbered.group_by(names, use_threads=False).aggregate([("place", "min")])
+    is_kept = np.zeros(len(rows), bool)
+    is_kept[firsts["place_min"].to_numpy()] = True
     return rows.filter(pa.array(is_kept)), rows.filter(pa.array(~is_kept))
 
 
@@ -144,14 +168,15 @@ def _regular(who: Ints, millis: Ints, least: int) -> Ints:
 _NONE: Final = np.empty(0, np.int64)
 
 
-def _write_again(rows: pa.Table, root: str, run: str, day: int, part: int) -> None:
-    """Rows that were delivered again, as JSON, in a file of their own."""
+def _write_again(found: Mapping[str, pa.Table], root: str, run: str, day: int, part: int) -> None:
+    """Rows that were delivered again, by the reason, as JSON in a file of their own."""
+    rows = pa.concat_tables(found.values())
     contents = [
         json.dumps(row, default=str) for row in rows.drop_columns(["dt", "part"]).to_pylist()
     ]
     table = pa.table(
         {
-            "reason": [_REASON] * len(contents),
+            "reason": [reason for reason, of in found.items() for _ in range(len(of))],
             "source_file": [""] * len(contents),
             "content": contents,
         },

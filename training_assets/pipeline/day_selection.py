@@ -8,8 +8,8 @@ from typing import Final
 from training_assets.errors import SettingsError
 from training_assets.lake import day_range, days_in_words
 from training_assets.provenance import Provenance, window_days
-from training_assets.schemas import RAW_TABLES, Table
-from training_assets.sources import further_sources
+from training_assets.schemas import RAW_INTERACTIONS, RAW_TABLES, Table
+from training_assets.sources import action_sources, further_sources
 from training_assets.tables import SPECS, TableSpec
 
 _DEFAULT_DAYS: Final = 14
@@ -44,14 +44,19 @@ def last_partition() -> date:
 def requested_days(
     provenance: Provenance, asked_by: Table, start: date | None, end: date | None
 ) -> list[date]:
-    """From ``start`` to ``end``; by default the last 14 days up to the last raw day of a table."""
+    """From ``start`` to ``end``; by default the last 14 days up to the last raw day of a table.
+
+    Where there is no such table at all, it is the last day of any source of actions.
+    """
     over = last_partition()
     if end and end > over:
         raise SettingsError(
             f"--end-date: {end} is not over yet; expected {over} (UTC) at the latest. "
             "Name an earlier day, or none."
         )
-    shown = [day for day in provenance.source_days(asked_by).near if day <= over]
+    asked = [asked_by] if provenance.source_days(asked_by).days else _actions(provenance)
+    near = {day for source in asked for day in provenance.source_days(source).near}
+    shown = sorted(day for day in near if day <= over)
     if not shown and not (start and end):
         raise SettingsError(
             f"run: {provenance.lake.raw.uri(asked_by.name)} has no days up to {over}; expected one "
@@ -61,6 +66,10 @@ def requested_days(
     default = last - timedelta(days=_DEFAULT_DAYS - 1)
     first = start or max(default, min(shown[0], last) if shown else default)
     return span(first, last)
+
+
+def _actions(provenance: Provenance) -> list[Table]:
+    return [*action_sources(provenance.lake), RAW_INTERACTIONS]
 
 
 def left_out_days(provenance: Provenance) -> list[str]:

@@ -14,7 +14,7 @@ from training_assets.engine import Partitioning, engine_name
 from training_assets.errors import SettingsError
 from training_assets.lake import Lake, Store
 from training_assets.schemas import RAW_ITEMS, RAW_USERS, SHOP_TABLES, Table
-from training_assets.sources import RawDays, find_raw_days, source_days
+from training_assets.sources import RawDays, declarations, find_raw_days, source_days
 from training_assets.sources.cleaning import latest_time
 from training_assets.sources.judged import code_of
 from training_assets.sources.validation import (
@@ -130,7 +130,8 @@ def _reasons(rejected: DataFrame) -> list[tuple[str, int, list[str]]]:
 def _known(spark: SparkSession, lake: Lake, table: Table, day: date) -> Known | None:
     """All that was delivered up to the day, and what comes in the days after it."""
     days = source_days(lake, table).near
-    if not (before := [d for d in days if d <= day]):
+    before = [d for d in days if d <= day]
+    if not before or not declarations(lake).of(table).is_complete:
         return None
     key, since = table.key[0], _SINCE[table.name]
     after = [d for d in days if day < d <= day + timedelta(days=EARLY_DAYS)]

@@ -46,6 +46,7 @@ from training_assets.sources import (
     RawFile,
     SourceDays,
     by_day,
+    engagement_of,
     files_of_days,
     find_raw_days,
     fingerprint,
@@ -105,7 +106,7 @@ class Provenance:
     settings: Settings
     _raw: dict[tuple[str, date], RawDays] = field(default_factory=dict)
     _files: dict[tuple[str, date], list[RawFile]] = field(default_factory=dict)
-    _flat: dict[tuple[str, int, Any], FlatDays] = field(default_factory=dict)
+    _flat: dict[tuple[str, str, int, Any], FlatDays] = field(default_factory=dict)
     _content: dict[tuple[str, date], str] = field(default_factory=dict)
     _manifests: dict[tuple[str, date], dict[str, Any]] = field(default_factory=dict)
     _days: dict[str, SourceDays] = field(default_factory=dict)
@@ -172,9 +173,7 @@ class Provenance:
         """Settings and constants by which the table's days are built, as manifests have them."""
         values = {name: self.settings.recorded(name) for name in built.settings}
         if values.get("engagement") == "auto":
-            # By what the shop delivers, whatever lies in a window: an event stream has views.
-            is_stream = bool(self.source_days(RAW_INTERACTIONS).days)
-            values["engagement"] = "view" if is_stream else "click"
+            values["engagement"] = engagement_of(self.lake, self.source_days)
         values |= {f"has_{t.name}": bool(self.source_days(t).days) for t in built.optional}
         return values | dict(built.constants)
 
@@ -390,7 +389,8 @@ class Provenance:
             if name not in flat:
                 entries[name] = [size, stamp]
                 continue
-            key = (name, size, stamp)
+            # One file may serve several sources.
+            key = (table.name, name, size, stamp)
             if key not in self._flat:
                 self._flat[key] = flat_days(self.lake, table, whole_file(flat[name]), size, stamp)
             if str(day) in self._flat[key]:

@@ -13,6 +13,7 @@ INTERACTION_TYPES: Final = {"click": 1, "add_to_cart": 2, "purchase": 3, "view":
 UNKNOWN: Final = "unknown"
 # Rows that were delivered again are kept beside the rejected ones, under this source.
 RE_DELIVERED: Final = "interactions.re_delivered"
+RE_DELIVERED_ID: Final = "interaction_id stands already in a row of the day"
 
 _ID_LENGTH: Final = 255
 _DT: Final = Column("dt", "date", "Day under which the row was filed (UTC); it decides.")

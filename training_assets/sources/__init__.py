@@ -7,7 +7,7 @@ needs pyarrow and NumPy only. Begin with ``reader.py``, and with ``judged.py`` f
 from typing import TYPE_CHECKING, Any
 
 from training_assets.sources.columns import printable
-from training_assets.sources.days import SourceDays, files_of_days, source_days
+from training_assets.sources.days import SourceDays, engagement_of, files_of_days, source_days
 from training_assets.sources.declared import (
     Declarations,
     action_sources,
@@ -40,6 +40,7 @@ __all__ = [
     "by_day",
     "declarations",
     "describe_sources",
+    "engagement_of",
     "files_of_days",
     "find_raw_days",
     "fingerprint",

@@ -135,8 +135,10 @@ def lists_of(lengths: np.ndarray, items: pa.Array) -> pa.Array:
 def items_of(ids: Values, labels: Values, faults: pa.Array, is_null: pa.Array) -> pa.Array:
     """Items of rankings, each with what is wrong with it."""
     fault = pc.coalesce(faults, ids.faults, labels.faults)
+    # Ids are texts where the lake has such.
+    fields = [pa.field("item_id", ids.values.type), *list(_ITEM)[1:]]
     return pa.StructArray.from_arrays(
-        [ids.values, labels.values, fault], fields=list(_ITEM), mask=is_null
+        [ids.values, labels.values, fault], fields=fields, mask=is_null
     )
 
 

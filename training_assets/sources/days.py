@@ -1,13 +1,14 @@
 """Which days a raw table has, where it begins, and the files of its days."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
+from functools import partial
+from typing import Final, Literal
 
 from training_assets.errors import RawDataError
 from training_assets.lake import Lake, LocalStore
-from training_assets.schemas import Table
+from training_assets.schemas import RAW_INTERACTIONS, VIEW, Table
 from training_assets.sources.columns import printable
 from training_assets.sources.declared import declarations
 from training_assets.sources.flat import flat_days
@@ -77,6 +78,21 @@ def source_days(lake: Lake, table: Table) -> SourceDays:
         found = flat_days(lake, table, whole_file(flat[name]), size, stamp)
         days |= {date.fromisoformat(day) for day in found}
     return SourceDays.of(days, listing)
+
+
+def engagement_of(
+    lake: Lake, days_of: Callable[[Table], SourceDays] | None = None
+) -> Literal["view", "click"]:
+    """What counts as engagement: as it is declared, else by what the shop delivers.
+
+    An event stream has views, and so has a source of them, whatever lies in a window.
+    """
+    found = declarations(lake)
+    if found.engagement:
+        return "view" if found.engagement == "view" else "click"
+    look = days_of or partial(source_days, lake)
+    views = (table for table in found.further if table.action_type == VIEW)
+    return "view" if any(look(table).days for table in (RAW_INTERACTIONS, *views)) else "click"
 
 
 def _open_listing(lake: Lake, table: Table) -> Listing:

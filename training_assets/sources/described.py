@@ -16,8 +16,11 @@ from training_assets.sources.columns import READ_ERRORS, Task
 from training_assets.sources.days import files_of_days, source_days
 from training_assets.sources.declared import Declared, declarations
 from training_assets.sources.header import look_at, parts_of
+from training_assets.sources.id_kinds import text_ids_of, with_item_files
 from training_assets.sources.listing import whole_file
+from training_assets.sources.reading import Reading
 from training_assets.sources.rows import parse, unreadable
+from training_assets.sources.text_ids import TextIds, as_texts
 
 _SAMPLE_FILES: Final = 1
 
@@ -75,7 +78,8 @@ def describe(lake: Lake, table: Table) -> Described:
         newest = known.near[-1] if known.near else known.days[-1]
         files = files_of_days(lake, table, [newest], known)
         described = Described(table.name, place, days=tuple(known.near or known.days))
-        return _with_rows(described, lake, table, [whole_file(f) for f in files], newest)
+        texts = with_item_files(lake, text_ids_of(lake, table, files[:1]))
+        return _with_rows(described, table, [whole_file(f) for f in files], newest, texts)
     except (TrainingAssetsError, *READ_ERRORS) as error:
         return Described(table.name, place, problem=str(error))
 
@@ -87,7 +91,7 @@ def _place(lake: Lake, table: Table, declared: Declared) -> str:
 
 
 def _with_rows(
-    described: Described, lake: Lake, table: Table, tasks: Sequence[Task], newest: date
+    described: Described, table: Table, tasks: Sequence[Task], newest: date, texts: TextIds
 ) -> Described:
     for task in islice(tasks, _SAMPLE_FILES):
         try:
@@ -97,20 +101,23 @@ def _with_rows(
             raise unreadable(task.name, task.format, error) from error
         batch = pa.RecordBatch.from_pylist([part._asdict()])
         valid = sum(
-            len(rows) for rows in parse(iter([batch]), table, [newest], wants_rejects=False)
+            len(rows)
+            for rows in parse(iter([batch]), table, [newest], wants_rejects=False, texts=texts)
         )
         reasons = Counter(
             reason
-            for rows in parse(iter([batch]), table, [newest], wants_rejects=True)
+            for rows in parse(iter([batch]), table, [newest], wants_rejects=True, texts=texts)
             for reason in rows.column("reason").to_pylist()
         )
         names = {".".join(path) for path in looked.found.paths.values()}
+        marked = as_texts(looked.table, texts).columns if texts.entities else ()
+        as_texts_of = {c.name: "text id" for c in marked if c.is_id}
         columns = [
             ColumnRead(
                 column.name,
                 ".".join(looked.found.paths.get(column.name, ())),
-                column.type,
-                _note(table, column.name, looked.reading.units.get(column.name, ""), part.day),
+                as_texts_of.get(column.name, column.type),
+                _note(table, column.name, looked.reading, part.day),
             )
             for column in looked.table.columns
         ]
@@ -121,14 +128,25 @@ def _with_rows(
             f"{looked.task.format}{packing}",
             described.days,
             tuple(columns),
-            tuple(name for name in looked.names if name not in names),
+            tuple(n for n in looked.names if n not in names and n != looked.reading.rows),
             valid,
             tuple(reasons.most_common()),
         )
     return described
 
 
-def _note(table: Table, column: str, unit: str, day: date | None) -> str:
-    if unit:
-        return f"{unit} since 1970"
+def _note(table: Table, column: str, reading: Reading, day: date | None) -> str:
+    if column in reading.constants:
+        return f"always {reading.constants[column]}"
+    notes = []
+    if made := reading.made.get(column):
+        if made.split:
+            notes.append(f"part {made.part} between {made.split!r}")
+        notes += [f"{word} is {other}" for word, other in made.words.items()]
+    if unit := reading.units.get(column):
+        notes.append(f"{unit} since 1970")
+    elif column in reading.instants:
+        notes.append("the day of that time, UTC")
+    if notes:
+        return ", ".join(notes)
     return "from the folder" if column == table.day_column and day is not None else ""

@@ -115,6 +115,8 @@ def _hash_rows(judged: _Judged, table: Table, salt: int) -> np.ndarray:
 
 
 def _bits_of(values: pa.Array) -> np.ndarray:
+    if pa.types.is_date32(values.type):
+        values = values.cast(pa.int32())
     if pa.types.is_integer(values.type) or pa.types.is_temporal(values.type):
         return np.asarray(pc.fill_null(values.cast(pa.int64()), 0)).view(np.uint64)
     if pa.types.is_nested(values.type):

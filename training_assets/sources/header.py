@@ -23,7 +23,7 @@ from training_assets.sources.opening import (
     open_parquet,
     what_begins,
 )
-from training_assets.sources.parquet import type_at
+from training_assets.sources.parquet import schema_of, type_at
 from training_assets.sources.reading import ITEMS_NAME, Reading, item_rows
 from training_assets.sources.rows import unreadable
 from training_assets.sources.text import json_rows, read_head, with_layout
@@ -69,6 +69,8 @@ def look_at(file: Task, table: Table) -> Looked:
         return _look_at_parquet(file, reading, table)
     head = read_head(file.uri, reading.packing)
     reading = with_layout(reading, head, file.format == "csv")
+    if file.format == "csv" and reading.rows:
+        raise OSError(f"rows = {reading.rows!r} of sources.toml; expected arrays, which CSV lacks")
     if file.format == "csv":
         return _looked(file, reading, table, reading.header, bool(reading.header))
     if _has_no_json(head.data):
@@ -111,11 +113,11 @@ def _packing_of(name: str) -> str:
 
 def _look_at_parquet(file: Task, reading: Reading, table: Table) -> Looked:
     with open_parquet(file.uri) as opened:
-        schema = opened.schema_arrow
+        schema = schema_of(opened.schema_arrow, reading.rows)
     looked = _looked(file, reading, table, schema.names, True, schema)
     for column in looked.table.columns:
         path = looked.found.paths.get(column.name)
-        if path is None or column.name in IGNORED_COLUMNS:
+        if path is None or column.name in IGNORED_COLUMNS or column.name in reading.made:
             continue
         type_ = type_at(schema, path)
         if type_ is not None and not is_readable(type_, looked.reading.kind(column)):
@@ -203,12 +205,13 @@ def _rows_per_item(
         return None
     rows = item_rows(table)
     found = find_columns(rows, names, reading, schema, where=file.name)
-    return rows if {"item_id", "is_order"} <= found.paths.keys() else None
+    has = {*found.paths, *reading.constants}
+    return rows if {"item_id", "is_order"} <= has else None
 
 
 def _require(file: Task, table: Table, found: Found, names: Sequence[str]) -> None:
     for column in _needed(table, file):
-        if column.name not in found.paths:
+        if column.name not in {*found.paths, *Reading.of(file.reading).constants}:
             declared = ".".join(Reading.of(file.reading).paths.get(column.name, ()))
             raise SchemaError(missing_column(table, column, file.name, names, declared))
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from training_assets.sources.blocks import Block
 from training_assets.sources.columns import no_faults
@@ -134,6 +135,58 @@ def _one_by_one(block: Block, paths: Sequence[Path]) -> JsonColumns:
         for n in reasons:
             column[n] = None
     return JsonColumns(values, pa.array(map(reasons.get, range(len(rows))), pa.string()))
+
+
+class Nested(NamedTuple):
+    """Elements of arrays as rows; ``block`` has each as an object of its own."""
+
+    columns: JsonColumns
+    block: Block
+
+
+def read_nested(block: Block, paths: Sequence[Path], name: str) -> Nested:
+    """The values at ``paths`` of each element of the arrays under ``name``, as ``elements_of``."""
+    texts: list[bytes] = []
+    owners: list[int] = []
+    reasons: dict[int, str] = {}
+    quick = _quick_parser()
+    for n in range(len(block)):
+        data = block.row(n)
+        row = _parsed(data, quick)
+        try:
+            parts = [data] if isinstance(row, str) else _as_objects(elements_of(row, name))
+        except ValueError as error:
+            reasons[len(texts)] = str(error)
+            parts = [data]
+        texts += parts
+        owners += [n] * len(parts)
+    stops = np.cumsum([len(text) for text in texts], dtype=np.int64)
+    starts = stops - np.array([len(text) for text in texts], np.int64)
+    place = np.array(owners, np.int64)
+    rows = Block(b"".join(texts), starts, stops, block.rows[place], block.lines[place], False)
+    found = _one_by_one(rows, paths)
+    if reasons:
+        told = pa.array(map(reasons.get, range(len(texts))), pa.string())
+        found = found._replace(faults=pc.coalesce(found.faults, told))
+    return Nested(found, rows)
+
+
+def _as_objects(rows: Sequence[Any]) -> list[bytes]:
+    texts = (json.dumps(row, ensure_ascii=False) for row in rows)
+    return [text.encode(errors="backslashreplace") for text in texts]
+
+
+def elements_of(row: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The object once for each element of an array, which stands in the array's place then.
+
+    Raises ``ValueError`` where there is something else.
+    """
+    found = row.get(name)
+    if found is None:
+        return []
+    if type(found) is not list:
+        raise ValueError(f"{name} is not an array")
+    return [{**row, name: element} for element in found]
 
 
 def _quick_parser() -> Callable[[bytes], Any] | None:

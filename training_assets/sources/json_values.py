@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from training_assets.sources.columns import Values, items_of, lists_of, no_faults
 from training_assets.sources.json_rows import parse_json
-from training_assets.sources.values import ITEM_KINDS, Kind, from_numbers, parse_texts, read_each
+from training_assets.sources.values import Kind, from_numbers, item_kinds, parse_texts, read_each
 
 NOT_JSON: Final[Any] = object()
 
@@ -36,9 +36,9 @@ def widen_values(values: list[Any], kind: Kind) -> Values:
     return read_each(values, kind)
 
 
-def items_of_texts(cells: Sequence[str | None], name: str) -> Values:
+def items_of_texts(cells: Sequence[str | None], kind: Kind) -> Values:
     """Rankings out of cells that hold JSON."""
-    return widen_items([parsed_cell(cell) for cell in cells], name)
+    return widen_items([parsed_cell(cell) for cell in cells], kind)
 
 
 def parsed_cell(cell: str | None) -> Any:
@@ -50,7 +50,7 @@ def parsed_cell(cell: str | None) -> Any:
         return NOT_JSON
 
 
-def widen_items(values: Sequence[Any], name: str) -> Values:
+def widen_items(values: Sequence[Any], of: Kind) -> Values:
     """Rankings; an item that is wrong is a fault of its own, not of the ranking."""
     faults: list[str | None] = []
     lengths = []
@@ -61,12 +61,13 @@ def widen_items(values: Sequence[Any], name: str) -> Values:
         if type(value) is list:
             flat += value
         elif value is not None:
-            fault = f"{name} is not JSON" if value is NOT_JSON else f"{name} is not an array"
+            fault = f"{of.name} is not JSON" if value is NOT_JSON else f"{of.name} is not an array"
         lengths.append(len(value) if type(value) is list else 0)
         faults.append(fault)
     rows = [item if type(item) is dict else {} for item in flat]
     ids, labels = (
-        widen_values([row.get(field) for row in rows], kind) for field, kind in ITEM_KINDS.items()
+        widen_values([row.get(field) for row in rows], kind)
+        for field, kind in item_kinds(of).items()
     )
     odd = [None if type(item) is dict or item is None else "item is not an object" for item in flat]
     is_null = pa.array([item is None for item in flat], pa.bool_())

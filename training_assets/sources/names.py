@@ -41,6 +41,8 @@ def find_columns(
     other: dict[str, str] = {}
     owned = {c.name for c in table.columns} | {path[0] for path in reading.paths.values()}
     for column in table.columns:
+        if column.name in reading.constants:
+            continue
         declared = reading.paths.get(column.name)
         if declared is not None:
             if path := _declared(declared, known, schema):

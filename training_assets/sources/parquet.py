@@ -10,10 +10,18 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from training_assets.schemas import Table
-from training_assets.sources.columns import BATCH_ROWS, Chunk, Task, no_faults, widen_all
+from training_assets.sources.columns import (
+    BATCH_ROWS,
+    Chunk,
+    Task,
+    Values,
+    no_faults,
+    widen_all,
+)
 from training_assets.sources.opening import open_parquet
 from training_assets.sources.reading import Reading
-from training_assets.sources.typed import decoded, is_readable, shown, widen
+from training_assets.sources.typed import decoded, flatten, is_list, is_readable, shown, widen
+from training_assets.sources.values import parse_texts
 
 _Path = tuple[str, ...]
 
@@ -30,7 +38,7 @@ def parquet_chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[C
     """Chunks with those of the columns ``names`` that the file has."""
     reading = Reading.of(task.reading)
     with open_parquet(task.uri) as file:
-        schema = file.schema_arrow
+        schema = schema_of(file.schema_arrow, reading.rows)
         paths = {n: p for n in names if (p := _path_in(schema, reading.path(n))) is not None}
         filters = {
             path: texts
@@ -39,15 +47,43 @@ def parquet_chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[C
         }
         groups = list(row_groups(file, task))
         missing = sum(file.metadata.row_group(n).num_rows for n in groups)
-        columns = sorted({".".join(path) for path in [*paths.values(), *filters]})
-        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
-            missing -= len(batch)
+        columns = sorted(
+            {path[0] if reading.rows else ".".join(path) for path in [*paths.values(), *filters]}
+            | ({reading.rows} if reading.rows else set())
+        )
+        for read in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
+            missing -= len(read)
+            batch = elements_of(read, reading.rows) if reading.rows else read
             own = batch.filter(_is_own(batch, filters)) if filters else batch
             if len(own) or not filters:
                 yield chunk_of(own, table, paths, reading)
         if missing:
             # At a page of a kind that it does not know, Arrow ends without a word.
             raise pa.ArrowInvalid(f"{missing} rows of its footer are not in its pages")
+
+
+def schema_of(schema: pa.Schema, rows: str) -> pa.Schema:
+    """The columns of a file whose array ``rows`` gives a row for each of its elements.
+
+    Raises ``ArrowInvalid`` where that is no array.
+    """
+    if not rows:
+        return schema
+    place = schema.get_field_index(rows)
+    if place < 0 or not is_list(schema.field(place).type):
+        found = schema.field(place).type if place >= 0 else "no such column"
+        raise pa.ArrowInvalid(f"rows = {rows!r} of sources.toml is {found}; expected an array")
+    return schema.set(place, pa.field(rows, schema.field(place).type.value_type))
+
+
+def elements_of(batch: pa.RecordBatch, rows: str) -> pa.RecordBatch:
+    """A row for each element of the arrays, which stands in the array's place then."""
+    lengths, elements = flatten(batch.column(rows))
+    owners = pa.array(np.repeat(np.arange(len(batch)), lengths))
+    columns = [
+        elements if name == rows else batch.column(name).take(owners) for name in batch.schema.names
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _path_in(schema: pa.Schema, path: _Path) -> _Path | None:
@@ -76,14 +112,19 @@ def _at(batch: pa.RecordBatch, path: _Path) -> pa.Array:
 def _is_own(batch: pa.RecordBatch, filters: dict[_Path, tuple[str, ...]]) -> pa.Array:
     found = pa.array(np.ones(len(batch), bool))
     for path, texts in filters.items():
-        values = decoded(_at(batch, path))
-        if pt.is_floating(values.type):
-            whole = pc.equal(values, pc.floor(values))
-            values = pc.if_else(whole, values, pa.scalar(None, values.type))
-            values = values.cast(pa.int64(), safe=False)
-        is_named = pc.is_in(values.cast(pa.string()), pa.array(texts, pa.string()))
+        is_named = pc.is_in(_as_texts(_at(batch, path)), pa.array(texts, pa.string()))
         found = pc.and_(found, is_named)
     return found
+
+
+def _as_texts(values: pa.Array) -> pa.Array:
+    """How values are named in a declaration."""
+    values = decoded(values)
+    if pt.is_floating(values.type):
+        whole = pc.equal(values, pc.floor(values))
+        values = pc.if_else(whole, values, pa.scalar(None, values.type))
+        values = values.cast(pa.int64(), safe=False)
+    return values.cast(pa.string())
 
 
 def chunk_of(
@@ -101,10 +142,11 @@ def chunk_of(
         }
         return [{name: found[name][n] for name in found} for n in range(len(rows))]
 
-    columns, faults, of_columns = widen_all(
-        table,
-        list(paths),
-        lambda name: widen(_at(batch, paths[name]), kinds[name]),
-        no_faults(len(batch)),
-    )
+    def widen_column(name: str) -> Values:
+        values = _at(batch, paths[name])
+        if name in reading.made:
+            return parse_texts(reading.made_of(name, _as_texts(values)), kinds[name])
+        return widen(values, kinds[name])
+
+    columns, faults, of_columns = widen_all(table, list(paths), widen_column, no_faults(len(batch)))
     return Chunk(columns, faults, of_columns, originals)

@@ -3,6 +3,7 @@
     path = "s3://events/clicks/year={year}/month={month}/day={day}"   a folder for each day
     path = "exports/clicks-{yyyymmdd}"                                or files that are named so
     path = "warehouse/orders"                                         flat: rows tell their day
+    path = "warehouse/orders.csv.gz"                                  the same, one file
 
 A path that begins with neither ``/`` nor a scheme is relative to the lake.
 """
@@ -45,9 +46,13 @@ class PlacedListing(Listing):
             declared.path if _is_absolute(declared.path) else f"{lake.store.url}/{declared.path}"
         )
         fixed = re.split(r"\{", whole, maxsplit=1)[0]
-        base = fixed.rpartition("/")[0] if fixed != whole else whole
+        self._only = ""
+        if fixed == whole and format_of(whole) is not None:
+            base, _, self._only = whole.rpartition("/")
+        else:
+            base = fixed.rpartition("/")[0] if fixed != whole else whole
         self.place = self._place = open_store(base or "/")
-        self._template = whole[len(base) :].strip("/")
+        self._template = "" if self._only else whole[len(base) :].strip("/")
         self._pattern = re.compile(_as_pattern(self._template) + r"(?P<rest>.*)", re.DOTALL)
 
     @cached_property
@@ -55,6 +60,9 @@ class PlacedListing(Listing):
         """By day; what is of no day under None."""
         found: dict[date | None, list[Entry]] = defaultdict(list)
         for entry in self._place.list():
+            if self._only and not f"{entry.path}/".startswith(f"{self._only}/"):
+                # What Spark writes as orders.parquet is a folder.
+                continue
             found[self._day_at(entry.path) if self._template else None].append(entry)
         return found
 

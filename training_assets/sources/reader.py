@@ -8,7 +8,7 @@ breaks a rule is never in ``read_valid`` and always in ``read_rejects``.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import reduce
 from typing import Final, TypeVar
@@ -38,6 +38,7 @@ from training_assets.sources import (
     rows,
     rules,
     text,
+    text_ids,
     typed,
     validation,
     values,
@@ -45,8 +46,10 @@ from training_assets.sources import (
 from training_assets.sources.columns import Task
 from training_assets.sources.days import SourceDays, files_of_days
 from training_assets.sources.header import parts_of
+from training_assets.sources.id_kinds import text_ids_of, with_item_files
 from training_assets.sources.listing import RawFile, by_day, whole_file
 from training_assets.sources.reading import Reading, item_rows
+from training_assets.sources.text_ids import NEW_IDS_DDL, NO_TEXT_IDS, TextIds
 
 ship(
     *(cleaning, rules, ids, memo, validation),
@@ -63,7 +66,7 @@ ship(
         typed,
         values,
     ),
-    *(reading, columns, opening, schemas, list_format, errors),
+    *(reading, columns, opening, text_ids, schemas, list_format, errors),
 )
 
 _TASK_DDL: Final = (
@@ -88,6 +91,7 @@ class RawDays:
     days: tuple[date, ...]
     listed: tuple[RawFile, ...]
     tasks: tuple[Task, ...]
+    lake: Lake | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, parts: Sequence["RawDays"]) -> "RawDays":
@@ -96,7 +100,7 @@ class RawDays:
         numbered = tuple(task._replace(task=n) for n, task in enumerate(tasks))
         listed = dict.fromkeys(file for part in parts for file in part.listed)
         days = tuple(day for part in parts for day in part.days)
-        return cls(parts[0].table, days, tuple(listed), numbered)
+        return replace(parts[0], days=days, listed=tuple(listed), tasks=numbered)
 
     def read_valid(self, spark: SparkSession) -> DataFrame:
         """Valid rows with the table's own columns; of impressions, only the valid items."""
@@ -105,6 +109,19 @@ class RawDays:
     def read_rejects(self, spark: SparkSession) -> DataFrame:
         """What ``read_valid`` leaves out, as rows of the quarantine table."""
         return self._read(spark, QUARANTINE.ddl, wants_rejects=True)
+
+    def text_ids(self) -> TextIds:
+        """Which ids of the rows are texts, by what the lake has now."""
+        return text_ids_of(self.lake, self.table, self.listed) if self.lake else NO_TEXT_IDS
+
+    def read_text_ids(self, spark: SparkSession) -> DataFrame:
+        """Texts that are ids in valid rows: entity, text, the first day of each in its part."""
+        table, days, texts = self.table, self.days, self.text_ids()
+
+        def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            return rows.text_ids(batches, table, days, texts)
+
+        return self._spread(spark, self.tasks).mapInArrow(parse, NEW_IDS_DDL)
 
     def count_rows(self) -> dict[date, int]:
         """Rows in the files by day, good or bad; of impressions, rankings."""
@@ -119,7 +136,7 @@ class RawDays:
         """The same, each of the days alone."""
         files, tasks = by_day(self.listed, self.days), by_day(self.tasks, self.days)
         return {
-            day: RawDays(self.table, (day,), tuple(files[day]), tuple(tasks[day]))
+            day: replace(self, days=(day,), listed=tuple(files[day]), tasks=tuple(tasks[day]))
             for day in self.days
         }
 
@@ -145,17 +162,22 @@ class RawDays:
         ]
         return reduce(DataFrame.unionByName, frames)
 
+    def _spread(self, spark: SparkSession, of: Sequence[Task]) -> DataFrame:
+        tasks = spark.createDataFrame([tuple(task) for task in of], schema=_TASK_DDL)
+        # By key: without one, all tasks are a single batch and so a single partition on Sail.
+        return tasks.repartition(min(len(of), self._num_partitions()), "task")
+
     def _parsed(
         self, spark: SparkSession, of: Sequence[Task], ddl: str, wants_rejects: bool, by_item: bool
     ) -> DataFrame:
-        table, days = self.table, self.days
-        tasks = spark.createDataFrame([tuple(task) for task in of], schema=_TASK_DDL)
+        table, days, texts = self.table, self.days, self.text_ids()
+        if self.lake is not None and not wants_rejects:
+            texts = with_item_files(self.lake, texts)
 
         def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            return rows.parse(batches, table, days, wants_rejects=wants_rejects)
+            return rows.parse(batches, table, days, wants_rejects=wants_rejects, texts=texts)
 
-        # By key: without one, all tasks are a single batch and so a single partition on Sail.
-        spread = tasks.repartition(min(len(of), self._num_partitions()), "task")
+        spread = self._spread(spark, of)
         if not by_item:
             return spread.mapInArrow(parse, ddl)
         item = f"{item_rows(table).ddl}, task long, place long"
@@ -193,7 +215,7 @@ def find_raw_days(
         for task in group
     ]
     numbered = tuple(task._replace(task=number) for number, task in enumerate(tasks))
-    return RawDays(table, tuple(days), tuple(files), numbered)
+    return RawDays(table, tuple(days), tuple(files), numbered, lake)
 
 
 def _size(file: RawFile) -> int:

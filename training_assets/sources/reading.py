@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from training_assets.schemas import Column, Table
 from training_assets.sources.values import Kind
 
@@ -29,12 +32,41 @@ class Dialect:
 
 
 @dataclass(frozen=True)
+class Made:
+    """How a value is made of the text in a column: a part of it, then another word for it.
+
+    Of a text with ``split`` in it the part ``part`` counts, from 1 on; a text without such a part
+    gives no value. ``words`` has the words that stand for others; all else stays as it is.
+    """
+
+    split: str = ""
+    part: int = 0
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, texts: pa.Array) -> pa.Array:
+        if self.split:
+            parts = pc.split_pattern(texts, self.split)
+            has_part = pc.fill_null(pc.greater_equal(pc.list_value_length(parts), self.part), False)
+            none = pa.scalar([""] * self.part, parts.type)
+            found = pc.list_element(pc.if_else(has_part, parts, none), self.part - 1)
+            texts = pc.if_else(has_part, found, pa.scalar(None, pa.string()))
+        if self.words:
+            known = pa.array(self.words, pa.string())
+            places = pc.index_in(pc.utf8_trim_whitespace(texts), known)
+            texts = pc.coalesce(pa.array(self.words.values(), pa.string()).take(places), texts)
+        return texts
+
+
+@dataclass(frozen=True)
 class Reading:
     """Of a source what is declared, of a file also what it has.
 
     ``paths`` say where a column of the table stands: a name, or names of nested fields. ``units``
     are those of times given as numbers, ``instants`` the day columns that are times, ``zone`` that
     of times that name none. ``where`` keeps only rows with one of these texts in a column.
+    ``made`` are columns whose values are made of what stands there, ``constants`` those that have
+    one value in all rows. ``rows`` is a column of arrays, of which each element is a row.
+    ``cleaning`` is what the source says of rows that come again, and of what its days are.
 
     Of a file: ``header``, the names of all columns of CSV; ``has_rows_per_item``, impressions with
     one row per item; ``layout`` of JSON, ``lines`` or ``document``; ``body``, where the rows of
@@ -47,6 +79,10 @@ class Reading:
     zone: str = ""
     dialect: Dialect = Dialect()
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    made: Mapping[str, Made] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+    rows: str = ""
+    cleaning: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
     has_rows_per_item: bool = False
     layout: str = "lines"
@@ -69,6 +105,10 @@ class Reading:
             column.is_json,
         )
 
+    def made_of(self, name: str, texts: pa.Array) -> pa.Array:
+        """The texts of a column as it is declared that they are to be understood."""
+        return self.made[name].of(texts) if name in self.made else texts
+
     def json(self) -> str:
         """As it travels to the workers; nothing of a plain one."""
         plain = asdict(Reading())
@@ -82,7 +122,8 @@ class Reading:
         if "dialect" in found:
             dialect = found["dialect"]
             found["dialect"] = Dialect(**{**dialect, "null": tuple(dialect["null"])})
-        for name in ("instants", "header"):
+        found["made"] = {name: Made(**value) for name, value in found.get("made", {}).items()}
+        for name in ("instants", "cleaning", "header"):
             found[name] = tuple(found.get(name, ()))
         return cls(**found)
 
@@ -100,6 +141,8 @@ def table_of(table: Table, reading: Reading) -> Table:
 
 def item_rows(impressions: Table) -> Table:
     """Impressions with a row per item."""
+    (shown,) = (c for c in impressions.columns if c.name == ITEMS_NAME)
+    item = Column("item_id", "string" if shown.is_id else "int", "Item shown.", is_id=shown.is_id)
     kept = tuple(
         replace(c, is_required=c.name == "ranking_id")
         for c in impressions.columns
@@ -110,7 +153,7 @@ def item_rows(impressions: Table) -> Table:
         grain="one item of a ranking",
         columns=(
             *kept,
-            Column("item_id", "int", "Item shown."),
+            item,
             Column("is_order", "boolean", "Whether it was ordered.", is_required=True),
             _POSITION,
         ),

@@ -10,6 +10,7 @@ Needs pyarrow and NumPy only, as all that it imports.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final, NamedTuple
 
@@ -37,6 +38,17 @@ from training_assets.sources.opening import open_parquet
 from training_assets.sources.parquet import parquet_chunks, row_groups
 from training_assets.sources.reading import Reading, table_of
 from training_assets.sources.text import count_text_rows, text_chunks
+from training_assets.sources.text_ids import (
+    ENTITY_OF,
+    NO_TEXT_IDS,
+    Entity,
+    TextIds,
+    as_texts,
+    texts_of,
+    too_long,
+    with_integers,
+)
+from training_assets.sources.values import parse_texts
 
 _ITEM_COLUMNS: Final = ("item_id", "config_id")
 _Reject = tuple[date, str, str]  # day, reason, content
@@ -55,9 +67,16 @@ class _Judged(NamedTuple):
 
 
 def parse(
-    batches: Iterator[pa.RecordBatch], table: Table, days: Sequence[date], *, wants_rejects: bool
+    batches: Iterator[pa.RecordBatch],
+    table: Table,
+    days: Sequence[date],
+    *,
+    wants_rejects: bool,
+    texts: TextIds = NO_TEXT_IDS,
 ) -> Iterator[pa.RecordBatch]:
     """The tasks' valid rows, or their faults as rows of the quarantine table.
+
+    ``texts`` are ids that are delivered as texts; valid rows have the integers that stand for them.
 
     Of flat files only rows of ``days`` are given; rows without a day are faults of the first day
     in their file.
@@ -69,21 +88,78 @@ def parse(
             of = table_of(table, reading)
             give = _valid_rows if not reading.has_rows_per_item else _valid_items_of_rows
             give = _reject_rows if wants_rejects else give
-            for judged in _judge_all(task, of, of.column_names):
-                rows = give(judged, of, task, days)
+            for judged in _judge_all(task, as_texts(of, texts), of.column_names):
+                is_given = texts.entities and not wants_rejects
+                known = _with_integers(judged, texts, task) if is_given else judged
+                rows = give(known, of, task, days)
                 if len(rows):
                     yield rows
+
+
+def text_ids(
+    batches: Iterator[pa.RecordBatch], table: Table, days: Sequence[date], texts: TextIds
+) -> Iterator[pa.RecordBatch]:
+    """The texts that are ids in the tasks' valid rows, and their first days; ``NEW_IDS``."""
+    for batch in batches:
+        for row in batch.to_pylist():
+            task = Task(**row)
+            of = table_of(table, Reading.of(task.reading))
+            for judged in _judge_all(task, as_texts(of, texts), of.column_names):
+                is_valid = pc.and_(pc.is_null(judged.faults), _is_wanted(judged, days))
+                columns = {}
+                for name, values in judged.chunk.columns.items():
+                    if name in ENTITY_OF:
+                        columns[name] = values.filter(is_valid)
+                        if pa.types.is_list(values.type):
+                            columns[name] = _without_faults(columns[name])
+                yield from texts_of(columns, judged.days.filter(is_valid), texts)
+
+
+def ids_of_first_rows(task: Task, table: Table, entity: Entity) -> list[str]:
+    """Ids in the valid rows of the task's first chunk that has any, as texts."""
+    # Read as texts, integers are their digits.
+    texts = TextIds(tuple(dict.fromkeys(ENTITY_OF.values())))
+    for judged in _judge_all(task, as_texts(table, texts), table.column_names):
+        is_valid = pc.is_null(judged.faults)
+        columns = {
+            name: values.filter(is_valid)
+            for name, values in judged.chunk.columns.items()
+            if ENTITY_OF.get(name) == entity
+        }
+        found = texts_of(columns, judged.days.filter(is_valid), texts)
+        if ids := [text for batch in found for text in batch["text"].to_pylist() if text]:
+            return ids
+    return []
+
+
+def _with_integers(judged: _Judged, texts: TextIds, task: Task) -> _Judged:
+    """Valid rows alone may have what is no text; the others are not looked at."""
+    is_valid = pc.is_null(judged.faults)
+    columns = {
+        name: pc.if_else(is_valid, values, pa.scalar(None, values.type))
+        if name in ENTITY_OF
+        else values
+        for name, values in judged.chunk.columns.items()
+    }
+    known = with_integers(columns, texts, task.name)
+    return judged._replace(chunk=judged.chunk._replace(columns=known))
+
+
+def _without_faults(lists: pa.Array) -> pa.Array:
+    """Rankings with their valid items only."""
+    kept, lengths = _kept_items(lists)
+    return lists_of(lengths, kept)
 
 
 def count_rows(task: Task, table: Table, days: Sequence[date]) -> dict[date, int]:
     """Rows of the task by day, good or bad, counted without looking at their content.
 
     Only flat files must be parsed for it, because their days stand in their rows, and those of
-    which a source takes some rows.
+    which a source takes some rows, or elements of rows.
     """
     reading = Reading.of(task.reading)
     table = table_of(table, reading)
-    if task.day is None or reading.where:
+    if task.day is None or reading.where or reading.rows:
         counts = dict.fromkeys(days, 0)
         for judged in _judge_all(task, table, [table.day_column]):
             for entry in pc.value_counts(judged.days).to_pylist():
@@ -121,7 +197,9 @@ def _chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chunk]:
 def _judge_all(task: Task, table: Table, names: Sequence[str]) -> Iterator[_Judged]:
     first, place = None, 0
     needed = [c.name for c in table.columns if c.name in names and not c.is_optional]
-    for chunk in _cleaned(_chunks(task, table, names), table):
+    constants = _constants(task, table, names)
+    for read in _chunks(task, table, names):
+        chunk = _cleaned(_with(read, constants), table)
         lost = [n for n in needed if n not in chunk.columns and n != table.day_column]
         if lost:
             raise RawDataError(
@@ -139,10 +217,33 @@ def _judge_all(task: Task, table: Table, names: Sequence[str]) -> Iterator[_Judg
         place += len(faults)
 
 
-def _cleaned(chunks: Iterator[Chunk], table: Table) -> Iterator[Chunk]:
+def _constants(task: Task, table: Table, names: Sequence[str]) -> dict[str, pa.Scalar]:
+    """Columns that have one value in all rows, as it is declared."""
+    reading = Reading.of(task.reading)
+    return {
+        column.name: parse_texts(
+            pa.array([reading.constants[column.name]]), reading.kind(column)
+        ).values[0]
+        for column in table.columns
+        if column.name in reading.constants and column.name in names
+    }
+
+
+def _with(chunk: Chunk, constants: dict[str, pa.Scalar]) -> Chunk:
+    if not constants:
+        return chunk
+    size = len(chunk.faults)
+    added = {name: pa.repeat(value, size) for name, value in constants.items()}
+    return chunk._replace(columns={**chunk.columns, **added})
+
+
+def _cleaned(chunk: Chunk, table: Table) -> Chunk:
     if not is_cleaned(table):
-        return chunks
-    return (chunk._replace(columns=clean_texts(table, chunk.columns)) for chunk in chunks)
+        ids = tuple(c for c in table.columns if c.is_id and c.type == "string")
+        if not ids:
+            return chunk
+        table = replace(table, columns=ids)
+    return chunk._replace(columns=clean_texts(table, chunk.columns))
 
 
 def _place(chunk: Chunk, task: Task, table: Table) -> tuple[pa.Array, pa.Array]:
@@ -184,6 +285,9 @@ def _judge(chunk: Chunk, table: Table, faults: pa.Array) -> pa.Array:
             faults = first_fault(faults, pc.is_null(values), f"{column.name} is null")
         if has_item_ids(column):
             faults = first_fault(faults, is_no_item(values), f"{column.name} {OUTSIDE['int']}")
+    if not is_cleaned(table):
+        for broken, reason in too_long(table, chunk.columns):
+            faults = first_fault(faults, broken, reason)
     return faults
 
 
@@ -207,6 +311,8 @@ def _judge_items(items: pa.Array) -> pa.Array:
     faults = pc.coalesce(faults, pc.struct_field(items, "fault"))
     faults = first_fault(faults, pc.is_null(ids), "item_id is null")
     faults = first_fault(faults, pc.is_null(labels), "is_order is null")
+    if pa.types.is_string(ids.type):
+        return first_fault(faults, pc.equal(pc.utf8_trim_whitespace(ids), ""), "item_id is null")
     return first_fault(faults, is_no_item(ids), f"item_id {OUTSIDE['int']}")
 
 
@@ -252,14 +358,19 @@ def _is_wanted(judged: _Judged, days: Sequence[date]) -> pa.Array:
 
 def _valid_items(lists: pa.Array, type_: pa.DataType) -> tuple[pa.Array, pa.Array]:
     """The rankings with their valid items only, and which of them have any."""
+    kept, lengths = _kept_items(lists)
+    names = [field.name for field in type_.value_type]
+    bare = pa.StructArray.from_arrays([pc.struct_field(kept, n) for n in names], names=names)
+    return lists_of(lengths, bare).cast(type_), pa.array(lengths > 0)
+
+
+def _kept_items(lists: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """Valid items, and how many each ranking has."""
     items = lists.flatten()
     is_valid = pc.is_null(_judge_items(items))
     owners = np.asarray(pc.list_parent_indices(lists))[np.asarray(is_valid)]
     lengths = np.bincount(owners.astype(np.int64), minlength=len(lists))
-    kept = items.filter(is_valid)
-    names = [field.name for field in type_.value_type]
-    bare = pa.StructArray.from_arrays([pc.struct_field(kept, n) for n in names], names=names)
-    return lists_of(lengths, bare).cast(type_), pa.array(lengths > 0)
+    return items.filter(is_valid), lengths
 
 
 def _reject_rows(judged: _Judged, table: Table, task: Task, days: Sequence[date]) -> pa.RecordBatch:

@@ -30,9 +30,12 @@ from training_assets.sources.columns import (
 from training_assets.sources.csv_cells import parse_row, read_cells
 from training_assets.sources.json_rows import (
     MISSING,
+    JsonParts,
     at_path,
+    elements_of,
     parse_object,
     read_json,
+    read_nested,
 )
 from training_assets.sources.json_values import (
     NOT_JSON,
@@ -243,8 +246,8 @@ def _csv_chunk(block: Block, table: Table, columns: Sequence[Column], reading: R
     def widen_cells(name: str) -> Values:
         texts, kind = cells.texts[present[name]], kinds[name]
         if kind.type == ITEMS:
-            return items_of_texts(texts.to_pylist(), name)
-        return parse_texts(texts, kind)
+            return items_of_texts(texts.to_pylist(), kind)
+        return parse_texts(reading.made_of(name, texts), kind)
 
     def originals(indices: Sequence[int]) -> list[dict[str, Any]]:
         shown = {
@@ -283,12 +286,18 @@ def _json_chunk(
     # A row that does not speak of its day has that of the folder; one that says null has none.
     matters = [paths[name] for name in absent if name in paths]
     wanted = list(dict.fromkeys([*paths.values(), *filters]))
-    rows = read_json(block, wanted, missing_matters=matters)
+    if reading.rows:
+        nested = read_nested(block, wanted, reading.rows)
+        rows, block = JsonParts([nested.columns], None), nested.block
+    else:
+        rows = read_json(block, wanted, missing_matters=matters)
     kinds = {c.name: reading.kind(c) for c in columns}
 
     def widen_rows(name: str) -> Values:
         found = [
-            _widen(part.values[paths[name]], len(part.faults), kinds[name], absent.get(name))
+            _made(part.values[paths[name]], len(part.faults), kinds[name], reading)
+            if name in reading.made
+            else _widen(part.values[paths[name]], len(part.faults), kinds[name], absent.get(name))
             for part in rows.parts
         ]
         together = (rows.together(arrays) for arrays in zip(*found, strict=True))
@@ -319,6 +328,12 @@ def _json_chunk(
     return _chunk(block, found, originals, is_own)
 
 
+def _made(values: Any, size: int, kind: Kind, reading: Reading) -> Values:
+    """Values of a part that are made of what stands there."""
+    texts = pa.nulls(size, pa.string()) if values is MISSING else _as_texts(values)
+    return parse_texts(reading.made_of(kind.name, texts), kind)
+
+
 def _widen(values: Any, size: int, kind: Kind, default: str | None) -> Values:
     """Values of a part; ``default`` stands for what a row does not speak of."""
     if values is MISSING:
@@ -329,7 +344,7 @@ def _widen(values: Any, size: int, kind: Kind, default: str | None) -> Values:
             return widen(values, kind)
         values = values.to_pylist()
     bare = [default if value is MISSING else value for value in values]
-    return widen_items(bare, kind.name) if kind.type == ITEMS else widen_values(bare, kind)
+    return widen_items(bare, kind) if kind.type == ITEMS else widen_values(bare, kind)
 
 
 def _cell(value: Any, type_name: str) -> Any:
@@ -370,6 +385,7 @@ def _objects(file: IO[bytes], reading: Reading) -> Iterator[dict[str, Any]]:
     for block in blocks(file, reading.layout):
         for n in range(len(block)):
             try:
-                yield parse_object(block.row(n))
+                row = parse_object(block.row(n))
+                yield from elements_of(row, reading.rows) if reading.rows else [row]
             except ValueError:
                 continue

@@ -31,6 +31,7 @@ from training_assets.sources.values import (
     floor_divide,
     from_numbers,
     in_zone,
+    item_kinds,
     parse_texts,
     read_each,
 )
@@ -61,7 +62,7 @@ def is_readable(found: pa.DataType, kind: Kind) -> bool:
     if pt.is_dictionary(found) or pt.is_run_end_encoded(found):
         return is_readable(found.value_type, kind)
     if kind.type == ITEMS:
-        return is_string(found) or _is_items(found)
+        return is_string(found) or _is_items(found, kind)
     if is_string(found):
         return True
     if kind.type in ("long", "int", "double", "decimal(18,4)"):
@@ -77,7 +78,7 @@ def is_readable(found: pa.DataType, kind: Kind) -> bool:
     return pt.is_date(found) or pt.is_timestamp(found) or pt.is_integer(found)
 
 
-def _is_items(found: pa.DataType) -> bool:
+def _is_items(found: pa.DataType, of: Kind) -> bool:
     if not is_list(found):
         return False
     item = found.value_type
@@ -88,7 +89,7 @@ def _is_items(found: pa.DataType) -> bool:
     names = [item.field(n).name for n in range(item.num_fields)]
     return all(
         names.count(name) == 1 and is_readable(item.field(names.index(name)).type, kind)
-        for name, kind in ITEM_KINDS.items()
+        for name, kind in item_kinds(of).items()
     )
 
 
@@ -319,13 +320,13 @@ def _in_years(numbers: pa.Array, kind: Kind, per_day: int) -> Values:
 def _lists(values: pa.Array, kind: Kind) -> Values:
     if is_string(values.type):
         texts = _strings(values, kind)
-        found = items_of_texts(texts.values.to_pylist(), kind.name)
+        found = items_of_texts(texts.values.to_pylist(), kind)
         return Values(found.values, pc.coalesce(texts.faults, found.faults))
     lengths, items = flatten(values)
     size = no_faults(len(values))
     if pt.is_null(items.type):
         return Values(lists_of(lengths, items.cast(WIDE[ITEMS].value_type)), size)
-    ids, labels = (widen(pc.struct_field(items, name), kind) for name, kind in ITEM_KINDS.items())
+    ids, labels = (widen(pc.struct_field(items, n), of) for n, of in item_kinds(kind).items())
     return Values(
         lists_of(lengths, items_of(ids, labels, no_faults(len(items)), items.is_null())), size
     )

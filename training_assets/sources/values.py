@@ -64,10 +64,14 @@ class Kind(NamedTuple):
     is_json: bool = False
 
 
-ITEM_KINDS: Final = {
-    "item_id": Kind("item_id", "int"),
-    "is_order": Kind("is_order", "boolean"),
-}
+_LABEL: Final = Kind("is_order", "boolean")
+ITEM_KINDS: Final = {"item_id": Kind("item_id", "int"), "is_order": _LABEL}
+_TEXT_ITEM_KINDS: Final = {"item_id": Kind("item_id", "string", is_id=True), "is_order": _LABEL}
+
+
+def item_kinds(kind: Kind) -> dict[str, Kind]:
+    """What an item of a ranking holds; its id is text where the column is marked as one of ids."""
+    return _TEXT_ITEM_KINDS if kind.is_id else ITEM_KINDS
 
 
 # --- texts: CSV cells, JSON strings, and what stands in Parquet as strings ------------------------

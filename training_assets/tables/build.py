@@ -55,6 +55,7 @@ class Build:
     run: str = field(default_factory=new_run)
     engine: str = field(init=False)
     partitioning: Partitioning = field(init=False)
+    _has_ids: set[tuple[str, tuple[date, ...]]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.engine = engine_name(self.spark)
@@ -65,7 +66,15 @@ class Build:
         return self.provenance.lake
 
     def raw(self, table: Table, days: Sequence[date]) -> RawDays:
-        return self.provenance.raw(table, days)
+        """The raw files of the days; text ids in their rows have their integers from then on."""
+        from training_assets.tables.shop_ids import add_ids_of
+
+        raw = self.provenance.raw(table, days)
+        key = (table.name, tuple(days))
+        if raw.tasks and key not in self._has_ids and raw.text_ids().entities:
+            add_ids_of(self, raw)
+            self._has_ids.add(key)
+        return raw
 
     def root(self, table: str) -> str:
         """The folder of a table, as workers know it."""

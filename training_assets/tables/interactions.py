@@ -11,6 +11,7 @@ from training_assets.kernels import BotLimits, clean_interactions
 from training_assets.provenance import BuiltFrom
 from training_assets.schemas import INTERACTIONS, RAW_INTERACTIONS
 from training_assets.settings import Settings
+from training_assets.sources import declarations
 from training_assets.sources.copies import without_copies
 from training_assets.tables.build import (
     Batches,
@@ -42,8 +43,10 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     root, run = build.root(INTERACTIONS.name), build.run
     limits = BotLimits(*build.settings.bot_limits)
 
+    is_once = declarations(build.lake).of(RAW_INTERACTIONS).dedupe == "exact"
+
     def write(batches: Batches) -> Batches:
-        return clean_interactions(batches, root, run, limits)
+        return clean_interactions(batches, root, run, limits, equal_rows_once=is_once)
 
     part = F.pmod(F.xxhash64("customer_id"), by_day(files)).cast("int")
     parted = named.withColumn("part", part)

@@ -10,27 +10,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from training_assets.errors import PublishError
-from training_assets.lake import Lake, Snapshot
+from training_assets.lake import Snapshot
 from training_assets.lake.frames import read_days
 from training_assets.schemas import CUSTOMER_IDS, ITEM_IDS, RAW_TABLES, Table
-from training_assets.sources import further_sources, ids
-from training_assets.sources.id_tables import (
-    add_customers,
-    add_items,
-    collision,
-    has_ids,
-    id_files,
-)
+from training_assets.sources import RawDays, further_sources, ids
+from training_assets.sources.id_kinds import entities_of, first_kind, known_kind, takes_digits
+from training_assets.sources.id_tables import add_customers, add_items, collision, id_files
+from training_assets.sources.text_ids import NEW_IDS, NEW_IDS_DDL, Entity
 from training_assets.tables.build import Batches, Build
 
-Entity = Literal["customer", "item"]
 Kind = Literal["integers", "texts"]
 
-_IDS: Final[dict[Entity, Table]] = {"customer": CUSTOMER_IDS, "item": ITEM_IDS}
-_SHOWS: Final[dict[Entity, tuple[str, ...]]] = {
-    "customer": ("unified_actions", "interactions", "users"),
-    "item": ("unified_actions", "interactions", "items"),
-}
 _COLUMNS: Final[dict[Entity, tuple[str, str, str]]] = {
     "customer": ("user_id", "customer_id", "long"),
     "item": ("item_id", "item_id", "int"),
@@ -46,12 +36,14 @@ class IdColumns:
     where: str
     kinds: dict[Entity, Kind]
     item_files: tuple[str, ...] = ()
+    takes_digits: tuple[Entity, ...] = ()
 
     def column(self, entity: Entity, texts: pa.Array) -> pa.Array:
         if self.kinds[entity] == "integers":
             found = ids.integers_of(texts, self.where)
             return found.cast(pa.int32()) if entity == "item" else found
-        texts = ids.texts_only(texts, self.where)
+        if entity not in self.takes_digits:
+            ids.texts_only(texts, self.where)
         return (
             ids.hash_texts(texts) if entity == "customer" else ids.items_of(texts, self.item_files)
         )
@@ -64,12 +56,10 @@ def with_ids(build: Build, frame: DataFrame, table: Table, entities: Sequence[En
     """
     kinds = {entity: _kind(build, frame, entity) for entity in entities}
     texts = [entity for entity in entities if kinds[entity] == "texts"]
-    if texts:
-        _refuse_integers_beside(build, table)
     for entity, seen in _first_seen(frame, texts).items():
-        (_add_customers if entity == "customer" else _add_items)(build, seen, table)
+        _add(build, entity, seen, table)
     files = tuple(id_files(build.lake, ITEM_IDS)) if kinds.get("item") == "texts" else ()
-    columns = IdColumns(f"raw/{table.name}", kinds, files)
+    columns = IdColumns(f"raw/{table.name}", kinds, files, takes_digits(build.lake))
     renamed = {_COLUMNS[e][0]: _COLUMNS[e] for e in entities}
     ddl = ", ".join(
         f"`{renamed[c.name][1]}` {renamed[c.name][2]}"
@@ -96,29 +86,39 @@ def with_ids(build: Build, frame: DataFrame, table: Table, entities: Sequence[En
     return frame.mapInArrow(convert, ddl)
 
 
+def add_ids_of(build: Build, raw: RawDays) -> None:
+    """Add the text ids in valid rows of the four tables or of further sources of actions."""
+    entities = raw.text_ids().entities
+    for entity, seen in _first_of(raw.read_text_ids(build.spark), entities).items():
+        _add(build, entity, seen, raw.table)
+
+
 def _kind(build: Build, frame: DataFrame, entity: Entity) -> Kind:
     """What the lake's ids of the entity are; in a new lake, what the first row has."""
-    if has_ids(build.lake, _IDS[entity]):
-        return "texts"
-    if _raw_tables(build) or any(_has_rows(build.lake, name) for name in _SHOWS[entity]):
-        return "integers"
-    found = frame.select(_COLUMNS[entity][0]).limit(1).collect()
-    return "texts" if found and not ids.is_integer(found[0][0]) else "integers"
+    known = known_kind(build.lake, entity) or _kind_of_raw(build, entity)
+    if known is None:
+        found = frame.select(_COLUMNS[entity][0]).limit(1).collect()
+        known = "texts" if found and not ids.is_integer(found[0][0]) else "integers"
+    return "texts" if known == "texts" else "integers"
 
 
-def _raw_tables(build: Build) -> list[str]:
-    """Raw tables with days whose ids are integers by contract."""
+def _kind_of_raw(build: Build, entity: Entity) -> str | None:
+    """What the tables of actions and impressions have."""
+    for table in _raw_tables(build):
+        day = build.provenance.source_days(table).days[0]
+        files = build.provenance.raw(table, [day]).files()
+        if entity in entities_of(table) and (kind := first_kind(files, table, entity)):
+            return kind
+    return None
+
+
+def _raw_tables(build: Build) -> list[Table]:
     tables = (*RAW_TABLES.values(), *further_sources(build.lake))
-    return [table.name for table in tables if build.provenance.source_days(table).days]
+    return [table for table in tables if build.provenance.source_days(table).days]
 
 
-def _has_rows(lake: Lake, table: str) -> bool:
-    return any(file.rows for files in lake.snapshot(table).files.values() for file in files)
-
-
-def _refuse_integers_beside(build: Build, table: Table) -> None:
-    if found := _raw_tables(build):
-        raise ids.mixed(f"raw/{found[0]}", "of its rows", f"texts, as raw/{table.name} has them")
+def _add(build: Build, entity: Entity, seen: pa.Table, table: Table) -> None:
+    (_add_customers if entity == "customer" else _add_items)(build, seen, table)
 
 
 def _first_seen(frame: DataFrame, entities: Sequence[Entity]) -> dict[Entity, pa.Table]:
@@ -133,11 +133,14 @@ def _first_seen(frame: DataFrame, entities: Sequence[Entity]) -> dict[Entity, pa
                 rows = pa.table([batch[name], batch["dt"]], ["text", "dt"])
                 found = rows.group_by("text", use_threads=False).aggregate([("dt", "min")])
                 arrays = [pa.repeat(entity, len(found)), found["text"], found["dt_min"]]
-                yield from pa.table(arrays, ["entity", "text", "first_seen"]).to_batches()
+                yield from pa.table(arrays, NEW_IDS.names).to_batches()
 
     rows = frame.select("dt", *names.values())
-    found = rows.mapInArrow(distinct, "entity string, text string, first_seen date")
-    seen = found.groupBy("entity", "text").agg(F.min("first_seen").alias("first_seen")).toArrow()
+    return _first_of(rows.mapInArrow(distinct, NEW_IDS_DDL), entities)
+
+
+def _first_of(found: DataFrame, entities: Sequence[Entity]) -> dict[Entity, pa.Table]:
+    seen = found.groupBy("entity", "text").agg(F.min("dt").alias("first_seen")).toArrow()
     return {
         entity: seen.filter(pc.equal(seen["entity"], entity)).drop_columns("entity")
         for entity in entities

@@ -11,11 +11,14 @@ from typing import Final
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from training_assets import checks
 from training_assets.kernels import WRITTEN_DDL, Written, empty_file, fold_snapshots
 from training_assets.lake import days_in_words
 from training_assets.lake.frames import read_days
 from training_assets.provenance import BuiltFrom
 from training_assets.schemas import Table
+from training_assets.settings import Settings
+from training_assets.sources import declarations
 from training_assets.tables.build import (
     Batches,
     Build,
@@ -25,9 +28,41 @@ from training_assets.tables.build import (
     write_rejected,
 )
 from training_assets.tables.shop_ids import Entity, with_ids
+from training_assets.tables.spec import TableSpec
 
 _ROWS_PER_PART: Final = 500_000
 MAX_SHRINK: Final = 0.2
+
+
+def snapshot_spec(built: BuiltFrom, entity: Entity, what: str, one: str) -> TableSpec:
+    """The table of such states; ``what`` it is and what ``one`` of its rows is, in words."""
+    fills = {c.name: c.fill for c in built.sources[0].columns if c.fill is not None}
+
+    def build(of: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
+        return build_snapshots(of, built, days, entity, fills)
+
+    def describe(settings: Settings) -> str:
+        return (
+            f"{what} as of the day, with whatever was known before: {one} that a full snapshot "
+            "lacks is inactive from that day on. A day without a delivery has none of its own; "
+            "the newest one before it holds."
+        )
+
+    return TableSpec(
+        built_from=built,
+        describe=describe,
+        build=build,
+        checks=checks.for_table(
+            built.table,
+            schema=checks.check_schema,
+            row_counts=checks.check_snapshot_counts,
+            snapshot_size=checks.check_snapshot_size,
+            up_to_date=checks.up_to_date(built),
+        ),
+        metrics=checks.snapshot_metrics,
+        rejects=True,
+        group="shop",
+    )
 
 
 def build_snapshots(
@@ -40,7 +75,8 @@ def build_snapshots(
     since = [d for d in delivered if d <= max(days) and (base is None or d > base)]
     raw = build.raw(source, since)
     rows = _named(with_ids(build, raw.read_valid(build.spark), source, (entity,)), table, fills)
-    deletes = _deletes(build, table, rows, since, base)
+    is_full = declarations(build.lake).of(source).snapshot == "full"
+    deletes = _deletes(build, table, rows, since, base) if is_full else dict.fromkeys(since, False)
     state = None
     if base is not None:
         state = read_days(build.spark, build.lake.snapshot(table.name), table, [base])
