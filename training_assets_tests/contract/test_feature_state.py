@@ -40,6 +40,7 @@ from training_assets_tests.support.feature_lakes import (
     write_shop_lake,
 )
 
+ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
 TABLES = {"user_features": user_features, "item_features": item_features}
 
 
@@ -87,7 +88,8 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=4)
+@ONLY_SAIL
+@settings(max_examples=3)
 @given(events=EVENTS, seed=st.integers(0, 99), look_back=st.sampled_from([10, 10, 13, None]))
 def test_what_is_kept_gives_the_same_after_any_order_of_days(
     spark: SparkSession,
@@ -121,6 +123,11 @@ def _shifted(actions: list[dict], seed: int) -> list[dict]:
     ]
 
 
+def test_what_is_kept_gives_the_same_on_every_engine(spark: SparkSession, lake: Lake) -> None:
+    for day in (LAST - timedelta(days=1), LAST):
+        assert_same_both_ways(a_build(spark, lake), day)
+
+
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> set[date]:
     """Days of actions that are read from now on."""
@@ -137,6 +144,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> set[date]:
     return days
 
 
+@ONLY_SAIL
 def test_a_day_reads_the_actions_of_few_days(
     spark: SparkSession, lake: Lake, read: set[date]
 ) -> None:
@@ -154,6 +162,7 @@ def test_a_day_reads_the_actions_of_few_days(
     assert len(build(LAST)) <= 4
 
 
+@ONLY_SAIL
 def test_what_is_of_other_days_is_vacuumed(spark: SparkSession, lake: Lake) -> None:
     build = a_build(spark, lake)
     assert_same_both_ways(build, LAST)
@@ -167,6 +176,7 @@ def test_what_is_of_other_days_is_vacuumed(spark: SparkSession, lake: Lake) -> N
     assert_same_both_ways(a_build(spark, lake), LAST)
 
 
+@ONLY_SAIL
 def test_a_damaged_or_half_written_stretch_is_made_again(spark: SparkSession, lake: Lake) -> None:
     assert_same_both_ways(a_build(spark, lake), LAST)
     store = lake.store.child("_feature_state")
