@@ -38,7 +38,11 @@ settings.register_profile(
     max_examples=15,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-settings.load_profile("engine")
+# For hours in which nobody waits: other examples each time, and many more.
+settings.register_profile(
+    "campaign", settings.get_profile("engine"), derandomize=False, max_examples=1_000
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "engine"))
 
 HAS_JAVA = (java_version() or 0) >= 17
 NO_JAVA = "Java 17 or newer was not found: NOTHING was tested on Apache Spark"
@@ -82,15 +86,35 @@ def _is_on_spark(nodeid: str) -> bool:
     return bool(re.search(r"[\[-]spark[\]-]", nodeid.partition("::")[2]))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A quarter of the examples on Spark, where a query costs many times as much as on Sail.
+
+    What Spark does with a query is shown by a few; that the query is right, by those on Sail.
+    """
+    test = getattr(item, "obj", None)
+    if not hasattr(test, "hypothesis") or not _is_on_spark(item.nodeid):
+        return (yield)
+    chosen = test._hypothesis_internal_use_settings
+    fewer = settings(chosen, max_examples=max(1, chosen.max_examples // 4))
+    test._hypothesis_internal_use_settings = fewer
+    try:
+        return (yield)
+    finally:
+        test._hypothesis_internal_use_settings = chosen
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spark first: it takes longest, and a worker changes the engine once."""
+    """Spark first: it takes longest, and its worker changes the engine once."""
     items.sort(key=lambda item: not _is_on_spark(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Several workers share the tests file by file and engine by engine, in the order above.
+    """Several workers share the tests file by file; one has all that are on Spark, and these first.
+
+    A second Java would take ten seconds to start, and more to become fast.
 
     By our own rule, because xdist 3.8 marks groups in a way that pytest 9.2 does not see: without a
     word, each test was a group of its own, and every worker had every engine and every lake.
@@ -101,7 +125,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByEngineAndFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return f"{nodeid.partition('::')[0]} {_is_on_spark(nodeid)}"
+            return "spark" if _is_on_spark(nodeid) else nodeid.partition("::")[0]
 
     config.option.loadscopereorder = False
     return ByEngineAndFile(config, log)

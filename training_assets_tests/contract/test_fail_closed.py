@@ -180,6 +180,7 @@ def test_gap_is_let_through_on_demand_and_recorded(many: Built, name: str) -> No
     require_let_through(many, name)
 
 
+@on_sail_only
 @pytest.mark.parametrize("name", READ)
 def test_day_that_fails_on_the_workers_keeps_back_the_days_that_need_it(
     few: Built, name: str
@@ -188,6 +189,20 @@ def test_day_that_fails_on_the_workers_keeps_back_the_days_that_need_it(
     require_let_through(few, name)
 
 
+@pytest.mark.parametrize("name", READ)
+def test_day_that_fails_on_the_workers_of_either_engine_fails_alone(
+    spark: SparkSession, tmp_path: Path, name: str
+) -> None:
+    """What other days make of it is the same on both: it depends on what is published."""
+    lake, days = Lake.at(tmp_path), day_range(FIRST, FIRST + 2 * ONE_DAY)
+    deliver(lake, days)
+    READ[name](lake.raw, source_of(name), days[1])
+    reports = build(spark, lake, SETTINGS, [unified_actions.SPEC], days)
+    assert READ[name].says in (reports[UA, days[1]].problem or "")
+    assert [reports[UA, day].problem for day in (days[0], days[2])] == [None, None]
+
+
+@on_sail_only
 def test_day_that_is_complete_has_no_gap_in_its_record(few: Built) -> None:
     for (table, day), report in few.closed.items():
         assert "incomplete_window" not in report.manifest, (table, day)

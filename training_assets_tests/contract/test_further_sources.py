@@ -70,6 +70,10 @@ def write_lake(root: Path) -> None:
         put(root, f"app/{day:%Y%m%d}/a.jsonl", clicks)
 
 
+# What is known before an engine is asked, or read without one.
+on_sail_only = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
+
+
 def settings(root: Path, **knobs: Any) -> Settings:
     return Settings(lake=str(root), **{"min_valid_share": 0, **knobs})
 
@@ -135,6 +139,7 @@ def test_further_sources_are_in_the_tables_and_counted(spark: SparkSession, tmp_
     assert "clicks, app_clicks: 3 in, 1 valid + 1 quarantined" in failed.message
 
 
+@on_sail_only
 def test_a_further_source_counts_from_its_first_day_and_then_blocks(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -148,6 +153,7 @@ def test_a_further_source_counts_from_its_first_day_and_then_blocks(
     assert Lake.at(tmp_path).days("unified_actions") == DAYS[:2]
 
 
+@on_sail_only
 def test_what_is_declared_anew_makes_days_out_of_date(spark: SparkSession, tmp_path: Path) -> None:
     write_lake(tmp_path)
     (tmp_path / "sources.toml").write_text(DECLARED.partition("[app_clicks]")[0])
@@ -170,7 +176,7 @@ def test_what_is_declared_anew_makes_days_out_of_date(spark: SparkSession, tmp_p
     assert "raw files removed: " in late_days(tmp_path)[DAYS[1]]
 
 
-@pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
+@on_sail_only
 def test_a_like_of_a_stream_and_of_its_own_source_is_one_like(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -189,6 +195,7 @@ def test_a_like_of_a_stream_and_of_its_own_source_is_one_like(
         assert [of[4] for of in kinds] == [1, 1, 1]
 
 
+@on_sail_only
 def test_a_further_source_has_its_quarantine(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

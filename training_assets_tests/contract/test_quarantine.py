@@ -43,6 +43,10 @@ ACTIONS, ROWS = unified_actions.SPEC, training_input.SPEC
 MARKUP = "[red]Käse[/red] <b>&amp;</b> [link=x]"
 
 
+# What is found before an engine is asked, or when a day is published.
+only_sail = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
+
+
 class Built(NamedTuple):
     lake: Lake
     reports: list[DayReport]
@@ -234,6 +238,7 @@ def test_quarantine_command_names_a_file_that_it_cannot_read(
     assert "9 of 9 rows" in done.output
 
 
+@only_sail
 def test_corrected_day_withdraws_its_quarantine(spark: SparkSession, tmp_path: Path) -> None:
     put_valid(tmp_path)
     fault = put(tmp_path, "bad.csv", "customer_id,item_id\n,5\n", CLICKS)
@@ -246,6 +251,7 @@ def test_corrected_day_withdraws_its_quarantine(spark: SparkSession, tmp_path: P
     assert second.manifest["rows"] == first.manifest["rows"] + 1
 
 
+@only_sail
 def test_vanished_file_stops_its_day_only(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

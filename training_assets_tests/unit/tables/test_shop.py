@@ -55,10 +55,18 @@ def item_numbers(root: Path) -> dict[str, int]:
 on_sail = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
 
 
-@pytest.mark.parametrize("text", [False, True])
-def test_a_shop_is_published_with_integer_ids(
-    spark: SparkSession, tmp_path: Path, text: bool
+@on_sail
+def test_a_shop_with_integer_ids_keeps_them(spark: SparkSession, tmp_path: Path) -> None:
+    require_shop(spark, tmp_path, text=False)
+
+
+def test_a_shop_with_text_ids_is_published_with_integers(
+    spark: SparkSession, tmp_path: Path
 ) -> None:
+    require_shop(spark, tmp_path, text=True)
+
+
+def require_shop(spark: SparkSession, tmp_path: Path, *, text: bool) -> None:
     write_shop(tmp_path, text=text)
     reports = build(spark, tmp_path)
     assert problems(reports) == []

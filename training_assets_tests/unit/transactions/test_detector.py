@@ -19,6 +19,10 @@ LIMITS = {"child_min_transactions": 4, "chunk_rows": 3}
 NINE = [line("C0", "M")] * 9
 
 
+# Which chunks may be applied is asked of the database and the inbox before an engine reads them.
+only_sail = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
+
+
 @pytest.fixture
 def bank(open_bank: OpenBank) -> Bank:
     """Three chunks of three rows in the inbox; the second one makes C0 a child."""
@@ -51,6 +55,7 @@ def test_chunks_that_no_batch_brought_are_applied_first(bank: Bank) -> None:
     assert bank.detections_by_chunk() == {6: [("PatId2", "M", "C0")]}
 
 
+@only_sail
 def test_a_gap_waits_until_it_is_filled(bank: Bank, tmp_path: Path) -> None:
     second = chunk_path(bank, 1)
     shutil.move(second, tmp_path / "kept")
@@ -64,6 +69,7 @@ def test_a_gap_waits_until_it_is_filled(bank: Bank, tmp_path: Path) -> None:
     assert bank.state().merchants == {"M": 9}
 
 
+@only_sail
 def test_an_applied_chunk_whose_content_changed_is_an_error_that_changes_nothing(
     bank: Bank,
 ) -> None:
@@ -75,6 +81,7 @@ def test_an_applied_chunk_whose_content_changed_is_an_error_that_changes_nothing
     assert bank.state() == state
 
 
+@only_sail
 def test_a_chunk_that_was_only_copied_anew_is_the_same(bank: Bank) -> None:
     detect_all(bank.detector())
     path = chunk_path(bank, 1)
@@ -84,6 +91,7 @@ def test_a_chunk_that_was_only_copied_anew_is_the_same(bank: Bank) -> None:
     assert detect_all(bank.detector()) == 0
 
 
+@only_sail
 def test_a_chunk_that_overlaps_an_applied_one_is_an_error(bank: Bank) -> None:
     detect_all(bank.detector())
     path = chunk_path(bank, 1)
@@ -92,6 +100,7 @@ def test_a_chunk_that_overlaps_an_applied_one_is_an_error(bank: Bank) -> None:
         bank.detector()
 
 
+@only_sail
 def test_a_chunk_with_fewer_rows_than_its_name_says_is_an_error(bank: Bank) -> None:
     first = chunk_path(bank, 0)
     first.rename(first.with_name("chunk-000000000000-000000000001.parquet"))
@@ -102,6 +111,7 @@ def test_a_chunk_with_fewer_rows_than_its_name_says_is_an_error(bank: Bank) -> N
     assert bank.state().merchants == {}
 
 
+@only_sail
 def test_two_detectors_in_turn_apply_each_chunk_once(bank: Bank) -> None:
     one, other = bank.detector(), bank.detector()
     chunks = one.waiting()
@@ -113,6 +123,7 @@ def test_two_detectors_in_turn_apply_each_chunk_once(bank: Bank) -> None:
     assert bank.rows("SELECT count(*) FROM applied_chunks") == [(3,)]
 
 
+@only_sail
 def test_changed_limits_are_refused_until_a_rebuild(bank: Bank) -> None:
     detect_all(bank.detector())
     with pytest.raises(DatabaseError, match=r"child_min_transactions is 7; expected 4, with which"):
@@ -123,6 +134,7 @@ def test_changed_limits_are_refused_until_a_rebuild(bank: Bank) -> None:
     assert bank.detections_by_chunk() == {9: [("PatId2", "M", "C0")]}
 
 
+@only_sail
 def test_the_size_of_a_chunk_may_change(bank: Bank) -> None:
     detect_all(bank.detector())
     write_lines(bank.source, NINE * 2)
@@ -134,6 +146,7 @@ def test_the_size_of_a_chunk_may_change(bank: Bank) -> None:
     ]  # fmt: skip
 
 
+@only_sail
 def test_a_detector_that_began_before_a_rebuild_stops(bank: Bank) -> None:
     detector = bank.detector()
     detect_all(detector)
@@ -145,6 +158,7 @@ def test_a_detector_that_began_before_a_rebuild_stops(bank: Bank) -> None:
         detect_all(detector)
 
 
+@only_sail
 def test_an_emptied_database_does_not_write_over_the_files_of_another(bank: Bank) -> None:
     detector = bank.detector()
     detect_all(detector)
