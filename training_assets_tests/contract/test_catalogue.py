@@ -73,8 +73,7 @@ def lakes(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict
             deliver(root, kept)
         build(spark, root, [s.name for s in specs_of(["shop"])] + ["unified_actions"], DAYS)
         build(spark, root, ["items_shown"], DAYS)
-        for day in (EARLY, LATE):
-            build(spark, root, [*FEATURES, "pair_features", SAMPLES], [day])
+        build(spark, root, [*FEATURES, "pair_features", SAMPLES], [EARLY, LATE])
         found[name] = root
     return found
 
