@@ -36,14 +36,15 @@ def command(home: Path, *arguments: str, **variables: str) -> subprocess.Complet
         env=env,
         cwd=home,
         check=False,
-        timeout=120,
+        timeout=600,
     )
 
 
-def in_this_process(home: Path, *arguments: str) -> Result:
+def in_this_process(home: Path, *arguments: str, **variables: str) -> Result:
     """A command that starts no engine, without the seconds that a process takes to begin."""
     env = {"TRAINING_ASSETS_LAKE": str(home / "lake"), "TRAINING_ASSETS_HISTORY_LENGTH": "50"}
-    return CliRunner().invoke(main, arguments, env={**env, "DAGSTER_HOME": str(home / "dagster")})
+    env |= {"DAGSTER_HOME": str(home / "dagster")} | variables
+    return CliRunner().invoke(main, arguments, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a small sample, of which one day was built first, and then days around it."""
     home = tmp_path_factory.mktemp("home")
     sizes = ("--customers", "80", "--items", "50", "--interactions", "3000", "--days", "20")
-    generated = command(home, "generate", *sizes, "--end-date", LAST)
-    assert generated.returncode == 0, generated.stderr
+    generated = in_this_process(home, "generate", *sizes, "--end-date", LAST)
+    assert generated.exit_code == 0, generated.output
     for first, last in (("2024-02-29", "2024-02-29"), ("2024-02-27", LAST)):
         built = command(home, "run", "--start-date", first, "--end-date", last)
         assert built.returncode == 0, built.stderr + built.stdout
@@ -94,10 +95,9 @@ def test_run_builds_features_only_where_they_are_asked_for(home: Path, tmp_path:
     again = in_this_process(tmp_path, "run", "--all", *wanted)
     assert "all days are published and up to date" in again.output
     # A day that has no features fails where some of the days asked for have them.
-    for first, code in ((LAST, 0), ("2024-02-29", 1)):
-        checked = command(tmp_path, "check", "--start-date", first, "--end-date", LAST)
-        assert checked.returncode == code, checked.stdout + checked.stderr
-        assert "user_features" in checked.stdout
+    checked = command(tmp_path, "check", "--start-date", "2024-02-29", "--end-date", LAST)
+    assert checked.returncode == 1, checked.stdout + checked.stderr
+    assert "user_features" in checked.stdout
 
 
 def test_runs_are_kept_in_a_persistent_instance(home: Path) -> None:
@@ -168,7 +168,7 @@ def test_impossible_settings_end_in_one_sentence(home: Path) -> None:
 
 def test_a_raw_day_that_is_missing_fails_the_run_and_keeps_the_others(tmp_path: Path) -> None:
     sizes = ("--customers", "20", "--items", "20", "--interactions", "300", "--days", "5")
-    command(tmp_path, "generate", *sizes, "--end-date", LAST)
+    in_this_process(tmp_path, "generate", *sizes, "--end-date", LAST)
     missing = tmp_path / "lake" / "raw" / "clicks" / "dt=2024-02-28"
     for file in missing.iterdir():
         file.unlink()
@@ -184,6 +184,7 @@ def test_a_raw_day_that_is_missing_fails_the_run_and_keeps_the_others(tmp_path: 
     # Once for each table that looks back: histories and samples.
     assert built.stderr.count("of the look-back of") == 2
     assert "2024-02-29 to │ not published" in re.sub(" +", " ", built.stdout)
+    # The form of what is said is that of the process.
     listed = command(tmp_path, "failures", "--log-format", "json")
     rows = [json.loads(line) for line in listed.stdout.splitlines()]
     assert [(row["table"], row["day"]) for row in rows] == [
@@ -215,11 +216,13 @@ def test_days_that_are_not_over_are_left_out_and_any_folder_can_hold_the_lake(
     raw, tomorrow = root / "raw" / "impressions", today + timedelta(days=1)
     shutil.copytree(raw / f"dt={spec.end_date}", raw / f"dt={tomorrow}")
     variables = {"TRAINING_ASSETS_LAKE": "~/Läden [2]/lake[1]", "HOME": str(tmp_path)}
-    for number in range(2):
-        done = command(tmp_path, "run", **variables)
-        assert done.returncode == 0, done.stderr + done.stdout
-        assert f"raw/impressions: {tomorrow} is not over yet; left for later" in done.stdout
-        assert ("all days are published and up to date" in done.stdout) == bool(number)
+    done = command(tmp_path, "run", **variables)
+    assert done.returncode == 0, done.stderr + done.stdout
+    again = in_this_process(tmp_path, "run", **variables)
+    assert again.exit_code == 0, again.output
+    for number, said in enumerate((done.stdout, again.output)):
+        assert f"raw/impressions: {tomorrow} is not over yet; left for later" in said
+        assert ("all days are published and up to date" in said) == bool(number)
     assert Lake.at(root).days("training_input") == spec.dates
     assert not (tmp_path / "~").exists()
 
