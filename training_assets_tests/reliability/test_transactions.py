@@ -42,4 +42,4 @@ def test_two_detectors_at_once_are_as_one(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_restarted_under_load_loses_nothing(tmp_path: Path) -> None:
-    assert in_a_process_of_its_own(tmp_path, "restart", 2)["wrong"] == []
+    assert in_a_process_of_its_own(tmp_path, "restart", 1)["wrong"] == []
