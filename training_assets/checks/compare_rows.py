@@ -3,8 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -131,25 +130,33 @@ def _judged_once(
         yield kinds, customers, times[some]
 
 
+class _Opened(NamedTuple):
+    """Histories of files: their customers, sorted, and the lists of items and types."""
+
+    customers: Ints
+    lists: list[Lists]
+
+
 class _Histories:
     """The histories of some customers (sorted) on one day, as their training rows must be."""
 
     def __init__(self, files: Sequence[File], customers: Ints, history_length: int) -> None:
         self._files, self._wanted, self._length = files, customers, history_length
+        self._open: _Opened | None = None
 
-    @cached_property
-    def _table(self) -> pa.Table:
-        empty = CUSTOMER_HISTORY.arrow_schema.empty_table().select(_COLUMNS)
-        found = [rows for file in self._files for rows in _histories_of(file, self._wanted)]
-        return pa.concat_tables([empty, *found]).sort_by("customer_id")
+    def _opened(self) -> _Opened:
+        """What is read once, when it is first needed.
 
-    @cached_property
-    def _customers(self) -> Ints:
-        return ints(self._table["customer_id"])
-
-    @cached_property
-    def _lists(self) -> list[Lists]:
-        return [lists(self._table[name]) for name in LISTS[:2]]
+        No cached property: before Python 3.12 it holds a lock, with which no class travels to the
+        workers of a cluster.
+        """
+        if self._open is None:
+            empty = CUSTOMER_HISTORY.arrow_schema.empty_table().select(_COLUMNS)
+            found = [rows for file in self._files for rows in _histories_of(file, self._wanted)]
+            table = pa.concat_tables([empty, *found]).sort_by("customer_id")
+            columns = [lists(table[name]) for name in LISTS[:2]]
+            self._open = _Opened(ints(table["customer_id"]), columns)
+        return self._open
 
     def certainly_right(self, customers: Ints, rows: Ints, columns: Sequence[PaddedRows]) -> Ints:
         """Of some rows of the columns, as ``encoded_rows`` says it."""
@@ -192,13 +199,14 @@ class _Histories:
 
     def _padded(self, customers: Ints) -> tuple[Ints, list[Ints]]:
         """Whether each customer has a history without a hole; its items, its types."""
-        place = np.searchsorted(self._customers, customers)
+        acted, columns = self._opened()
+        place = np.searchsorted(acted, customers)
         is_right = np.zeros(len(customers), bool)
-        within = np.flatnonzero(place < len(self._customers))
-        is_right[within] = self._customers[place[within]] == customers[within]
+        within = np.flatnonzero(place < len(acted))
+        is_right[within] = acted[place[within]] == customers[within]
         known = np.flatnonzero(is_right)
         padded, all_sizes = [], []
-        for (offsets, values, _), (low, high) in zip(self._lists, BOUNDS, strict=True):
+        for (offsets, values, _), (low, high) in zip(columns, BOUNDS, strict=True):
             starts = offsets[place[known]]
             sizes = np.minimum(offsets[place[known] + 1] - starts, self._length)
             row = np.repeat(known, sizes)

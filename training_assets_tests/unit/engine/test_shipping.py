@@ -1,12 +1,15 @@
 """Modules travel to workers unless all of them are threads of this process."""
 
-from collections.abc import Iterator
+import inspect
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from pyspark import cloudpickle
 
-from training_assets import kernels
+from training_assets import kernels, tables
 from training_assets.engine import shipping
 
 
@@ -41,3 +44,26 @@ def test_modules_travel_as_long_as_some_workers_are_elsewhere(order: tuple[bool,
         assert not travels()
         (first if order[0] else second).close()
         assert travels()
+
+
+def run_by_workers() -> list[Callable[..., Any]]:
+    """Functions of what is shipped that take or give batches of rows."""
+    assert tables.SPECS
+    shipped = tuple(module.__name__ for module in shipping._SHIPPED.modules)
+    return [
+        found
+        for name, module in sorted(sys.modules.items())
+        if name in shipped or name.startswith(tuple(f"{of}." for of in shipped))
+        for found in vars(module).values()
+        if inspect.isfunction(found)
+        and found.__module__ == name
+        and any("Batch" in str(kind) for kind in found.__annotations__.values())
+    ]
+
+
+def test_what_workers_run_can_travel() -> None:
+    """Sail would not notice, and Spark only where it is installed."""
+    functions = run_by_workers()
+    assert len(functions) > 30
+    for function in functions:
+        assert cloudpickle.loads(cloudpickle.dumps(function)), function
