@@ -74,8 +74,8 @@ def _chunks(settings: TransactionSettings) -> dg.AssetsDefinition:
                 "dagster/row_count": feed.rows_fed,
                 "new_rows": feed.rows_fed - before,
                 "new_chunks": chunks,
-                "rows_per_chunk": (feed.rows_fed - before) / max(1, chunks),
-                "seconds": time.monotonic() - began,
+                "rows_per_chunk": round((feed.rows_fed - before) / max(1, chunks), 1),
+                "seconds": round(time.monotonic() - began, 3),
             }
         )
 
@@ -102,9 +102,9 @@ def _state(settings: TransactionSettings) -> dg.AssetsDefinition:
                 "dagster/row_count": found.rows,
                 "new_rows": found.rows - first,
                 "new_chunks": new_chunks,
-                "detections_per_chunk": found.recent_detections / max(1, new_chunks),
+                "detections_per_chunk": round(found.recent_detections / max(1, new_chunks), 2),
                 "quarantined_rows": found.quarantined,
-                "run_seconds": time.monotonic() - began,
+                "run_seconds": round(time.monotonic() - began, 3),
                 **_times(found),
             }
         )
@@ -116,8 +116,8 @@ def _times(found: Summary) -> dict[str, Any]:
     """Of the chunks of this run, in seconds; plotted over runs."""
     times: dict[str, Any] = {}
     if found.latency and found.seconds:
-        times["latency_p50"], times["latency_p99"] = found.latency
-        times["chunk_seconds_p50"], times["chunk_seconds_p99"] = found.seconds
+        for name, values in (("latency", found.latency), ("chunk_seconds", found.seconds)):
+            times[f"{name}_p50"], times[f"{name}_p99"] = (round(value, 3) for value in values)
     return times
 
 
