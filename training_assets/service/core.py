@@ -19,7 +19,6 @@ from training_assets.service.outbox import Outbox, Publisher
 from training_assets.service.problems import Problem
 from training_assets.service.settings import ServiceSettings
 from training_assets.service.tenants import DEFAULT, Tenants
-from training_assets.service.text_ids import TextIds
 from training_assets.service.uploads import Uploads
 
 _SMALL_BYTES: Final = 256 * 2**10
@@ -79,7 +78,6 @@ class Core:
         self.oldest_seconds = 0.0
         self._uploads: dict[str, Uploads] = {}
         self._online: dict[str, OnlineStore] = {}
-        self._text_ids: dict[str, TextIds] = {}
         self._outboxes: dict[str, Outbox] = {}
 
     def outbox(self, tenant: str) -> Outbox:
@@ -99,9 +97,6 @@ class Core:
         if tenant not in self._online:
             self._online[tenant] = open_online(self.tenants, tenant)
         return self._online[tenant]
-
-    def text_ids(self, tenant: str) -> TextIds:
-        return self._text_ids.setdefault(tenant, TextIds(self.tenants.lake(tenant)))
 
     def require_running(self) -> None:
         """Raises ``Problem`` 503 once the service is stopping."""

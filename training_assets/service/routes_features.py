@@ -94,8 +94,7 @@ async def _read(
     version: str | None,
 ) -> list[dict[str, Any]]:
     def read() -> list[Answer]:
-        numbers = core.text_ids(tenant).numbers(kind, ids)
-        return core.online(tenant).get(kind, numbers, features=features, version=version)
+        return core.online(tenant).get(kind, ids, features=features, version=version)
 
     with core.metrics.feature_seconds.labels(kind).time():
         try:
