@@ -44,8 +44,9 @@ def range_of(table: Table, column: str) -> Range | None:
     (declared,) = (c for c in table.columns if c.name == column)
     if declared.is_id or not (declared.type in _NUMBERS or declared.type.startswith("decimal")):
         return None
-    if declared.minimum is not None or declared.maximum is not None:
-        return Range(declared.minimum, declared.maximum)
+    low = declared.above if declared.minimum is None else declared.minimum
+    if low is not None or declared.maximum is not None:
+        return Range(low, declared.maximum)
     return next((found for pattern, found in _BY_NAME if pattern.fullmatch(column)), None)
 
 

@@ -73,7 +73,7 @@ RAW_INTERACTIONS: Final = Table(
         ),
         Column("rating", "double", "Stars, 1 to 5.", is_optional=True, minimum=1, maximum=5),
         Column("price", "decimal(18,4)", "Price of one.", is_optional=True, minimum=0),
-        Column("quantity", "double", "How many.", is_optional=True, minimum=0),
+        Column("quantity", "double", "How many.", is_optional=True, above=0),
         Column("amount", "decimal(18,4)", "Total of the line.", is_optional=True, minimum=0),
         Column(
             "device_type",

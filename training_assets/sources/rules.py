@@ -121,11 +121,13 @@ def _is_missing(rule: Rule, field: pc.Expression, now: datetime) -> pc.Expressio
 
 
 def _is_outside(rule: Rule, field: pc.Expression, now: datetime) -> pc.Expression:
-    low, high = rule.limits
+    low, high, above = rule.limits
     type_ = _column(rule).arrow
     parts = [pc.is_finite(field)] if pa.types.is_floating(type_) else []
     if low is not None:
         parts.append(field >= _scalar(low, type_))
+    if above is not None:
+        parts.append(field > _scalar(above, type_))
     if high is not None:
         parts.append(field <= _scalar(high, type_))
     # Not a number is neither below nor above anything.
@@ -162,12 +164,12 @@ def _of_column(table: Table, column: Column) -> Iterator[Rule]:
     if column.allowed:
         phrase = f"is not one of {', '.join(column.allowed)}"
         yield rule("allowed", "not_allowed", phrase, *column.allowed)
-    if column.minimum is not None or column.maximum is not None:
-        low, high = (
-            "" if limit is None else f"{limit:g}" for limit in (column.minimum, column.maximum)
-        )
+    limits = (column.minimum, column.maximum, column.above)
+    if limits != (None, None, None):
+        low, high, above = ("" if limit is None else f"{limit:g}" for limit in limits)
         phrase = f"is not within {low}..{high}" if high else f"is below {low}"
-        yield rule("range", "out_of_range", phrase, column.minimum, column.maximum)
+        phrase = f"is not above {above}" if above else phrase
+        yield rule("range", "out_of_range", phrase, *limits)
     if column.max_length is not None:
         phrase = f"is longer than {column.max_length} characters"
         yield rule("length", "too_long", phrase, column.max_length)
@@ -401,6 +403,7 @@ def _property(column: Column) -> dict[str, Any]:
         else None,
         "minimum": column.minimum,
         "maximum": column.maximum,
+        "exclusiveMinimum": column.above,
         "maxLength": column.max_length,
         "minLength": 1 if column.is_required and column.type == "string" else None,
     }

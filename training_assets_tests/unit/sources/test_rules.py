@@ -53,6 +53,8 @@ BROKEN = [
     ("interactions", {"rating": 0.99}, "out_of_range"),
     ("interactions", {"rating": float("nan")}, "out_of_range"),
     ("interactions", {"quantity": float("inf")}, "out_of_range"),
+    ("interactions", {"quantity": 0.0}, "out_of_range"),
+    ("interactions", {"quantity": -1.0}, "out_of_range"),
     ("interactions", {"price": Decimal("-0.0001")}, "out_of_range"),
     ("interactions", {"item_id": "x" * 256}, "too_long"),
     ("interactions", {"timestamp": NOW + FUTURE + timedelta(microseconds=1)}, "out_of_range"),
