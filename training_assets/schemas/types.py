@@ -37,10 +37,10 @@ class Column:
     ``is_optional`` columns may be absent from raw data; they then read as null. The others say what
     a value may be, from which rules, JSON Schema and cleaning derive: a row without a value of an
     ``is_required`` column is refused; ``aliases`` are other names under which it is delivered;
-    ``allowed`` are all values there are; ``minimum`` and ``maximum`` are inclusive, ``above``
-    is not; ``max_length`` is in characters; a ``max_null_share`` above is a warning; ``is_id`` may be text or an integer;
-    ``is_json`` is text that holds a JSON object; ``is_key`` text is compared by its letters alone,
-    in lower case; where a value is missing, cleaning puts ``fill``.
+    ``allowed`` are all values there are; ``minimum`` and ``maximum`` are inclusive, ``above`` is
+    not; ``max_length`` is in characters; a ``max_null_share`` above is a warning; ``is_id`` may be
+    text or an integer; ``is_json`` is text that holds a JSON object; ``is_key`` text is compared by
+    its letters alone, in lower case; where a value is missing, cleaning puts ``fill``.
     """
 
     name: str

@@ -25,7 +25,11 @@ FORMATS: Final = {
 # Of text only: Parquet is packed within.
 PACKED: Final = (".gz", ".zst", ".bz2")
 # A day in whatever form: 2024-05-10, 20240510, 2024-5-10, 2024-05-10 00:00:00.
-_SOME_DAY: Final = re.compile(r"(\d{4})-?(\d{1,2})-?(\d{1,2})")
+_SOME_DAY: Final = re.compile(
+    r"(?<![0-9a-f])(\d{4})-?(\d{1,2})-?(\d{1,2})(?![0-9a-f])", re.IGNORECASE
+)
+# Writers put one into names; some of its digits may look like a day.
+_UUID: Final = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 # What those who have finished leave beside the data, or where there is none.
 _MARK: Final = re.compile(
     r"_SUCCESS|_committed_\w+|_metadata|_common_metadata|\.(?:git)?keep|\.DS_Store|\..+\.crc"
@@ -55,7 +59,7 @@ def day_of(prefixes: tuple[str, ...], name: str) -> date | None:
 
 def some_day(name: str) -> date | None:
     """The day that a name speaks of, in whatever form."""
-    found = _SOME_DAY.search(name)
+    found = _SOME_DAY.search(_UUID.sub("", name))
     try:
         return date(*map(int, found.groups())) if found else None
     except ValueError:

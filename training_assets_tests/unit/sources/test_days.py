@@ -248,3 +248,26 @@ def test_file_that_is_gone_before_it_is_recorded_is_named(tmp_path: Path) -> Non
         fingerprint(CLICKS, DAY, files)
     assert f"clicks: a raw file of {DAY} vanished while it was read" in str(caught.value)
     assert f"raw/clicks/dt={DAY}/a.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "part-00000-f5aed66d-0255-46d1-9002-986809c91662-c000.snappy.parquet",
+        "20240501d1e84ff98c0e5f0f7c1a2b3c.parquet",
+        "a20240501.parquet",
+    ],
+)
+def test_digits_of_a_hash_name_no_day(tmp_path: Path, name: str) -> None:
+    lake = deliver(tmp_path, DAY)
+    (tmp_path / "raw/clicks" / name).write_bytes(b"")
+    with pytest.raises(RawDataError, match="the file is read for no day"):
+        find_raw_days(lake, CLICKS, [DAY])
+
+
+def test_a_file_that_names_another_day_is_no_fault_of_this_one(tmp_path: Path) -> None:
+    lake = deliver(tmp_path, DAY, before(1))
+    (tmp_path / "raw/clicks" / f"clicks_{before(1):%Y%m%d}.csv").write_bytes(b"")
+    find_raw_days(lake, CLICKS, [DAY])
+    with pytest.raises(RawDataError, match="the file is read for no day"):
+        find_raw_days(lake, CLICKS, [before(1)])
