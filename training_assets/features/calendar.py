@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import reduce
 from typing import Final, Protocol
 
 import pyarrow as pa
@@ -83,14 +84,9 @@ class KnownDays:
         return sorted(starts | set(self.numbers))
 
     def with_segment(self, frame: DataFrame) -> DataFrame:
-        day = F.col("day")
-        segment = F.lit(0).cast("long")
-        for begin, length in _runs(self.edges):
-            passed = F.least(day - F.lit(begin - 1), F.lit(length))
-            segment = segment + F.greatest(passed, F.lit(0)).cast("long")
-        edges = self.edges or [0]
+        day, edges = F.col("day"), self.edges or [0]
         counts = day.between(edges[0], edges[-1] - 1)
-        return frame.where(counts).withColumn("segment", segment)
+        return frame.where(counts).withColumn("segment", _num_up_to(day, edges))
 
     def with_dt(self, frame: DataFrame) -> DataFrame:
         columns = list(zip(*self._counted(), strict=True)) or [(), (), (), ()]
@@ -108,10 +104,10 @@ class KnownDays:
                 yield segment, number, reach, own
 
     def with_since(self, frame: DataFrame) -> DataFrame:
-        since = F.lit(None).cast("long")
-        for number in reversed(self.numbers):
-            since = F.when(F.col("day") < number, F.lit(number).cast("long")).otherwise(since)
-        return frame.withColumn("since", since).where(F.col("since").isNotNull())
+        day, numbers = F.col("day"), self.numbers or (-UNLIMITED_DAYS,)
+        place = F.least(_num_up_to(day, numbers) + F.lit(1), F.lit(len(numbers)).cast("long"))
+        since = F.element_at(F.array(*(F.lit(n).cast("long") for n in numbers)), place.cast("int"))
+        return frame.where(day < F.lit(numbers[-1])).withColumn("since", since)
 
     def days(self, frame: DataFrame) -> DataFrame:
         table = pa.table({"dt": pa.array(self.numbers, pa.int64())})
@@ -185,6 +181,18 @@ def known_days(
 
 def date_of(number: Column) -> Column:
     return F.date_from_unix_date(number.cast("int"))
+
+
+def _num_up_to(day: Column, numbers: Iterable[int]) -> Column:
+    """How many of the numbers, which ascend, are at most that of the day."""
+    terms = [
+        F.greatest(F.least(day - F.lit(begin - 1), F.lit(length)), F.lit(0)).cast("long")
+        for begin, length in _runs(numbers)
+    ]
+    # A chain as deep as there are days would be refused by both engines.
+    while len(terms) > 1:
+        terms = [reduce(Column.__add__, terms[at : at + 2]) for at in range(0, len(terms), 2)]
+    return terms[0]
 
 
 def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
