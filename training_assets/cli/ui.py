@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from training_assets.cli.console import console
-from training_assets.cli.instance import instance_home
+from training_assets.cli.instance import open_instance
 from training_assets.errors import EngineError
 
 _END_SECONDS: Final = 30
@@ -29,7 +29,10 @@ _SERVERS: Final = {
 @click.option("--host", default="127.0.0.1", show_default=True)
 def ui(port: int, host: str) -> None:
     """Serve the Dagster UI on the same instance, with its daemon for backfills and schedules."""
-    with instance_home() as home, _stop_signals() as stop:
+    # The servers would make the databases of a new instance at the same time, and spoil them.
+    with open_instance() as (_, home):
+        pass
+    with _stop_signals() as stop:
         has_workspace = Path("workspace.yaml").exists()
         where = ["-w", "workspace.yaml"] if has_workspace else ["-m", "training_assets.definitions"]
         _require_free(host, port)

@@ -97,3 +97,6 @@ def test_a_port_that_is_taken_ends_in_one_sentence(
         done = CliRunner().invoke(main, ["ui", "--port", str(port)])
     assert done.exit_code == 1
     assert f"ui: port {port} of 127.0.0.1 cannot be had" in done.output
+    # Before any server starts: two that made the same database would leave two versions in it.
+    made = sorted(str(path.relative_to(tmp_path / "dagster")) for path in tmp_path.rglob("*.db"))
+    assert made == ["history/runs.db", "history/runs/index.db", "schedules/schedules.db"]

@@ -205,4 +205,4 @@ def test_workers_need_not_have_the_package(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert (done.stdout, done.stderr) == ("100\n", "")
+    assert done.stdout == "100\n", done.stderr
