@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from training_assets.checks.files import File, Ints, ints, open_declared
+from training_assets.checks.history_rows import ranges
 from training_assets.checks.list_pages import EncodedLists, encoded_lists
 from training_assets.checks.padded_pages import PaddedRows
 from training_assets.checks.shape import BOUNDS, LISTS
@@ -116,7 +117,7 @@ def _gathered(values: Ints, starts: Ints, sizes: Ints) -> Ints:
     ends = np.cumsum(sizes)
     if len(starts) and (starts[1:] == starts[:-1] + sizes[:-1]).all():
         return values[starts[0] : starts[0] + ends[-1]]
-    return values.take(np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1]))
+    return values.take(ranges(starts, sizes))
 
 
 def _translation(values: Ints, column: PaddedRows) -> tuple[Ints, int]:

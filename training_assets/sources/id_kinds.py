@@ -19,7 +19,7 @@ from training_assets.sources.id_tables import has_ids, id_files
 from training_assets.sources.listing import RawFile, whole_file
 from training_assets.sources.reading import Reading, table_of
 from training_assets.sources.rows import ids_of_first_rows
-from training_assets.sources.text_ids import ENTITY_OF, ID_TABLES, Entity, TextIds
+from training_assets.sources.text_ids import ENTITY_OF, ID_TABLES, NO_TEXT_IDS, Entity, TextIds
 
 _SHOWS: Final[dict[Entity, tuple[str, ...]]] = {
     "customer": ("unified_actions", "interactions", "users"),
@@ -32,14 +32,14 @@ _INTEGER: Final = re.compile(r"[+-]?\d+(\.0*)?")
 def text_ids_of(lake: Lake, table: Table, files: Sequence[RawFile]) -> TextIds:
     """Which ids of a table of actions or impressions are texts; none of a shop's other tables."""
     if table.name in SHOP_TABLES:
-        return TextIds()
+        return NO_TEXT_IDS
     found = tuple(
         entity
         for entity in entities_of(table)
         if (known := known_kind(lake, entity)) == "texts"
         or (known is None and first_kind(files, table, entity) == "texts")
     )
-    return TextIds(found, takes_digits(lake)) if found else TextIds()
+    return TextIds(found, takes_digits(lake)) if found else NO_TEXT_IDS
 
 
 def entities_of(table: Table) -> list[Entity]:

@@ -8,7 +8,13 @@ from typing import Final
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from training_assets.features import FEATURES_VERSION, FeatureTable, declared_hash
+from training_assets.features import (
+    FEATURES_VERSION,
+    FeatureTable,
+    Plan,
+    declared_hash,
+    plan_of_days,
+)
 from training_assets.features import read_actions as priced_actions
 from training_assets.kernels import write_rows
 from training_assets.lake.frames import read_days
@@ -119,6 +125,17 @@ def num_files(build: Build, day: date) -> int:
     files = build.lake.snapshot(UNIFIED_ACTIONS.name).files
     counted = looked_back(build, UNIFIED_ACTIONS, [day])
     return max(1, round(sum(f.rows for d in counted for f in files[d]) / _ACTIONS_PER_FILE))
+
+
+def plan_of_day(build: Build, built: BuiltFrom, declared: FeatureTable, day: date) -> Plan:
+    """How one day is put together, by the settings of the lake."""
+    return plan_of_days(
+        declared,
+        [day],
+        lookback_days=build.settings.lookback_days,
+        engagement=engagement_of(build, built),
+        where=declared.name,
+    )
 
 
 def engagement_of(build: Build, built: BuiltFrom) -> str:

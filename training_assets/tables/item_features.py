@@ -13,7 +13,6 @@ from training_assets.features import (
     declared_table,
     item_features_from,
     item_folds,
-    plan_of_days,
     published_table,
 )
 from training_assets.lake.frames import read_days
@@ -31,6 +30,7 @@ from training_assets.tables.feature_inputs import (
     folded_contents,
     looked_back,
     num_files,
+    plan_of_day,
     read_actions,
     read_catalogue,
     read_folded,
@@ -75,13 +75,7 @@ def from_actions(build: Build, days: Sequence[date]) -> list[DataFrame]:
 
 def from_state(build: Build, day: date) -> DataFrame:
     """One day from what is kept, and the actions of few days."""
-    plan = plan_of_days(
-        DECLARED,
-        [day],
-        lookback_days=build.settings.lookback_days,
-        engagement=engagement_of(build, BUILT_FROM),
-        where=DECLARED.name,
-    )
+    plan = plan_of_day(build, BUILT_FROM, DECLARED, day)
     is_given = bool(build.provenance.source_days(IMPRESSIONS).days)
     snapshot = build.lake.snapshot(ITEMS_SHOWN.name)
     window = folded_contents(build, day)

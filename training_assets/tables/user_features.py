@@ -13,7 +13,6 @@ from training_assets.features import (
     catalogue_as_of,
     declared_table,
     longest_list,
-    plan_of_days,
     published_table,
     user_features_from,
     user_folds,
@@ -30,6 +29,7 @@ from training_assets.tables.feature_inputs import (
     engagement_of,
     folded_contents,
     num_files,
+    plan_of_day,
     read_actions,
     read_catalogue,
     read_folded,
@@ -68,13 +68,7 @@ def from_actions(build: Build, days: Sequence[date]) -> DataFrame:
 
 def from_state(build: Build, day: date) -> DataFrame:
     """One day from what is kept, and the actions of few days."""
-    plan = plan_of_days(
-        DECLARED,
-        [day],
-        lookback_days=build.settings.lookback_days,
-        engagement=engagement_of(build, BUILT_FROM),
-        where=DECLARED.name,
-    )
+    plan = plan_of_day(build, BUILT_FROM, DECLARED, day)
     folds = folds_of_day(
         build,
         plan,
