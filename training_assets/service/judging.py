@@ -173,7 +173,7 @@ def _judged(
     now = now or datetime.now(UTC)
     seen = SeenIds() if refuses_repeated else None
     try:
-        for block in judge(body.file, table_of(data_type), found):
+        for block in judge(body.file, table_of(data_type), found, threads=settings.threads):
             rows, numbers, broken = _by_the_rules(block, data_type, now, seen)
             faults = sorted([*block.faults, *broken], key=lambda fault: fault.row)
             verdict.accepted += len(rows)

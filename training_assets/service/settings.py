@@ -164,7 +164,12 @@ class ServiceSettings:
     @property
     def workers(self) -> int:
         """Threads that judge and store: two a core."""
-        return 2 * (os.cpu_count() or 1)
+        return 2 * self.threads
+
+    @property
+    def threads(self) -> int:
+        """Threads that read the blocks of one upload: one a core."""
+        return os.cpu_count() or 1
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, **given: Any) -> "ServiceSettings":

@@ -122,14 +122,13 @@ def _require_columns(text: bytes, found: Format, settings: ServiceSettings) -> N
 
 def _require_shallow_lines(lines: bytes, settings: ServiceSettings) -> None:
     """As many brackets as a line opens, that deep can it be; only those with many are looked at."""
-    objects = lines.count(b"\n{") + lines.startswith(b"{")
-    # Each line that begins with a bracket has one; what is left may all be in one line.
-    if lines.count(b"{") + lines.count(b"[") - objects < settings.max_nesting:
-        return
     code = np.frombuffer(lines, np.uint8)
-    ends = np.flatnonzero(code == 10)
-    starts = np.concatenate(([0], ends + 1))
+    starts = np.concatenate(([0], np.flatnonzero(code == 10) + 1))
     starts = starts[starts < len(code)]
+    objects = np.count_nonzero(code[starts] == ord("{"))
+    # Each line that begins with a bracket has one; what is left may all be in one line.
+    if sum(np.count_nonzero(code == ord(mark)) for mark in "{[") - objects < settings.max_nesting:
+        return
     opened = np.add.reduceat(_OPEN[code].astype(np.int32), starts)
     for n in np.flatnonzero(opened > settings.max_nesting):
         stop = starts[n + 1] if n + 1 < len(starts) else len(code)

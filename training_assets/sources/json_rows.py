@@ -189,6 +189,15 @@ def elements_of(row: dict[str, Any], name: str) -> list[dict[str, Any]]:
     return [{**row, name: element} for element in found]
 
 
+def objects_of(block: Block) -> Iterator[dict[str, Any]]:
+    """The rows that are objects."""
+    quick = _quick_parser()
+    for n in range(len(block)):
+        row = _parsed(block.row(n), quick)
+        if not isinstance(row, str):
+            yield row
+
+
 def _quick_parser() -> Callable[[bytes], Any] | None:
     # Workers need not have it, so that it is not named where functions travel.
     try:

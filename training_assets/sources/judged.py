@@ -9,6 +9,7 @@ is read in blocks, so that its size does not matter; of each row every column th
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from os import PathLike, fspath
 from typing import IO, Any, Final, Literal, NamedTuple, cast
 
@@ -111,21 +112,24 @@ def judge(
     *,
     dialect: Dialect | None = None,
     columns: Mapping[str, str] | None = None,
+    threads: int = 1,
 ) -> Iterator[Judged]:
     """Read a whole file of a table, unpacked, in blocks; ``columns`` are names that differ.
 
-    The day column need not be in it. Raises ``SchemaError`` where a column is missing or of another
-    kind, ``RawDataError`` where the file cannot be read at all.
+    ``threads`` read blocks of text, in their order. The day column need not be in it. Raises
+    ``SchemaError`` where a column is missing or of another kind, ``RawDataError`` where the file
+    cannot be read at all.
     """
     paths = {name: tuple(other.split(".")) for name, other in (columns or {}).items()}
     reading = Reading(paths=paths, dialect=dialect or Dialect())
+    text = partial(_text, threads=threads)
     where = fspath(file) if isinstance(file, str | PathLike) else "the file"
     with ExitStack() as stack:
         if isinstance(file, str | PathLike):
             opened = cast(IO[bytes], stack.enter_context(open(file, "rb")))
         else:
             opened = file
-        read = _parquet if format == "parquet" else _text
+        read = _parquet if format == "parquet" else text
         try:
             row = 1
             for chunk in read(opened, table, reading, format, where):
@@ -160,7 +164,7 @@ def _parquet(
 
 
 def _text(
-    file: IO[bytes], table: Table, reading: Reading, format_: str, where: str
+    file: IO[bytes], table: Table, reading: Reading, format_: str, where: str, threads: int
 ) -> Iterator[Chunk]:
     is_csv = format_ == "csv"
     data = _read(file, HEAD_BYTES)
@@ -169,7 +173,10 @@ def _text(
     if is_csv:
         names: Sequence[str] = reading.header
     else:
-        names = list(dict.fromkeys(key for row in json_rows_of(head, reading) for key in row))
+        keys: dict[str, Any] = {}
+        for row in json_rows_of(head, reading):
+            keys.update(row)
+        names = list(keys)
     found = find_columns(table, names, reading, None, where=where)
     if is_csv and names:
         _require(table, found.paths, names, where)
@@ -177,7 +184,9 @@ def _text(
     skipped = data[: reading.body]
     rest = cast(IO[bytes], _Joined(data[reading.body :], file))
     line = 1 + skipped.count(b"\n")
-    yield from chunks_of(rest, table, table.column_names, reading, is_csv, {}, line=line)
+    yield from chunks_of(
+        rest, table, table.column_names, reading, is_csv, {}, line=line, threads=threads
+    )
 
 
 def _read(file: IO[bytes], size: int) -> bytes:

@@ -300,16 +300,18 @@ def broken_rows(
         return []
     rules = [rule for rule in rules_of(table_name) if rule.is_of_rows]
     known = set(rows.column_names)
-    asked = {r.name: r.broken(now) for r in rules if r.column in known and r.kind != "json"}
+    # Nothing but null breaks no rule but that there must be something.
+    empty = {name for name in known if rows[name].null_count == len(rows)}
+    asked = {r.name: r.broken(now) for r in rules if r.column in known - empty and r.kind != "json"}
     masks = ds.dataset(rows).scanner(columns=asked, use_threads=False).to_table() if asked else {}
     found = []
     for rule in rules:
         if rule.name in asked:
             mask = _combined(masks[rule.name])
-        elif rule.column in known:
-            mask = _is_no_object(_combined(rows[rule.column]))
         elif rule.kind == "required":
             mask = pa.repeat(pa.scalar(True), len(rows))
+        elif rule.column in known - empty:
+            mask = _is_no_object(_combined(rows[rule.column]))
         else:
             continue
         if pc.any(mask, min_count=0).as_py():

@@ -10,6 +10,7 @@ import codecs
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import IO, Any, Final, NamedTuple
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.schemas import Column, Table
+from training_assets.sources.ahead import in_order
 from training_assets.sources.blocks import Block, blocks, count_rows
 from training_assets.sources.columns import (
     ITEMS,
@@ -33,6 +35,7 @@ from training_assets.sources.json_rows import (
     JsonParts,
     at_path,
     elements_of,
+    objects_of,
     parse_object,
     read_json,
     read_nested,
@@ -172,13 +175,14 @@ def chunks_of(
     absent: dict[str, str],
     size: int = -1,
     line: int = 1,
+    threads: int = 1,
 ) -> Iterator[Chunk]:
     """The rows from where the file stands; ``absent`` are values of columns that it has not."""
     form = "csv" if is_csv else reading.layout
     read = _csv_chunk if is_csv else partial(_json_chunk, absent=absent)
     columns = [column for column in table.columns if column.name in names]
-    for block in blocks(file, form, delimiter=reading.dialect.delimiter, size=size, line=line):
-        chunk = read(block, table, columns, reading)
+    found = blocks(file, form, delimiter=reading.dialect.delimiter, size=size, line=line)
+    for chunk in in_order(lambda block: read(block, table, columns, reading), found, threads):
         if len(chunk.faults):
             yield chunk
 
@@ -383,9 +387,6 @@ def json_rows_of(head: Head, reading: Reading) -> Iterator[dict[str, Any]]:
 
 def _objects(file: IO[bytes], reading: Reading) -> Iterator[dict[str, Any]]:
     for block in blocks(file, reading.layout):
-        for n in range(len(block)):
-            try:
-                row = parse_object(block.row(n))
+        for row in objects_of(block):
+            with suppress(ValueError):
                 yield from elements_of(row, reading.rows) if reading.rows else [row]
-            except ValueError:
-                continue

@@ -100,7 +100,7 @@ def widen(values: pa.Array, kind: Kind) -> Values:
     if not is_known and kind.name not in IGNORED_COLUMNS:
         # It was another when the file was listed.
         raise pa.ArrowInvalid(f"{kind.name} is {values.type}; expected {kind.type}")
-    if pt.is_null(values.type) or not is_known:
+    if values.null_count == len(values) or not is_known:
         return Values(pa.nulls(len(values), WIDE[kind.type]), no_faults(len(values)))
     if is_string(values.type) and kind.type != ITEMS:
         texts = _strings(values, kind)

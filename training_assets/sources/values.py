@@ -95,7 +95,7 @@ def parse_texts(texts: pa.Array, kind: Kind) -> Values:
         return read_each(texts.to_pylist(), kind)
     values = pc.replace_with_mask(pa.nulls(len(texts), WIDE[kind.type]), matches, known)
     rest = pc.and_(pc.is_valid(texts), pc.invert(matches))
-    if not pc.any(rest, min_count=0).as_py():
+    if not _any(rest):
         return Values(values, no_faults(len(texts)))
     others = read_each(texts.filter(rest).to_pylist(), kind)
     faults = pc.replace_with_mask(no_faults(len(texts)), rest, others.faults)
@@ -134,22 +134,28 @@ def _simple(texts: pa.Array, kind: Kind) -> pa.Array | None:
             # Arrow takes 0x1F for an integer.
             if not _has_only(texts, b"0123456789-"):
                 return None
-            numbers = texts.cast(pa.int64())
+            numbers = _cast(texts, pa.int64())
             return numbers if form == kind.type else _at_once(from_numbers(numbers, kind))
         if form == "double":
-            return texts.cast(pa.float64()) if _has_only(texts, b"0123456789-.") else None
+            return _cast(texts, pa.float64()) if _has_only(texts, b"0123456789-.") else None
         if form == "decimal(18,4)":
             if not _has_only(texts, b"0123456789-."):
                 return None
-            return texts.cast(WIDE[form])
+            return _cast(texts, WIDE[form])
         if form == "boolean":
             return _booleans(texts)
         if form == "date":
-            return _in_calendar(texts.cast(pa.date32()), "date")
+            return _in_calendar(_cast(texts, pa.date32()), "date")
         times = _in_calendar(_times(texts, kind), "timestamp")
     except pa.ArrowInvalid:
         return None
     return _days(times) if times is not None and kind.type == "date" else times
+
+
+def _cast(texts: pa.Array, type_: pa.DataType) -> pa.Array:
+    """The first text is tried alone: Arrow writes an error for each, and takes long over many."""
+    pc.first(texts).cast(type_)
+    return texts.cast(type_)
 
 
 def _at_once(found: Values) -> pa.Array | None:
@@ -194,7 +200,7 @@ def _in_calendar(values: pa.Array, type_name: str) -> pa.Array | None:
 
 def _times(texts: pa.Array, kind: Kind) -> pa.Array:
     try:
-        local = texts.cast(pa.timestamp("us"))
+        local = _cast(texts, pa.timestamp("us"))
     except pa.ArrowInvalid:
         return _times_of_other_forms(texts, kind)
     return in_zone(local, kind)
@@ -202,14 +208,23 @@ def _times(texts: pa.Array, kind: Kind) -> pa.Array:
 
 def _times_of_other_forms(texts: pa.Array, kind: Kind) -> pa.Array:
     """Fractions of up to nine digits, and zones; raises where not all are of such a form."""
-    texts = pc.replace_substring_regex(texts, r"(\.\d{6})\d{1,3}", r"\1")
-    texts = pc.replace_substring_regex(texts, r" UTC$", "Z")
+    if _any(pc.match_substring(texts, ".")):
+        texts = pc.replace_substring_regex(texts, r"(\.\d{6})\d{1,3}", r"\1")
+    if _any(pc.ends_with(texts, " UTC")):
+        texts = pc.replace_substring_regex(texts, r" UTC$", "Z")
     is_zoned = pc.fill_null(pc.match_substring_regex(texts, r"(Z|[+-]\d\d:?\d\d)$"), False)
     # The day of a date alone looks like an offset.
     is_zoned = pc.and_(is_zoned, pc.fill_null(pc.match_substring(texts, ":"), False))
+    if not _any(pc.and_(pc.invert(is_zoned), pc.is_valid(texts))):
+        return texts.cast(WIDE["timestamp"])
     zoned = pc.if_else(is_zoned, texts, _NO_TEXT).cast(WIDE["timestamp"])
     local = pc.if_else(is_zoned, _NO_TEXT, texts).cast(pa.timestamp("us"))
     return pc.coalesce(zoned, in_zone(local, kind))
+
+
+def _any(found: pa.Array) -> bool:
+    is_any: bool = pc.any(found, min_count=0).as_py()
+    return is_any
 
 
 def in_zone(local: pa.Array, kind: Kind) -> pa.Array:

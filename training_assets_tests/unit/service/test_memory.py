@@ -14,6 +14,7 @@ from training_assets.service.bodies import Body
 from training_assets.service.judging import landed_body
 from training_assets.service.landing import Filing
 from training_assets.service.settings import ServiceSettings
+from training_assets.sources import blocks
 
 HEADER = b"user_id,item_id,interaction_type,timestamp\n"
 DAYS = 3
@@ -46,6 +47,8 @@ def most_held(rows: int) -> int:
 def small_parts(monkeypatch) -> None:
     monkeypatch.setattr(landing, "_FLUSH_BYTES", 2**20)
     monkeypatch.setattr(landing, "_FILE_BYTES", 2**20)
+    # So that also the smaller upload is of more blocks than are read at a time.
+    monkeypatch.setattr(blocks, "_BLOCK_BYTES", 2**18)
 
 
 def test_larger_upload_holds_no_more(small_parts: None) -> None:

@@ -12,6 +12,7 @@ import pytest
 from training_assets.schemas import (
     MAX_ITEM_ID,
 )
+from training_assets.sources.values import Kind, parse_texts
 from training_assets_tests.support.frames import DAY, at, click
 from training_assets_tests.support.raw_input import (
     NOON,
@@ -123,6 +124,7 @@ def test_csv_id_may_have_blanks_a_sign_and_zeros(tmp_path: Path) -> None:
 
 # --- event times ----------------------------------------------------------------------------------
 
+TIME = Kind("click_time", "timestamp")
 TIMES = [
     ("2024-05-10T12:00:00Z", NOON),
     ("2024-05-10 12:00:00", NOON),
@@ -172,6 +174,17 @@ def test_text_time_beyond_the_calendar_in_utc_is_a_fault(
 ) -> None:
     put_rows(tmp_path, ending, [{"customer_id": 1, "item_id": 1, "click_time": text}])
     assert read(tmp_path).reasons == ["click_time outside the years 1..9999"]
+
+
+def test_times_of_a_column_are_read_as_each_by_itself() -> None:
+    texts = [text for text, _ in TIMES]
+    alone = [parse_texts(pa.array([text]), TIME).values[0].as_py() for text in texts]
+    for n in range(len(texts)):
+        column = pa.array([None, *texts[n:], *texts[:n]])
+        assert parse_texts(column, TIME).values.to_pylist() == [None, *alone[n:], *alone[:n]]
+        for other, single in zip(texts, alone, strict=True):
+            found = parse_texts(pa.array([texts[n], other]), TIME)
+            assert found.values.to_pylist() == [alone[n], single]
 
 
 @pytest.mark.parametrize("value", ["", 0, 1715342400, 1.5, True, [], {}, "\ud800"])
