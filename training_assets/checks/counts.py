@@ -14,7 +14,10 @@ from training_assets.schemas import (
     IMPRESSIONS,
     INTERACTION_TYPES,
     INTERACTIONS,
+    ORDER,
     RAW_INTERACTIONS,
+    RETURN,
+    STORED_TYPES,
     TRAINING_INPUT,
 )
 from training_assets.sources import action_sources, first_by_kind, kinds_taken, source_days
@@ -36,7 +39,7 @@ def _action_counts(
     problems = []
     told = {*stream, *(source.action_type for source in context.sources)}
     for code in sorted(code for code in told if code is not None):
-        good, kind = valid[code], ACTION_TYPES[code]
+        good, kind = valid[code], STORED_TYPES[code]
         sources = [s for s in context.sources if s.action_type == code]
         if code in stream:
             metrics[f"interactions_{kind}"] = stream[code]
@@ -74,14 +77,15 @@ def _from_stream(context: CheckContext) -> dict[date, dict[int, int]]:
     rows = context.columns(INTERACTIONS, context.days, ["interaction_type"])
     for row in rows.groupBy("dt", "interaction_type").count().collect():
         code = INTERACTION_TYPES[row["interaction_type"]]
-        if code in found[row["dt"]]:
+        is_taken = ORDER if code == RETURN else code
+        if is_taken in found[row["dt"]]:
             found[row["dt"]][code] = row["count"]
     return found
 
 
 def counts_by_type(context: CheckContext) -> dict[date, dict[int | None, int]]:
     """Actions of each day by type, None for types that are not known."""
-    codes = [*sorted(ACTION_TYPES), None]
+    codes = [*sorted(STORED_TYPES), None]
     return {
         day: {code: sum(f.by_type[n] for f in facts) for n, code in enumerate(codes)}
         for day, facts in facts_of(context).items()

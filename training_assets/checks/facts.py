@@ -26,8 +26,8 @@ from training_assets.checks.list_pages import encoded_lists
 from training_assets.checks.shape import BOUNDS, LISTS, lists, shape_of
 from training_assets.list_format import SealedParquet, file_hash
 from training_assets.schemas import (
-    ACTION_TYPES,
     CUSTOMER_HISTORY,
+    STORED_TYPES,
     TRAINING_INPUT,
     TRAINING_SAMPLES,
     UNIFIED_ACTIONS,
@@ -61,7 +61,7 @@ FACTS_DDL: Final = (
 # With the hash of the file, as all names have it since version 2 of the lake.
 _NAME: Final = re.compile(r"part-\d+-(?P<hash>[0-9a-f]{16})-[0-9a-f]{12}\.parquet")
 _MAGIC: Final = b"PAR1"
-_CODES: Final = sorted(ACTION_TYPES)
+_CODES: Final = sorted(STORED_TYPES)
 
 
 class Facts(NamedTuple):

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from training_assets.checks.context import CheckContext, CheckOutcome
 from training_assets.checks.structure import facts_of
-from training_assets.schemas import IMPRESSIONS, ITEMS_SHOWN, UNIFIED_ACTIONS
+from training_assets.schemas import IMPRESSIONS, ITEMS_SHOWN, RETURN, UNIFIED_ACTIONS
 
 
 def check_shown_counts(context: CheckContext) -> Mapping[date, CheckOutcome]:
@@ -23,7 +23,8 @@ def check_shown_counts(context: CheckContext) -> Mapping[date, CheckOutcome]:
 
 def check_pair_counts(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Pairs against the actions of the day without bots', and the pairs that were shown."""
-    actions = context.columns(UNIFIED_ACTIONS, context.days, ["is_bot"]).where(~F.col("is_bot"))
+    rows = context.columns(UNIFIED_ACTIONS, context.days, ["is_bot", "action_type"])
+    actions = rows.where(~F.col("is_bot") & (F.col("action_type") != RETURN))
     counted = actions.groupBy("dt").agg(F.count(F.lit(1)).alias("rows")).collect()
     acted = {row["dt"]: row["rows"] for row in counted}
     shown = _shown(context, is_distinct=True)

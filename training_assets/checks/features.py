@@ -23,6 +23,7 @@ from training_assets.checks.context import CheckContext, CheckOutcome, Metric
 from training_assets.checks.recomputed import (
     CLICK,
     ORDER,
+    RETURN,
     VIEW,
     Action,
     Catalogue,
@@ -200,7 +201,7 @@ def _action(row: Row, prices: Mapping[tuple[date, int], Decimal | None]) -> Acti
         row["dt"],
         row["customer_id"],
         row["item_id"],
-        row["action_type"],
+        ORDER if row["action_type"] == RETURN else row["action_type"],
         row["occurred_at"] if row["has_time"] else None,
         row["session_id"],
         row["rating"],
@@ -208,12 +209,17 @@ def _action(row: Row, prices: Mapping[tuple[date, int], Decimal | None]) -> Acti
         money(row["quantity"]),
         money(row["amount"]),
         known,
+        row["action_type"] == RETURN,
     )
+
+
+def _may_be_priced(row: Row) -> bool:
+    return row["action_type"] in (ORDER, RETURN) and not row["price"]
 
 
 def _prices(context: CheckContext, rows: Sequence[Row]) -> dict[tuple[date, int], Decimal | None]:
     """What the catalogue says of purchases without a price, as of their day."""
-    wanted = {(r["dt"], r["item_id"]) for r in rows if r["action_type"] == ORDER and not r["price"]}
+    wanted = {(r["dt"], r["item_id"]) for r in rows if _may_be_priced(r)}
     published = context.lake.days(ITEMS.name)
     if not wanted or not published:
         return {}

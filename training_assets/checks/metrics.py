@@ -18,7 +18,14 @@ from training_assets.checks.context import CheckContext
 from training_assets.checks.facts import Facts
 from training_assets.checks.files import distinct_rows
 from training_assets.checks.structure import facts_of
-from training_assets.schemas import ACTION_TYPES, INTERACTIONS, RE_DELIVERED, TRAINING_INPUT
+from training_assets.schemas import (
+    ACTION_TYPES,
+    INTERACTIONS,
+    RE_DELIVERED,
+    RETURN,
+    STORED_TYPES,
+    TRAINING_INPUT,
+)
 
 # Upper ends, in actions; the last bin is open.
 HISTOGRAM_BINS: Final = (0, 2, 5, 10, 20, 50, 100, 200, 500, 999)
@@ -142,13 +149,14 @@ def _of_rows(files: Sequence[Facts]) -> Figures:
 
 def _types(files: Sequence[Facts]) -> Figures:
     """Number and share of the actions of each known type."""
-    codes = sorted(ACTION_TYPES)
-    counts = {
-        ACTION_TYPES[code]: sum(file.by_type[n] for file in files) for n, code in enumerate(codes)
+    found = {
+        code: sum(file.by_type[n] for file in files) for n, code in enumerate(sorted(STORED_TYPES))
     }
+    counts = {name: found[code] for code, name in ACTION_TYPES.items()}
     total = sum(counts.values())
     shares = {f"share_{k}s": round(n / total, 6) if total else 0.0 for k, n in counts.items()}
-    return {f"num_{name}s": n for name, n in counts.items()} | shares
+    returns = {"num_returns": found[RETURN]} if found[RETURN] else {}
+    return {f"num_{name}s": n for name, n in counts.items()} | returns | shares
 
 
 def _percentile(ends: "np.ndarray[Any, Any]", share: float) -> float:

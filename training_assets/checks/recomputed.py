@@ -14,6 +14,8 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 CLICK, CART, ORDER, VIEW, LIKE = 1, 2, 3, 4, 5
+# Stored as a type of its own, counted as an order that was taken back.
+RETURN: Final = 6
 NAMES: Final = {
     CLICK: "click",
     CART: "add_to_cart",
@@ -47,12 +49,14 @@ class Action(NamedTuple):
     quantity: Decimal | None
     amount: Decimal | None
     unit_price: Decimal | None
+    is_stored_return: bool = False
 
     @property
     def is_return(self) -> bool:
         given = (self.price, self.amount)
         is_taken_back = self.quantity is not None and self.quantity <= 0
-        return self.kind == ORDER and (is_taken_back or any(v is not None and v < 0 for v in given))
+        is_taken_back |= any(v is not None and v < 0 for v in given)
+        return self.kind == ORDER and (is_taken_back or self.is_stored_return)
 
     @property
     def is_purchase(self) -> bool:

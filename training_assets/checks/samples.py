@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from training_assets.checks.context import CheckContext, CheckOutcome, Metric
 from training_assets.checks.counts import compare_counts
 from training_assets.checks.structure import facts_of
-from training_assets.schemas import UNIFIED_ACTIONS
+from training_assets.schemas import RETURN, UNIFIED_ACTIONS
 
 _PAIR: Final = ("dt", "customer_id", "item_id")
 _FEATURES: Final = ("user_features", "item_features")
@@ -162,8 +162,13 @@ def _acted(context: CheckContext, part: int) -> DataFrame:
         first = max(first, min(context.days).toordinal() - lookback)
     published = context.lake.days(UNIFIED_ACTIONS.name)
     days = [d for d in published if first <= d.toordinal() <= max(context.days).toordinal()]
-    actions = context.columns(UNIFIED_ACTIONS, days, ("customer_id", "item_id"))
-    return actions.where(_is_looked_at(part)).withColumnRenamed("dt", "action_dt")
+    actions = context.columns(UNIFIED_ACTIONS, days, ("customer_id", "item_id", "action_type"))
+    is_action = F.col("action_type") != RETURN
+    return (
+        actions.where(_is_looked_at(part) & is_action)
+        .drop("action_type")
+        .withColumnRenamed("dt", "action_dt")
+    )
 
 
 def _is_before(context: CheckContext) -> Column:

@@ -14,7 +14,7 @@ from training_assets.features.inputs import (
     column_or_null,
     require_columns,
 )
-from training_assets.features.measures import KIND_CODES
+from training_assets.features.measures import KIND_CODES, RETURN_CODE
 from training_assets.features.neighbours import after, before, is_first
 
 _MICROS_PER_DAY: Final = 86_400_000_000
@@ -31,6 +31,9 @@ def read_actions(actions: DataFrame, items: DataFrame | None, *, where: str) -> 
     day (since 1970-01-01), customer_id, item_id, kind, at_micros (null without a time of its own),
     sort_micros (the day's midnight then), session_id, rating, rating_units (billionths), quantity,
     unit_price, worth (negative for a return), is_return, is_purchase, times (always 1).
+
+    An order of nothing, or for less than nothing, is a return, and so is an action of type return:
+    it is an action of kind order and no purchase, and its worth is below zero.
 
     Left out are actions without day, customer or item, with an item id outside 1..2^31-1, of
     another kind than the five, and of bots, where a column ``is_bot`` marks them.
@@ -53,7 +56,7 @@ def read_actions(actions: DataFrame, items: DataFrame | None, *, where: str) -> 
         as_money(actions, "quantity").alias("quantity"),
         as_money(actions, "amount").alias("amount"),
     )
-    kinds = [code for code in KIND_CODES.values() if code]
+    kinds = [*(code for code in KIND_CODES.values() if code), RETURN_CODE]
     is_item = F.col("item_id").isNotNull()
     if not _is_text(typed, "item_id"):
         is_item = F.col("item_id").between(1, _MAX_ITEM_ID)
@@ -63,7 +66,9 @@ def read_actions(actions: DataFrame, items: DataFrame | None, *, where: str) -> 
         & is_item
         & F.col("kind").isin(kinds)
     )
-    return _with_worth(_with_catalogue_price(valid, items))
+    orders = F.when(F.col("kind") == RETURN_CODE, F.lit(_ORDER)).otherwise(F.col("kind"))
+    marked = valid.withColumn("is_return", F.col("kind") == RETURN_CODE).withColumn("kind", orders)
+    return _with_worth(_with_catalogue_price(marked, items))
 
 
 def _kind(actions: DataFrame) -> Column:
@@ -72,7 +77,7 @@ def _kind(actions: DataFrame) -> Column:
         return F.col("action_type").cast("int")
     name = F.lower(F.trim("action_type"))
     kind = name.try_cast("int")
-    for word, code in (*KIND_CODES.items(), ("purchase", _ORDER)):
+    for word, code in (*KIND_CODES.items(), ("purchase", _ORDER), ("return", RETURN_CODE)):
         kind = F.when(name == word, F.lit(code)).otherwise(kind)
     return kind
 
@@ -149,7 +154,7 @@ def _with_worth(actions: DataFrame) -> DataFrame:
     """Adds is_return, is_purchase, worth, rating_units and sort_micros; drops price and amount."""
     is_order = F.col("kind") == _ORDER
     is_negative = (F.col("quantity") <= 0) | (F.col("price") < 0) | (F.col("amount") < 0)
-    is_return = is_order & F.coalesce(is_negative, F.lit(False))
+    is_return = F.col("is_return") | (is_order & F.coalesce(is_negative, F.lit(False)))
     quantity = F.coalesce(F.col("quantity"), F.lit(1).cast("decimal(18,4)"))
     line = (F.col("unit_price") * quantity).cast("decimal(18,4)")
     value = F.coalesce(F.col("amount"), line)

@@ -20,6 +20,8 @@ from pyspark.sql import Column, Window
 from pyspark.sql import functions as F
 
 KIND_CODES: Final = {"shown": 0, "click": 1, "add_to_cart": 2, "order": 3, "view": 4, "like": 5}
+# A row of this kind is an order that was taken back, as published actions have it.
+RETURN_CODE: Final = 6
 ACTIONS: Final = ("click", "add_to_cart", "order", "view", "like")
 # Views where the shop has them, else clicks: which of the two is an argument of the build.
 ENGAGEMENT: Final = "engagement"

@@ -12,6 +12,7 @@ from training_assets.kernels.day_files import ints
 from training_assets.list_format import SealedParquet
 from training_assets.sampling.draws import Int64Array
 from training_assets.sampling.rules import Window
+from training_assets.schemas import RETURN
 
 COUNTS_DDL: Final = "bucket int, item_id int, actions long"
 _COUNTS: Final = pa.schema(
@@ -57,21 +58,32 @@ def read_actions(
     *,
     without_bots: bool = False,
 ) -> list[Any]:
-    """Columns as arrays; of customers within ``bounds``, if any, when customer_id comes first."""
+    """Columns as arrays, without returns, which are no actions.
+
+    With ``bounds``, of customers within them; customer_id comes first then.
+    """
     with SealedParquet(file.path) as parquet:
         groups = list(range(parquet.num_row_groups))
         if bounds is not None:
             groups = [g for g in groups if _meets(row_group_bounds(parquet.metadata, g), bounds)]
-        has_bots = without_bots and may_hold(parquet.metadata, groups, "is_bot", True)
+        metadata = parquet.metadata
+        has_bots = without_bots and may_hold(metadata, groups, "is_bot", True)
+        has_returns = may_hold(metadata, groups, "action_type", RETURN)
+        beside = [*(["is_bot"] if has_bots else []), *(["action_type"] if has_returns else [])]
         if not groups:
             return [
                 ints(pa.chunked_array([parquet.schema_arrow.empty_table()[n].combine_chunks()]))
                 for n in names
             ]
-        table = parquet.read([*names, *(["is_bot"] if has_bots else [])], groups, use_threads=False)
+        wanted = list(dict.fromkeys([*names, *beside]))
+        table = parquet.read(wanted, groups, use_threads=False)
     columns = [ints(table[name]) for name in names]
-    if has_bots:
-        counts = ~np.asarray(table["is_bot"].fill_null(False))
+    if beside:
+        counts = np.ones(len(table), bool)
+        if has_bots:
+            counts &= ~np.asarray(table["is_bot"].fill_null(False))
+        if has_returns:
+            counts &= ints(table["action_type"]) != RETURN
         columns = [column[counts] for column in columns]
     if bounds is None or not len(columns[0]):
         return columns

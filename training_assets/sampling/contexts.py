@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.kernels.day_files import ints
+from training_assets.schemas import RETURN
 
 COLUMNS: Final = (
     "customer_id",
@@ -72,7 +73,8 @@ def contexts(actions: pa.Table, kinds: tuple[int, ...]) -> Contexts:
     a customer's actions begins one. Places are by time, then item and kind.
     """
     is_timed = pc.fill_null(actions["has_time"], True)
-    timed = actions.filter(is_timed)
+    is_action = pc.not_equal(actions["action_type"], RETURN)
+    timed = actions.filter(pc.and_(is_timed, is_action))
     customer, item = (ints(timed[n]).astype(np.int64) for n in ("customer_id", "item_id"))
     kind, micros = ints(timed["action_type"]), ints(timed["occurred_at"])
     encoded = timed["session_id"].combine_chunks().dictionary_encode().indices

@@ -14,6 +14,8 @@ ADD_TO_CART: Final = 2
 ORDER: Final = 3
 VIEW: Final = 4
 LIKE: Final = 5
+# A purchase that was taken back: no action of a customer, it only lowers what was spent.
+RETURN: Final = 6
 ACTION_TYPES: Final = {
     CLICK: "click",
     ADD_TO_CART: "add_to_cart",
@@ -21,6 +23,7 @@ ACTION_TYPES: Final = {
     VIEW: "view",
     LIKE: "like",
 }
+STORED_TYPES: Final = {**ACTION_TYPES, RETURN: "return"}
 
 PADDING: Final = 0
 MIN_ITEM_ID: Final = 1
@@ -35,7 +38,11 @@ UNIFIED_ACTIONS: Final = Table(
         _DT,
         Column("customer_id", "long", "Who acted."),
         Column("item_id", "int", f"Item acted on, {MIN_ITEM_ID}..{MAX_ITEM_ID}."),
-        Column("action_type", "tinyint", "1 click, 2 add_to_cart, 3 order, 4 view, 5 like."),
+        Column(
+            "action_type",
+            "tinyint",
+            "1 click, 2 add_to_cart, 3 order, 4 view, 5 like, 6 return (of an order; no action).",
+        ),
         Column(
             "occurred_at",
             "timestamp",

@@ -9,7 +9,18 @@ from typing import Final
 
 from training_assets.schemas.types import Column, Table
 
-INTERACTION_TYPES: Final = {"click": 1, "add_to_cart": 2, "purchase": 3, "view": 4, "like": 5}
+PURCHASE_WORD: Final = "purchase"
+RETURN_WORD: Final = "return"
+INTERACTION_TYPES: Final = {
+    "click": 1,
+    "add_to_cart": 2,
+    PURCHASE_WORD: 3,
+    "view": 4,
+    "like": 5,
+    RETURN_WORD: 6,
+}
+# Where they are negative, a purchase was taken back.
+WORTH_COLUMNS: Final = ("price", "quantity", "amount")
 UNKNOWN: Final = "unknown"
 # Rows that were delivered again are kept beside the rejected ones, under this source.
 RE_DELIVERED: Final = "interactions.re_delivered"
@@ -210,7 +221,7 @@ INTERACTIONS: Final = Table(
         _DT,
         replace(_CUSTOMER, description="Who acted; of text ids, see customer_ids."),
         _ITEM,
-        Column("interaction_type", "string", "view, click, add_to_cart, purchase or like."),
+        Column("interaction_type", "string", "view, click, add_to_cart, purchase, like or return."),
         Column("occurred_at", "timestamp", "Event time, UTC, microseconds."),
         *_as_published(
             RAW_INTERACTIONS,

@@ -11,7 +11,15 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training_assets.schemas import MAX_ITEM_ID, MIN_ITEM_ID, SHOP_TABLES, Table
+from training_assets.schemas import (
+    MAX_ITEM_ID,
+    MIN_ITEM_ID,
+    PURCHASE_WORD,
+    RETURN_WORD,
+    SHOP_TABLES,
+    WORTH_COLUMNS,
+    Table,
+)
 from training_assets.sources.columns import first_fault
 from training_assets.sources.ids import are_integers, is_integer
 from training_assets.sources.rules import first_reasons
@@ -52,12 +60,34 @@ def clean_texts(table: Table, columns: Mapping[str, pa.Array]) -> dict[str, pa.A
     return cleaned
 
 
-def judge_rows_of(table: Table, columns: Mapping[str, pa.Array], day: date | None) -> pa.Array:
+def with_returns(columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """Purchases of nothing, or for less than nothing, named as what they are: returns."""
+    if "interaction_type" not in columns:
+        return dict(columns)
+    types = columns["interaction_type"]
+    is_below = pa.repeat(pa.scalar(False), len(types))
+    for name in WORTH_COLUMNS:
+        if name in columns:
+            below = pc.less_equal if name == "quantity" else pc.less
+            zero = pa.scalar(0, columns[name].type)
+            is_below = pc.or_(is_below, pc.fill_null(below(columns[name], zero), False))
+    is_return = pc.and_(is_below, pc.fill_null(pc.equal(types, PURCHASE_WORD), False))
+    named = pc.if_else(is_return, pa.scalar(RETURN_WORD, types.type), types)
+    return {**columns, "interaction_type": named}
+
+
+def judge_rows_of(
+    table: Table,
+    columns: Mapping[str, pa.Array],
+    day: date | None,
+    *,
+    takes_returns: bool = False,
+) -> pa.Array:
     """Of each row the reason why it cannot be used; ``day`` is the one it is filed under."""
     rows = pa.table(
         {c.name: columns[c.name].cast(c.arrow) for c in table.columns if c.name in columns}
     )
-    reasons = first_reasons(table.name, rows, now=latest_time(day))
+    reasons = first_reasons(table.name, rows, now=latest_time(day), takes_returns=takes_returns)
     for name, low, high, phrase in _INTEGER_IDS:
         if name in columns:
             outside = pc.and_(are_integers(columns[name]), _is_outside(columns[name], low, high))

@@ -33,6 +33,7 @@ class Declared:
     ``snapshot`` of items and users is ``full`` or ``changes``; ``dedupe`` of interactions is
     ``exact`` where equal rows are one; ``engagement`` is ``view`` or ``click`` where it is said.
     Items and users that are not ``is_complete`` are a part of those there are, as a sample is.
+    ``returns`` is ``subtract`` where a purchase below zero is one that was taken back.
     ``text_ids`` are entities whose ids are texts, whatever they look like.
     """
 
@@ -47,6 +48,7 @@ class Declared:
     engagement: str = ""
     is_complete: bool = True
     text_ids: tuple[Entity, ...] = ()
+    returns: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@
     [interactions]
     rows = "events"            # each element of that array is a row
     dedupe = "exact"           # of equal rows one counts
+    returns = "subtract"       # a purchase below zero was taken back; else it is set aside
     columns.interaction_type = { from = "events.type", values = { buy = "purchase" } }
     columns.page_context = { value = "home" }
 

@@ -1,6 +1,7 @@
 """What ``sources.toml`` says of a source's columns and of how its text is written."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -8,9 +9,16 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from training_assets.errors import SettingsError
-from training_assets.schemas import IMPRESSIONS, Column, Table
+from training_assets.schemas import IMPRESSIONS, RETURN_WORD, Column, Table
 from training_assets.sources.declared_words import of_type, one_of, require_known
-from training_assets.sources.reading import ITEMS_NAME, Dialect, Made, Reading, item_rows
+from training_assets.sources.reading import (
+    ITEMS_NAME,
+    SUBTRACTS_RETURNS,
+    Dialect,
+    Made,
+    Reading,
+    item_rows,
+)
 from training_assets.sources.text_ids import ENTITY_OF, Entity
 from training_assets.sources.values import parse_texts
 
@@ -36,6 +44,9 @@ def reading_of(
 ) -> Reading:
     """How the source's files are read; raises ``SettingsError``."""
     known = _columns_of(table)
+    if SUBTRACTS_RETURNS in cleaning:
+        column = known["interaction_type"]
+        known["interaction_type"] = replace(column, allowed=(*column.allowed, RETURN_WORD))
     columns = of_type(at, "columns", found.get("columns", {}), dict)
     require_known(f"{at} columns", columns, known)
     told = _Columns()

@@ -24,7 +24,7 @@ PLACE_HOLDERS: Final = ("dt", "yyyymmdd", "year", "month", "day", "hour")
 SNAPSHOTS: Final = ("full", "changes")
 ENGAGEMENTS: Final = ("view", "click")
 _READING: Final = ("columns", "where", "rows", "time_zone", "csv")
-_CLEANING: Final = ("snapshot", "dedupe", "engagement", "complete")
+_CLEANING: Final = ("snapshot", "dedupe", "returns", "engagement", "complete")
 _KEYS: Final = ("path", "format", *_READING, "absent", "kind", *_CLEANING)
 _HOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -81,6 +81,7 @@ def _source(name: str, found: Any, where: str) -> Declared:
         engagement,
         said.get("complete", "") != "false",
         text_ids_in(found),
+        said.get("returns", ""),
     )
 
 
@@ -112,6 +113,7 @@ def _cleaning(at: str, found: Mapping[str, Any], table: Table) -> dict[str, str]
     for key, words, tables in (
         ("snapshot", SNAPSHOTS, (RAW_ITEMS, RAW_USERS)),
         ("dedupe", ("exact",), (RAW_INTERACTIONS,)),
+        ("returns", ("subtract",), (RAW_INTERACTIONS,)),
         ("engagement", ENGAGEMENTS, None),
     ):
         if key not in found:

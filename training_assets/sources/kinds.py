@@ -7,7 +7,7 @@ only those kinds of which no source of their own has begun by then; views and li
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 
-from training_assets.schemas import INTERACTION_TYPES, Table
+from training_assets.schemas import ACTION_TYPES, Table
 
 
 def first_by_kind(
@@ -25,7 +25,7 @@ def first_by_kind(
 def kinds_taken(
     mode: str, day: date, begins: date | None, firsts: Mapping[int, date | None]
 ) -> tuple[int, ...]:
-    """Codes of the kinds that the day has from the stream, ascending.
+    """Codes of the kinds that the day has from the stream, ascending; returns come with orders.
 
     ``begins`` is the stream's first day, ``firsts`` those of the sources of single kinds. ``mode``:
     "missing" leaves out kinds whose own source has begun, "all" leaves out none, "none" all.
@@ -34,4 +34,4 @@ def kinds_taken(
         return ()
     has_own = {code for code, first in firsts.items() if first is not None and first <= day}
     left_out = has_own if mode == "missing" else set()
-    return tuple(sorted(set(INTERACTION_TYPES.values()) - left_out))
+    return tuple(sorted(set(ACTION_TYPES) - left_out))

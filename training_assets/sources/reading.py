@@ -16,6 +16,7 @@ from training_assets.schemas import Column, Table
 from training_assets.sources.values import Kind
 
 ITEMS_NAME: Final = "impressions"
+SUBTRACTS_RETURNS: Final = "returns = subtract"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class Reading:
     of times that name none. ``where`` keeps only rows with one of these texts in a column.
     ``made`` are columns whose values are made of what stands there, ``constants`` those that have
     one value in all rows. ``rows`` is a column of arrays, of which each element is a row.
-    ``cleaning`` is what the source says of rows that come again, and of what its days are.
+    ``cleaning`` is what the source says of rows that come again, of returns, and of what its days
+    are.
 
     Of a file: ``header``, the names of all columns of CSV; ``has_rows_per_item``, impressions with
     one row per item; ``layout`` of JSON, ``lines`` or ``document``; ``body``, where the rows of
@@ -91,6 +93,11 @@ class Reading:
 
     def path(self, name: str) -> tuple[str, ...]:
         return self.paths.get(name, (name,))
+
+    @property
+    def takes_returns(self) -> bool:
+        """Whether a purchase below zero is one that was taken back."""
+        return SUBTRACTS_RETURNS in self.cleaning
 
     def kind(self, column: Column) -> Kind:
         name = column.name

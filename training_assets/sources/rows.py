@@ -20,7 +20,12 @@ import pyarrow.compute as pc
 
 from training_assets.errors import RawDataError
 from training_assets.schemas import MAX_ITEM_ID, MIN_ITEM_ID, QUARANTINE, Column, Table
-from training_assets.sources.cleaning import clean_texts, is_cleaned, judge_rows_of
+from training_assets.sources.cleaning import (
+    clean_texts,
+    is_cleaned,
+    judge_rows_of,
+    with_returns,
+)
 from training_assets.sources.columns import (
     IGNORED_COLUMNS,
     ITEMS,
@@ -198,8 +203,11 @@ def _judge_all(task: Task, table: Table, names: Sequence[str]) -> Iterator[_Judg
     first, place = None, 0
     needed = [c.name for c in table.columns if c.name in names and not c.is_optional]
     constants = _constants(task, table, names)
+    takes_returns = is_cleaned(table) and Reading.of(task.reading).takes_returns
     for read in _chunks(task, table, names):
         chunk = _cleaned(_with(read, constants), table)
+        if takes_returns:
+            chunk = chunk._replace(columns=with_returns(chunk.columns))
         lost = [n for n in needed if n not in chunk.columns and n != table.day_column]
         if lost:
             raise RawDataError(
@@ -212,7 +220,8 @@ def _judge_all(task: Task, table: Table, names: Sequence[str]) -> Iterator[_Judg
             days = pc.fill_null(days, pa.scalar(first, pa.date32()))
         faults = _judge(chunk, table, faults)
         if is_cleaned(table) and len(names) == len(table.columns):
-            faults = pc.coalesce(faults, judge_rows_of(table, chunk.columns, task.day))
+            broken = judge_rows_of(table, chunk.columns, task.day, takes_returns=takes_returns)
+            faults = pc.coalesce(faults, broken)
         yield _Judged(chunk, days, faults, place)
         place += len(faults)
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from training_assets.schemas import SHOP_TABLES, Column, Table
+from training_assets.schemas import RETURN_WORD, SHOP_TABLES, WORTH_COLUMNS, Column, Table
 
 Severity = Literal["error", "warn"]
 Kind = Literal[
@@ -85,6 +85,12 @@ class Rule:
     def is_of_rows(self) -> bool:
         """Whether a single row tells; such rows are set aside where the rule is an error."""
         return self.kind in _OF_ROWS
+
+    @property
+    def spares_returns(self) -> bool:
+        """Whether a purchase that was taken back keeps the rule in its own way."""
+        is_type = self.kind == "allowed" and self.column == "interaction_type"
+        return is_type or (self.kind == "range" and self.column in WORTH_COLUMNS)
 
     @property
     def reason(self) -> str:
@@ -269,14 +275,17 @@ def rules_of(table_name: str) -> tuple[Rule, ...]:
     return _RULES_OF.get(table_name, ())
 
 
-def judge_rows(table_name: str, rows: pa.Table, *, now: datetime) -> list[RowFault]:
+def judge_rows(
+    table_name: str, rows: pa.Table, *, now: datetime, takes_returns: bool = False
+) -> list[RowFault]:
     """What is wrong with single rows, by row and then in the order of the rules.
 
     ``rows`` has the table's columns as ``schemas`` types them; an absent one reads as null. ``now``
     is the moment beyond which the future begins. A row has a fault for each rule that it breaks.
+    With ``takes_returns`` rows that are named a return may be below zero.
     """
     faults = []
-    for rule, mask in broken_rows(table_name, rows, now=now):
+    for rule, mask in broken_rows(table_name, rows, now=now, takes_returns=takes_returns):
         places = pc.indices_nonzero(mask)
         values = (
             rows[rule.column].take(places).to_pylist()
@@ -293,7 +302,7 @@ def judge_rows(table_name: str, rows: pa.Table, *, now: datetime) -> list[RowFau
 
 
 def broken_rows(
-    table_name: str, rows: pa.Table, *, now: datetime
+    table_name: str, rows: pa.Table, *, now: datetime, takes_returns: bool = False
 ) -> list[tuple[Rule, pa.BooleanArray]]:
     """The rules of rows that any row breaks, each with a mask of those rows."""
     if not len(rows):
@@ -314,19 +323,32 @@ def broken_rows(
             mask = _is_no_object(_combined(rows[rule.column]))
         else:
             continue
+        if takes_returns and rule.spares_returns and "interaction_type" in known:
+            mask = _without_returns(mask, rule, rows)
         if pc.any(mask, min_count=0).as_py():
             found.append((rule, pc.fill_null(mask, False)))
     return found
 
 
-def first_reasons(table_name: str, rows: pa.Table, *, now: datetime) -> pa.StringArray:
+def first_reasons(
+    table_name: str, rows: pa.Table, *, now: datetime, takes_returns: bool = False
+) -> pa.StringArray:
     """Of each row the reason why it cannot be used, null where it can."""
     reasons = pa.nulls(len(rows), pa.string())
-    for rule, mask in broken_rows(table_name, rows, now=now):
+    for rule, mask in broken_rows(table_name, rows, now=now, takes_returns=takes_returns):
         if rule.severity == "error":
             hit = pc.and_(mask, pc.is_null(reasons))
             reasons = pc.if_else(hit, pa.scalar(rule.reason), reasons)
     return reasons
+
+
+def _without_returns(mask: pa.BooleanArray, rule: Rule, rows: pa.Table) -> pa.BooleanArray:
+    """Returns alone may be called so, and be below zero; not a number is neither."""
+    spared = pc.equal(_combined(rows["interaction_type"]), RETURN_WORD)
+    values = _combined(rows[rule.column])
+    if pa.types.is_floating(values.type):
+        spared = pc.and_(spared, pc.is_finite(values))
+    return pc.and_not(mask, pc.fill_null(spared, False))
 
 
 def _combined(column: Any) -> pa.Array:

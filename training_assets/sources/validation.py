@@ -97,6 +97,8 @@ def examine(
 ) -> list[Finding]:
     """All rules of a table but the order of sessions, over rows that were not set aside.
 
+    A return among them is one that its source takes.
+
     ``rows`` have the columns as delivered; ids may be texts or integers, as those of ``items`` and
     ``users`` are. Without these, ids are not judged.
     """
@@ -110,7 +112,7 @@ def examine(
         Finding(
             rule.name, len(rows), int(pc.sum(mask).as_py() or 0), 0, _examples(rule, rows, mask)
         )
-        for rule, mask in broken_rows(table, plain, now=now)
+        for rule, mask in broken_rows(table, plain, now=now, takes_returns=True)
     ]
     named = {finding.rule for finding in found}
     for rule in rules_of(table):

@@ -19,7 +19,7 @@ from training_assets.features import read_actions as priced_actions
 from training_assets.kernels import write_rows
 from training_assets.lake.frames import read_days
 from training_assets.provenance import BuiltFrom, Upstream, window_days
-from training_assets.schemas import ORDER, UNIFIED_ACTIONS, Table
+from training_assets.schemas import ORDER, RETURN, UNIFIED_ACTIONS, Table
 from training_assets.tables import items, unified_actions
 from training_assets.tables.build import Batches, Build, NewFiles, by_day, write_days
 from training_assets.tables.feature_state import window_contents
@@ -99,7 +99,7 @@ def folded_contents(build: Build, day: date) -> dict[date, list[str]]:
 
 def _days_that_price(published: Sequence[date], actions: DataFrame) -> set[date]:
     """Days of the catalogue that are the newest one of a day with purchases without a price."""
-    is_unpriced = (F.col("action_type") == ORDER) & F.col("price").isNull()
+    is_unpriced = F.col("action_type").isin(ORDER, RETURN) & F.col("price").isNull()
     found = actions.where(is_unpriced).select("dt").distinct().collect()
     until = ([d for d in published if d <= row["dt"]] for row in found)
     return {days[-1] for days in until if days}

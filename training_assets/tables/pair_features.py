@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from training_assets import checks
 from training_assets.features import build_pair_features, declared_table, published_table
 from training_assets.provenance import BuiltFrom
-from training_assets.schemas import IMPRESSIONS, Column
+from training_assets.schemas import IMPRESSIONS, RETURN, Column
 from training_assets.settings import Settings
 from training_assets.tables.build import Build, NewFiles
 from training_assets.tables.feature_inputs import (
@@ -49,7 +49,9 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
 
 
 def _pairs(build: Build, actions: DataFrame, days: Sequence[date]) -> DataFrame:
-    acted = actions.where(F.col("dt").isin(list(days)) & ~F.col("is_bot")).select(
+    acted = actions.where(
+        F.col("dt").isin(list(days)) & ~F.col("is_bot") & (F.col("action_type") != RETURN)
+    ).select(
         "dt",
         "customer_id",
         "item_id",

@@ -15,6 +15,8 @@ from training_assets.schemas import (
     ACTION_SOURCES,
     INTERACTION_TYPES,
     INTERACTIONS,
+    ORDER,
+    RETURN,
     UNIFIED_ACTIONS,
 )
 from training_assets.settings import Settings
@@ -74,8 +76,9 @@ def _from_interactions(build: Build, days: Sequence[date]) -> DataFrame | None:
         return None
     condition = F.lit(False)
     for taken in {k for k in kinds.values() if k}:
+        codes = (*taken, RETURN) if ORDER in taken else taken
         of_days = [F.lit(day) for day, found in kinds.items() if found == taken]
-        condition = condition | (F.col("dt").isin(*of_days) & F.col("action_type").isin(*taken))
+        condition = condition | (F.col("dt").isin(*of_days) & F.col("action_type").isin(*codes))
     rows = read_days(build.spark, build.lake.snapshot(INTERACTIONS.name), INTERACTIONS, days)
     code = F.lit(None)
     for name, number in INTERACTION_TYPES.items():

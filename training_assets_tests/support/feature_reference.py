@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 KINDS = {1: "click", 2: "add_to_cart", 3: "order", 4: "view", 5: "like"}
 WEIGHTS = {4: 1, 1: 2, 5: 3, 2: 4, 3: 5}
-CLICK, ORDER, VIEW = 1, 3, 4
+CLICK, ORDER, VIEW, RETURN = 1, 3, 4, 6
 
 
 # What a row of the input means.
@@ -40,9 +40,10 @@ def valid(actions: Iterable[Row]) -> list[Row]:
     for action in actions:
         if action.get("dt") is None or action.get("customer_id") is None:
             continue
-        if action.get("item_id") is None or action.get("action_type") not in KINDS:
+        if action.get("item_id") is None or action.get("action_type") not in (*KINDS, RETURN):
             continue
-        kept.append({**action, "day": day_of(action["dt"]), "kind": action["action_type"]})
+        kind = ORDER if action["action_type"] == RETURN else action["action_type"]
+        kept.append({**action, "day": day_of(action["dt"]), "kind": kind})
     return kept
 
 
@@ -84,6 +85,8 @@ def is_active(row: Row) -> bool:
 def is_return(action: Row) -> bool:
     if action["kind"] != ORDER:
         return False
+    if action["action_type"] == RETURN:
+        return True
     for name in ("quantity", "price", "amount"):
         value = action.get(name)
         if value is not None and (value < 0 or (name == "quantity" and value == 0)):

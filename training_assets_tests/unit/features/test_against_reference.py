@@ -52,7 +52,7 @@ action = st.fixed_dictionaries(
         "dt": days,
         "customer_id": ids,
         "item_id": ids,
-        "action_type": st.sampled_from([1, 2, 3, 3, 4, 4, 5]),
+        "action_type": st.sampled_from([1, 2, 3, 3, 4, 4, 5, 6]),
         "occurred_at": times,
         "session_id": st.sampled_from([None, None, "s", "t"]),
         "rating": st.sampled_from([None, 1.0, 2.5, 4.3]),

@@ -187,7 +187,7 @@ def test_invalid_actions_are_left_out(spark: SparkSession) -> None:
             ("item_id", 0),
             ("action_type", None),
             ("action_type", 0),
-            ("action_type", 6),
+            ("action_type", 7),
         ]
     ]
     acted = frame(spark, "actions", [*faults, act(VIEW, 1)])

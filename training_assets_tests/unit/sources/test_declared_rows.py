@@ -163,6 +163,50 @@ def test_days_that_are_not_the_partition_may_be_numbers(tmp_path: Path) -> None:
     assert source_days(Lake.at(root), RAW_USERS).days == (DAY,)
 
 
+RETURNS = """
+    [interactions]
+    path = "in"
+    returns = "subtract"
+    columns.dt = { from = "timestamp", time = true }
+    columns.interaction_type = { from = "interaction_type", values = { refund = "return" } }
+"""
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_purchase_below_zero_is_a_return_where_that_is_declared(
+    tmp_path: Path, format_: str
+) -> None:
+    plain = {"user_id": 1, "timestamp": "2026-03-01 10:00:00", "interaction_type": "purchase"}
+    told = [
+        {"quantity": 2, "price": "5.00", "amount": "10.00"},
+        {"quantity": -1, "price": "5.00", "amount": "5.00"},
+        {"quantity": 0, "price": "5.00", "amount": "0"},
+        {"quantity": 1, "price": "-5.00", "amount": "0"},
+        {"quantity": 1, "price": "5.00", "amount": "-0.01"},
+        {"quantity": 1, "price": "5.00", "amount": "5", "interaction_type": "refund"},
+        {"quantity": -1, "price": "5.00", "amount": "5", "interaction_type": "add_to_cart"},
+        {"quantity": 1, "price": "-1.00", "amount": "5", "interaction_type": "view"},
+    ]
+    rows = [{**plain, "item_id": n, **row} for n, row in enumerate(told, 1)]
+    root = deliver(tmp_path, RETURNS, rows, format_)
+    found = {row["item_id"]: row["interaction_type"] for row in read(root, RAW_INTERACTIONS)}
+    assert found == {"1": "purchase", **dict.fromkeys("23456", "return")}
+    reasons = [row["reason"] for row in read(root, RAW_INTERACTIONS, rejects=True)]
+    assert reasons == ["quantity is not above 0", "price is below 0"]
+    undeclared = RETURNS.replace('returns = "subtract"', "").replace("refund =", "order =")
+    deliver(tmp_path, undeclared.replace('"return"', '"purchase"'), rows, format_)
+    assert [row["item_id"] for row in read(root, RAW_INTERACTIONS)] == ["1"]
+
+
+def test_endlessly_many_are_no_return(tmp_path: Path) -> None:
+    plain = {"user_id": 1, "item_id": 1, "timestamp": "2026-03-01 10:00:00"}
+    rows = [
+        {**plain, "interaction_type": "return", "quantity": many} for many in (float("-inf"), -1.0)
+    ]
+    root = deliver(tmp_path, RETURNS, rows, "parquet")
+    assert [row["quantity"] for row in read(root, RAW_INTERACTIONS)] == [-1.0]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -172,6 +216,8 @@ def test_days_that_are_not_the_partition_may_be_numbers(tmp_path: Path) -> None:
         ),
         ("[clicks]\nsnapshot = 'full'", r"snapshot is 'full'; expected that only of items, users"),
         ("[clicks]\ndedupe = 'exact'", r"dedupe is 'exact'; expected that only of interactions"),
+        ("[clicks]\nreturns = 'subtract'", r"'subtract'; expected that only of interactions"),
+        ("[interactions]\nreturns = 'ignore'", r"returns is 'ignore'; expected one of subtract"),
         ("[interactions]\ndedupe = true", r"dedupe is True; expected one of exact"),
         ("[items]\nengagement = 'view'", r"expected that only of sources of actions"),
         (

@@ -134,6 +134,80 @@ def test_of_equal_rows_one_counts_where_that_is_declared(
 
 
 @on_sail
+def test_what_is_returned_lowers_what_was_spent_and_is_no_action(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    (tmp_path / "sources.toml").write_text('[interactions]\nreturns = "subtract"\n')
+    raw = tmp_path / "raw"
+    # 2 x 10.00 and 7.50 are bought; of it one of 10.00 comes back, then 2.25 of the others' money.
+    # What the catalogue prices at 3.00 comes back without a price; who bought before is not known.
+    for day, told in (
+        (
+            DAYS[0],
+            [(1, "purchase", {"quantity": 2, "price": 10}), (2, "purchase", {"amount": 7.5})],
+        ),
+        (
+            DAYS[1],
+            [
+                (1, "purchase", {"quantity": -1, "price": 10}),
+                (2, "purchase", {"amount": -2.25}),
+                (3, "purchase", {"quantity": -2}),
+                (3, "view", {}),
+            ],
+        ),
+    ):
+        rows = [
+            {"user_id": 7, "item_id": n, "interaction_type": kind, **worth}
+            for n, kind, worth in told
+        ]
+        put(raw, "interactions", day, [{**r, "timestamp": f"{day}T10:00:00Z"} for r in rows])
+    put(raw, "items", DAYS[0], [{"item_id": n, "title": "A", "price": 3} for n in (1, 2, 3, 4)])
+    shown = [{"item_id": 3, "is_order": False}]
+    put(
+        raw,
+        "impressions",
+        DAYS[2],
+        [{"ranking_id": "r", "customer_id": 7, "impressions": shown}],
+    )
+    put(raw, "interactions", DAYS[2], [{**rows[-1], "timestamp": f"{DAYS[2]}T10:00:00Z"}])
+    knobs: dict[str, Any] = {"action_types": (3, 4), "positive_types": (3, 4)}
+    tables = ("items", "interactions", "unified_actions")
+    assert problems(build(spark, tmp_path, tables, DAYS, **knobs)) == []
+    kinds = [row["action_type"] for row in published(tmp_path, "unified_actions", DAYS[1])]
+    assert sorted(kinds) == [4, 6, 6, 6]
+    tables = ("user_features", "item_features", "customer_history")
+    assert problems(build(spark, tmp_path, tables, DAYS[2:], **knobs)) == []
+    (user,) = published(tmp_path, "user_features", DAYS[2])
+    # 20 + 7.5 - 10 - 2.25 - 2 x 3
+    assert str(user["monetary_value"]) == "9.2500"
+    assert (user["total_purchases"], user["purchases_without_price"]) == (2, 0)
+    (history,) = published(tmp_path, "customer_history", DAYS[2])
+    assert (history["action_items"], history["action_types"]) == ([3, 1, 2], [4, 3, 3])
+    of_items = {row["item_id"]: row for row in published(tmp_path, "item_features", DAYS[2])}
+    # Bought two days ago; never bought.
+    assert [of_items[n]["recency_score"] for n in (1, 3)] == [1 / 3, 0.0]
+
+
+@on_sail
+def test_returns_are_no_pairs_and_no_samples(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "sources.toml").write_text('[interactions]\nreturns = "subtract"\n')
+    root = write_shop(tmp_path)
+    rows = interactions(DAYS[0])
+    back = [{**row, "quantity": -1} for row in rows if row["interaction_type"] == "purchase"]
+    put(root / "raw", "interactions", DAYS[0], [*back, *rows[:3]])
+    tables = ("items", "users", "interactions", "unified_actions", "items_shown")
+    assert problems(build(spark, root, tables, DAYS[:1])) == []
+    assert problems(build(spark, root, ("pair_features", "training_samples"), DAYS[:1])) == []
+    manifest = Lake.at(root).snapshot("unified_actions").manifest(DAYS[0])
+    assert manifest["figures"]["num_returns"] == len(back)
+    assert manifest["figures"]["num_orders"] == 0
+    assert len(published(root, "pair_features", DAYS[0])) == 3
+    # The like; an order that came back is nothing to learn from.
+    rows = published(root, "training_samples", DAYS[0])
+    assert [row["item_id"] for row in rows if row["label"]] == ["3"]
+
+
+@on_sail
 def test_a_catalogue_that_is_not_complete_makes_no_id_unknown(
     spark: SparkSession, tmp_path: Path
 ) -> None:
