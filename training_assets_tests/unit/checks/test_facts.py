@@ -56,8 +56,8 @@ def test_actions_are_counted_by_type_and_customer(tmp_path: Path) -> None:
     found = facts_of(tmp_path, UNIFIED_ACTIONS, table_of(UNIFIED_ACTIONS, rows))
     assert found.problems == []
     assert (found.rows, found.row_groups) == (7, 4)
-    # Clicks, carts, orders, views, likes, others.
-    assert found.by_type == [3, 1, 1, 0, 0, 2]
+    # Clicks, carts, orders, views, likes, returns, others.
+    assert found.by_type == [3, 1, 1, 0, 0, 1, 1]
     assert (found.customers, found.low, found.high) == (3, -7, 9)
 
 
@@ -135,7 +135,7 @@ def test_histories_are_counted_by_length_and_type(tmp_path: Path) -> None:
     found = facts_of(tmp_path, CUSTOMER_HISTORY, table_of(CUSTOMER_HISTORY, rows))
     assert (found.wrong_lengths, found.holes) == (1, 1)
     assert found.lengths == [1, 2, 1, 0, 1]
-    assert found.by_type == [10, 1, 1, 0, 0, 1]
+    assert found.by_type == [10, 1, 1, 0, 0, 1, 0]
     assert found.newest_days == 2
 
 
@@ -150,7 +150,7 @@ def test_metrics_of_histories_are_those_of_their_lengths(parts: list[list[int]])
             f"{n}",
             [],
             len(part),
-            by_type=(sum(part), 0, 0, 0, 0, 0),
+            by_type=(sum(part), 0, 0, 0, 0, 0, 0),
             lengths=tuple(np.bincount(part, minlength=LENGTH + 1).tolist()),
             newest_days=min(part, default=None),
         )
