@@ -19,12 +19,16 @@ from training_assets.schemas import (
     RETURN,
     STORED_TYPES,
     TRAINING_INPUT,
+    re_delivered,
 )
 from training_assets.sources import action_sources, first_by_kind, kinds_taken, source_days
 
 
 def check_action_counts(context: CheckContext) -> Mapping[date, CheckOutcome]:
-    """Raw rows of each kind = valid + quarantined; several sources of a kind add up."""
+    """Raw rows of each kind = valid + quarantined + delivered again, where equal rows are one.
+
+    Several sources of a kind add up.
+    """
     stream = _from_stream(context)
     return {
         day: _action_counts(context, day, valid, stream[day])
@@ -49,7 +53,9 @@ def _action_counts(
         for source in sources:
             of_source, aside = context.raw_rows(source, day), context.rejected_rows(source, day)
             metrics |= {f"{source.name}_in": of_source, f"{source.name}_quarantined": aside}
-            rows, bad = rows + of_source, bad + aside
+            if again := context.rejected_rows(re_delivered(source), day):
+                metrics[f"{source.name}_re_delivered"] = again
+            rows, bad = rows + of_source - again, bad + aside
         names = [source.name for source in sources] + ["interactions"] * (code in stream)
         metrics[f"{names[0] if len(names) == 1 and sources else kind}_valid"] = good
         if rows != good + bad:

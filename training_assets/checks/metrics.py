@@ -5,7 +5,6 @@ All are exact. They are sums of the facts of files, which the checks have read a
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 from typing import Any, Final
@@ -21,10 +20,10 @@ from training_assets.checks.structure import facts_of
 from training_assets.schemas import (
     ACTION_TYPES,
     INTERACTIONS,
-    RE_DELIVERED,
     RETURN,
     STORED_TYPES,
     TRAINING_INPUT,
+    re_delivered,
 )
 
 # Upper ends, in actions; the last bin is open.
@@ -63,8 +62,8 @@ def interaction_metrics(context: CheckContext) -> dict[date, Figures]:
             "customers": counted[day]["customers"] if day in counted else 0,
             "rows_of_bots": counted[day]["bots"] if day in counted else 0,
             "quarantined": {
-                name: context.rejected_rows(replace(INTERACTIONS, name=name), day)
-                for name in (INTERACTIONS.name, RE_DELIVERED)
+                of.name: context.rejected_rows(of, day)
+                for of in (INTERACTIONS, re_delivered(INTERACTIONS))
             },
         }
         for day, files in facts_of(context).items()
@@ -102,11 +101,16 @@ def _described(
     facts = facts_of(context)
     distinct = _count_distinct(context, [day for day in facts if _share_customers(facts[day])])
     return {
-        day: describe(files)
-        | distinct.get(day, {})
-        | {"quarantined": {s.name: context.rejected_rows(s, day) for s in context.sources}}
+        day: describe(files) | distinct.get(day, {}) | {"quarantined": _set_aside(context, day)}
         for day, files in facts.items()
     }
+
+
+def _set_aside(context: CheckContext, day: date) -> dict[str, int]:
+    """Rows by source; those that were delivered again only where there are any."""
+    found = {s.name: context.rejected_rows(s, day) for s in context.sources}
+    again = {of.name: context.rejected_rows(of, day) for of in map(re_delivered, context.sources)}
+    return found | {name: rows for name, rows in again.items() if rows}
 
 
 def _of_actions(files: Sequence[Facts]) -> Figures:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -21,10 +20,10 @@ from training_assets.schemas import (
     RAW_INTERACTIONS,
     RAW_ITEMS,
     RAW_USERS,
-    RE_DELIVERED,
     RE_DELIVERED_ID,
     USERS,
     Table,
+    re_delivered,
 )
 from training_assets.sources import declarations
 from training_assets.sources.cleaning import latest_time
@@ -47,7 +46,7 @@ _UNKNOWN: Final = (
     "Deliver what items or users lack, or, where they are a part only of those there are, write "
     "complete = false under [items] or [users] of sources.toml."
 )
-_AGAIN: Final = replace(RAW_INTERACTIONS, name=RE_DELIVERED)
+_AGAIN: Final = re_delivered(RAW_INTERACTIONS)
 _NAMES: Final = {"customer_id": "user_id", "occurred_at": "timestamp"}
 
 

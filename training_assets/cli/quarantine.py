@@ -12,19 +12,23 @@ from training_assets.cli.console import as_text, console, open_lake
 from training_assets.errors import SettingsError
 from training_assets.lake import Lake
 from training_assets.list_format import DamagedFileError, SealedParquet
-from training_assets.schemas import DELIVERED_TABLES, Table
+from training_assets.schemas import DELIVERED_TABLES, Table, re_delivered
 from training_assets.sources import further_sources
 from training_assets.tables import SPECS
 
 
 @click.command()
-@click.option("--source", help="One raw table, or a source of sources.toml.")
+@click.option(
+    "--source",
+    help="One raw table, or a source of sources.toml; with .re_delivered, what came again.",
+)
 @click.option("--limit", default=50, show_default=True, help="Rows to show.")
 def quarantine(source: str | None, limit: int) -> None:
     """Show raw rows that no table could take, with the reason and the file."""
     lake = open_lake()
-    known = [*DELIVERED_TABLES, *(table.name for table in further_sources(lake))]
-    if source and source not in known:
+    tables = [*DELIVERED_TABLES.values(), *further_sources(lake)]
+    known = [table.name for table in tables]
+    if source and source not in (*known, *(re_delivered(table).name for table in tables)):
         raise SettingsError(
             f"--source: {source!r} is no source; expected one of {', '.join(known)}. Correct it."
         )
@@ -55,7 +59,8 @@ def quarantine(source: str | None, limit: int) -> None:
 def _quarantine_files(lake: Lake, sources: Sequence[str]) -> Iterator[tuple[Table, date, str]]:
     for spec in SPECS.values():
         snapshot = lake.snapshot(spec.name)
-        for source in (s for s in spec.rejected_sources(lake) if s.name in sources):
+        kept = [of for s in spec.rejected_sources(lake) for of in (s, re_delivered(s))]
+        for source in (of for of in kept if of.name in sources):
             for day in snapshot.days:
                 folder = f"{snapshot.quarantine_path(day)}/source={source.name}"
                 for entry in snapshot.store.list(folder):

@@ -18,10 +18,14 @@ from training_assets.kernels.day_files import grouped, ints, write_part, written
 from training_assets.kernels.timelines import Ints
 from training_assets.list_format import file_hash, seal, write_file
 from training_assets.schemas import INTERACTIONS, QUARANTINE, RAW_INTERACTIONS
-from training_assets.schemas.shop import RE_DELIVERED, RE_DELIVERED_ID, UNKNOWN
+from training_assets.schemas.shop import (
+    RE_DELIVERED_ID,
+    RE_DELIVERED_ROW,
+    UNKNOWN,
+    re_delivered,
+)
 
 BROWSING: Final = ("view", "click", "like", "add_to_cart")
-_EQUAL: Final = "is equal to another row of the day, and equal rows are declared to be one"
 _MINUTE: Final = 60 * 1_000_000
 _HALF_HOUR: Final = 30 * _MINUTE
 _MILLI: Final = 1_000
@@ -70,7 +74,7 @@ def clean_interactions(
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         customers = ints(table["customer_id"])
         if len(again) or len(equal):
-            _write_again({RE_DELIVERED_ID: again, _EQUAL: equal}, root, run, day, part)
+            _write_again({RE_DELIVERED_ID: again, RE_DELIVERED_ROW: equal}, root, run, day, part)
         written.append(write_part(root, run, day, part, sink.getvalue(), customers, len(table)))
     yield written_batch(written)
 
@@ -186,5 +190,5 @@ def _write_again(found: Mapping[str, pa.Table], root: str, run: str, day: int, p
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     content = seal(pa.py_buffer(sink.getvalue()))
     dt = rows["dt"][0].as_py()
-    folder = f"{root}/_quarantine/dt={dt}/{run}/source={RE_DELIVERED}"
+    folder = f"{root}/_quarantine/dt={dt}/{run}/source={re_delivered(INTERACTIONS).name}"
     write_file(f"{folder}/part-{part:05d}-{file_hash(content)}-{run}.pq", content)

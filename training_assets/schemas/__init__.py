@@ -45,13 +45,14 @@ from training_assets.schemas.shop import (
     RAW_INTERACTIONS,
     RAW_ITEMS,
     RAW_USERS,
-    RE_DELIVERED,
     RE_DELIVERED_ID,
+    RE_DELIVERED_ROW,
     RETURN_WORD,
     SHOP_TABLES,
     UNKNOWN,
     USERS,
     WORTH_COLUMNS,
+    re_delivered,
 )
 from training_assets.schemas.types import (
     Column,
@@ -92,8 +93,8 @@ __all__ = [
     "READABLE_VERSIONS",
     "RETURN",
     "RETURN_WORD",
-    "RE_DELIVERED",
     "RE_DELIVERED_ID",
+    "RE_DELIVERED_ROW",
     "SAMPLE_NAMES",
     "SCHEMA_VERSION",
     "SHOP_TABLES",
@@ -107,4 +108,5 @@ __all__ = [
     "WORTH_COLUMNS",
     "Column",
     "Table",
+    "re_delivered",
 ]

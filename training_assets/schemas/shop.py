@@ -22,9 +22,10 @@ INTERACTION_TYPES: Final = {
 # Where they are negative, a purchase was taken back.
 WORTH_COLUMNS: Final = ("price", "quantity", "amount")
 UNKNOWN: Final = "unknown"
-# Rows that were delivered again are kept beside the rejected ones, under this source.
-RE_DELIVERED: Final = "interactions.re_delivered"
 RE_DELIVERED_ID: Final = "interaction_id stands already in a row of the day"
+RE_DELIVERED_ROW: Final = (
+    "is equal to another row of the day, and equal rows are declared to be one"
+)
 
 _ID_LENGTH: Final = 255
 _DT: Final = Column("dt", "date", "Day under which the row was filed (UTC); it decides.")
@@ -211,6 +212,11 @@ def _as_published(table: Table, *names: str) -> tuple[Column, ...]:
         Column(name, columns[name].type, columns[name].description, is_optional=True)
         for name in names
     )
+
+
+def re_delivered(table: Table) -> Table:
+    """The source under which rows that were delivered again stand beside the rejected ones."""
+    return replace(table, name=f"{table.name}.re_delivered")
 
 
 INTERACTIONS: Final = Table(

@@ -112,7 +112,7 @@ def _cleaning(at: str, found: Mapping[str, Any], table: Table) -> dict[str, str]
         said |= {} if is_complete else {"complete": "false"}
     for key, words, tables in (
         ("snapshot", SNAPSHOTS, (RAW_ITEMS, RAW_USERS)),
-        ("dedupe", ("exact",), (RAW_INTERACTIONS,)),
+        ("dedupe", ("exact",), None),
         ("returns", ("subtract",), (RAW_INTERACTIONS,)),
         ("engagement", ENGAGEMENTS, None),
     ):

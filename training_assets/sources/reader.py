@@ -45,6 +45,7 @@ from training_assets.sources import (
 )
 from training_assets.sources.columns import Task
 from training_assets.sources.days import SourceDays, files_of_days
+from training_assets.sources.declared import declarations
 from training_assets.sources.header import parts_of
 from training_assets.sources.id_kinds import text_ids_of, with_item_files
 from training_assets.sources.listing import RawFile, by_day, whole_file
@@ -85,13 +86,17 @@ _Out = TypeVar("_Out")
 
 @dataclass(frozen=True)
 class RawDays:
-    """The raw files of some days of one table, listed and with their columns checked."""
+    """The raw files of some days of one table, listed and with their columns checked.
+
+    ``equal_rows_once``: of rows of a day that are equal in all columns that are read one is given.
+    """
 
     table: Table
     days: tuple[date, ...]
     listed: tuple[RawFile, ...]
     tasks: tuple[Task, ...]
     lake: Lake | None = field(default=None, repr=False, compare=False)
+    equal_rows_once: bool = False
 
     @classmethod
     def of(cls, parts: Sequence["RawDays"]) -> "RawDays":
@@ -104,7 +109,19 @@ class RawDays:
 
     def read_valid(self, spark: SparkSession) -> DataFrame:
         """Valid rows with the table's own columns; of impressions, only the valid items."""
-        return self._read(spark, self.table.ddl, wants_rejects=False)
+        rows = self._read(spark, self.table.ddl, wants_rejects=False)
+        return rows.distinct() if self.equal_rows_once else rows
+
+    def read_again(self, spark: SparkSession) -> DataFrame:
+        """Valid rows that ``read_valid`` leaves out, as rows of the quarantine table."""
+        rows = self._read(spark, self.table.ddl, wants_rejects=False)
+        counted = rows.groupBy(*rows.columns).agg((F.count(F.lit(1)) - 1).alias("again"))
+        day = self.table.day_column
+
+        def as_rejects(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            return rejects.as_rejects(batches, day, schemas.RE_DELIVERED_ROW)
+
+        return counted.where(F.col("again") > 0).mapInArrow(as_rejects, QUARANTINE.ddl)
 
     def read_rejects(self, spark: SparkSession) -> DataFrame:
         """What ``read_valid`` leaves out, as rows of the quarantine table."""
@@ -215,7 +232,9 @@ def find_raw_days(
         for task in group
     ]
     numbered = tuple(task._replace(task=number) for number, task in enumerate(tasks))
-    return RawDays(table, tuple(days), tuple(files), numbered, lake)
+    # The kernel of interactions sees to theirs, after they are cleaned.
+    is_once = table.action_type is not None and declarations(lake).of(table).dedupe == "exact"
+    return RawDays(table, tuple(days), tuple(files), numbered, lake, is_once)
 
 
 def _size(file: RawFile) -> int:

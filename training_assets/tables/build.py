@@ -17,7 +17,7 @@ from training_assets.engine import Partitioning, engine_name
 from training_assets.kernels import WRITTEN_DDL, Written, empty_file
 from training_assets.lake import DataFile, Lake, new_run
 from training_assets.provenance import Provenance
-from training_assets.schemas import Table
+from training_assets.schemas import Table, re_delivered
 from training_assets.settings import Settings
 from training_assets.sources import REJECTS_DDL, RawDays, write_rejects
 
@@ -134,6 +134,10 @@ def write_rejected(build: Build, table: Table, sources: Sequence[RawDays]) -> No
     parts = [
         source.read_rejects(build.spark).withColumn("source", F.lit(source.table.name))
         for source in sources
+    ] + [
+        source.read_again(build.spark).withColumn("source", F.lit(re_delivered(source.table).name))
+        for source in sources
+        if source.equal_rows_once and source.tasks
     ]
     rejects = reduce(DataFrame.unionByName, parts)
     root, run = build.root(table.name), build.run

@@ -42,6 +42,7 @@ columns = { customer_id = "uid", item_id = "product", occurred_at = "at" }
 kind = "click"
 path = "app/{yyyymmdd}"
 format = "jsonl"
+dedupe = "exact"
 """
 Row = dict[str, Any]
 
@@ -112,20 +113,25 @@ def late_days(root: Path) -> dict[date, str]:
 
 def test_further_sources_are_in_the_tables_and_counted(spark: SparkSession, tmp_path: Path) -> None:
     write_lake(tmp_path)
+    clicks = [{"customer_id": 1, "item_id": 32}, {"customer_id": 3, "item_id": 0}]
+    timed = [{**clicks[0], "occurred_at": f"{DAYS[1]}T0{hour}:00:00Z"} for hour in (1, 1, 2)]
+    # Of equal rows one, of likes both; a row that is set aside stays as it is.
+    put(tmp_path, f"app/{DAYS[1]:%Y%m%d}/a.jsonl", [*clicks, clicks[0], *clicks, *timed])
     assert problems(build(spark, tmp_path)) == []
     assert actions(tmp_path, DAYS[0]) == {(1, 11, 1): 1}
-    assert actions(tmp_path, DAYS[1]) == {(1, 12, 1): 1, (1, 32, 1): 1, (1, 22, 5): 1}
+    assert actions(tmp_path, DAYS[1]) == {(1, 12, 1): 1, (1, 32, 1): 3, (1, 22, 5): 1}
     (liked,) = [r for r in published(tmp_path, "unified_actions", DAYS[1]) if r["action_type"] == 5]
     assert (liked["has_time"], str(liked["occurred_at"])) == (True, "2026-03-02 08:00:00+00:00")
     (history,) = published(tmp_path, "customer_history", DAYS[2])
-    assert sorted(history["action_items"]) == [11, 12, 32]
+    assert sorted(history["action_items"]) == [11, 12, 32, 32, 32]
     counted = check(spark, tmp_path, "row_counts", DAYS[1])
     assert counted.passed
-    expected = {"clicks_in": 1, "app_clicks_in": 2, "app_clicks_quarantined": 1, "click_valid": 2}
+    expected = {"clicks_in": 1, "app_clicks_in": 8, "app_clicks_quarantined": 2, "click_valid": 4}
+    expected |= {"app_clicks_re_delivered": 3}
     expected |= {"likes_in": 2, "likes_valid": 1, "likes_quarantined": 1}
     assert {name: counted.metrics[name] for name in expected} == expected
     share = check(spark, tmp_path, "valid_share", DAYS[1]).metrics
-    wanted = {"clicks": 1, "app_clicks": 0.5, "likes": 0.5}
+    wanted = {"clicks": 1, "app_clicks": 0.75, "likes": 0.5}
     assert {name: share[f"{name}_valid_share"] for name in wanted} == wanted
     # A row more than was delivered, and one less.
     rows = rows_of(Lake.at(tmp_path), "unified_actions", DAYS[1])
@@ -136,7 +142,35 @@ def test_further_sources_are_in_the_tables_and_counted(spark: SparkSession, tmp_
     is_app = [item == 32 for item in rows["item_id"].to_pylist()]
     replant(Lake.at(tmp_path), "unified_actions", DAYS[1], rows.filter([not of for of in is_app]))
     failed = check(spark, tmp_path, "row_counts", DAYS[1])
-    assert "clicks, app_clicks: 3 in, 1 valid + 1 quarantined" in failed.message
+    assert "clicks, app_clicks: 6 in, 1 valid + 2 quarantined" in failed.message
+
+
+@on_sail_only
+def test_rows_that_came_again_are_kept(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sources.toml").write_text("[previous_orders]\ndedupe = 'exact'\n")
+    orders = [{"order_date": str(day), "customer_id": 1, "config_id": 2} for day in DAYS]
+    put(
+        tmp_path, "raw/previous_orders/a.jsonl", [*orders, orders[1], {**orders[1], "simple_id": 3}]
+    )
+    specs = [SPECS["unified_actions"]]
+    reports = list(build_days(spark, Lake.at(tmp_path), settings(tmp_path), specs, DAYS))
+    assert problems(reports) == []
+    aside = [report.manifest["figures"]["quarantined"] for report in reports]
+    assert [of.get("previous_orders.re_delivered") for of in aside] == [None, 1, None]
+    # Another size of the article is another row.
+    assert actions(tmp_path, DAYS[1]) == {(1, 2, 3): 2}
+    provenance = Provenance(Lake.at(tmp_path), settings(tmp_path))
+    assert changed_customers(spark, provenance, DAYS).customers == {}
+    monkeypatch.setenv("TRAINING_ASSETS_LAKE", str(tmp_path))
+    monkeypatch.setattr(console, "width", 200)
+    command = ["quarantine", "--source", "previous_orders.re_delivered"]
+    shown = CliRunner().invoke(main, command).output
+    assert "is equal to another row of the day" in shown
+    assert "1 of 1 rows" in shown
+    (tmp_path / "sources.toml").unlink()
+    assert list(late_days(tmp_path)) == DAYS
 
 
 @on_sail_only

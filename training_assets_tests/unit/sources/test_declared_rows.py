@@ -215,7 +215,7 @@ def test_endlessly_many_are_no_return(tmp_path: Path) -> None:
             r"\[items\] snapshot is 'change' \(did you mean 'changes'",
         ),
         ("[clicks]\nsnapshot = 'full'", r"snapshot is 'full'; expected that only of items, users"),
-        ("[clicks]\ndedupe = 'exact'", r"dedupe is 'exact'; expected that only of interactions"),
+        ("[items]\ndedupe = 'exact'", r"dedupe is 'exact'; expected that only of sources of a"),
         ("[clicks]\nreturns = 'subtract'", r"'subtract'; expected that only of interactions"),
         ("[interactions]\nreturns = 'ignore'", r"returns is 'ignore'; expected one of subtract"),
         ("[interactions]\ndedupe = true", r"dedupe is True; expected one of exact"),
