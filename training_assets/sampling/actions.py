@@ -1,7 +1,7 @@
 """Columns of published actions, of some customers or all, and how often each item was acted on."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,30 +18,38 @@ COUNTS_DDL: Final = "bucket int, item_id int, actions long"
 _COUNTS: Final = pa.schema(
     [("bucket", pa.int32()), ("item_id", pa.int32()), ("actions", pa.int64())]
 )
-# Ids up to here are counted in an array.
-_MAX_TABLE: Final = 2**24
+# Rows that are counted at once, and how many times more ids an array of counts may have.
+_BLOCK_ROWS: Final = 2**22
+_MAX_IDS_PER_ROW: Final = 8
 
 
 def count_items(
     batches: Iterable[pa.RecordBatch], files: Sequence[ActionFile], window: Window
 ) -> Iterator[pa.RecordBatch]:
     """Actions by bucket and item, those of bots left out; rows are numbers of ``files``."""
-    found: dict[int, list[tuple[Int64Array, Int64Array]]] = defaultdict(list)
-    tables: dict[int, Int64Array] = {}
+    waiting: dict[int, list[Int64Array]] = defaultdict(list)
+    num_rows = 0
     for file in (files[n] for batch in batches for n in batch["number"].to_pylist()):
-        bucket = window.bucket(day_of(file))
         (items,) = read_actions(file, ["item_id"], without_bots=True)
-        if len(items) and int(items.max()) < _MAX_TABLE:
-            counts = np.bincount(items, minlength=len(tables.get(bucket, ())))
-            counts[: len(tables.get(bucket, ()))] += tables.get(bucket, 0)
-            tables[bucket] = counts
+        waiting[window.bucket(day_of(file))].append(items)
+        num_rows += len(items)
+        if num_rows >= _BLOCK_ROWS:
+            yield from _counted(waiting)
+            waiting.clear()
+            num_rows = 0
+    yield from _counted(waiting)
+
+
+def _counted(items_of: Mapping[int, Sequence[Int64Array]]) -> Iterator[pa.RecordBatch]:
+    for bucket, parts in items_of.items():
+        joined = np.concatenate(parts)
+        if len(joined) and int(joined.max()) <= _MAX_IDS_PER_ROW * len(joined):
+            by_id = np.bincount(joined)
+            items = np.flatnonzero(by_id)
+            counts = by_id[items]
         else:
-            found[bucket].append(np.unique(items, return_counts=True))
-    for bucket, counts in tables.items():
-        items = np.flatnonzero(counts)
-        found[bucket].append((items, counts[items]))
-    for bucket, parts in found.items():
-        items, counts = (np.concatenate([part[n] for part in parts]) for n in range(2))
+            # Ids may be few and large: an array for each day would be mostly zeros.
+            items, counts = np.unique(joined, return_counts=True)
         arrays = [np.full(len(items), bucket, np.int32), items.astype(np.int32), counts]
         yield pa.RecordBatch.from_arrays([pa.array(a) for a in arrays], schema=_COUNTS)
 

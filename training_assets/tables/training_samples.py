@@ -153,8 +153,12 @@ def _items(
     build: Build, days: Sequence[date], files: Sequence[ActionFile], window: Window
 ) -> ItemsOfDays:
     """What may be drawn on each day: active in the catalogue, or acted on in the look-back."""
-    before = [f for f in files if f.day is not None and f.day < window.days[-1]]
-    return ItemsOfDays.of(_counts(build, before, window), _active_items(build, days))
+    active = _active_items(build, days)
+    is_uniform = build.settings.negative_strategy == "uniform"
+    # Where a catalogue says what may be drawn, and all alike, nobody asks how popular it is.
+    asked = [] if is_uniform and len(active) == len(days) else files
+    before = [f for f in asked if f.day is not None and f.day < window.days[-1]]
+    return ItemsOfDays.of(_counts(build, before, window), active)
 
 
 def _counts(

@@ -1,6 +1,7 @@
 """Samples of days from files of actions against plain loops over the actions."""
 
 import math
+import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import date, timedelta
@@ -194,6 +195,23 @@ def test_a_rare_customer_and_large_ids_are_found(tmp_path: Path, excludes_seen: 
     assert found == reference(actions, window, chosen, {})
     negatives = {row[2] for row in found if row[3] == 0.0}
     assert negatives == ({8, 9} if excludes_seen else {8, 9, big})
+
+
+def test_counts_of_few_items_take_no_room_for_all_ids_below_them(tmp_path: Path) -> None:
+    largest = 2**24
+    actions = [(FIRST + n, 1, largest - n, 1, False) for n in range(10)]
+    files = files_of(tmp_path, actions)
+    numbers = pa.RecordBatch.from_pydict({"number": list(range(len(files)))})
+    tracemalloc.start()
+    try:
+        found = list(count_items([numbers], files, Window((FIRST + 9, FIRST + 10), 1)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert {row["item_id"] for batch in found for row in batch.to_pylist()} == {
+        a[2] for a in actions
+    }
+    assert peak < largest
 
 
 def test_log_q_is_the_expected_number_of_draws(tmp_path: Path) -> None:
