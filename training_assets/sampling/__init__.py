@@ -6,6 +6,7 @@
     negatives.py    DataFrames in and out
     days.py         samples of whole days from published files; actions.py reads, seen.py keeps what
                     customers have acted on, contexts.py says when, files.py writes
+    fit.py          features of pairs, with catalogue.py, where there is a catalogue
 
 May import features, engine, errors and what is below them. Begin with ``draws.py``.
 """

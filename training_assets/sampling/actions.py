@@ -12,7 +12,7 @@ from training_assets.kernels.day_files import ints
 from training_assets.list_format import SealedParquet
 from training_assets.sampling.draws import Int64Array
 from training_assets.sampling.rules import Window
-from training_assets.schemas import RETURN
+from training_assets.schemas import ORDER, RETURN
 
 COUNTS_DDL: Final = "bucket int, item_id int, actions long"
 _COUNTS: Final = pa.schema(
@@ -68,37 +68,49 @@ def read_actions(
 ) -> list[Any]:
     """Columns as arrays, without returns, which are no actions.
 
-    With ``bounds``, of customers within them; customer_id comes first then.
+    With ``bounds``, of customers within them; names have customer_id then.
     """
+    table = read_table(file, names, bounds, ["action_type", *(["is_bot"] if without_bots else [])])
+    columns = [ints(table[name]) for name in names]
+    counts = np.ones(len(table), bool)
+    if "is_bot" in table.column_names:
+        counts &= ~np.asarray(table["is_bot"].fill_null(False))
+    if "action_type" in table.column_names:
+        counts &= ints(table["action_type"]) != RETURN
+    return columns if counts.all() else [column[counts] for column in columns]
+
+
+def read_table(
+    file: ActionFile,
+    names: Sequence[str],
+    bounds: tuple[int, int] | None,
+    further: Sequence[str] = (),
+) -> pa.Table:
+    """The columns, and those of ``further`` that the file has and that may say anything."""
     with SealedParquet(file.path) as parquet:
         groups = list(range(parquet.num_row_groups))
         if bounds is not None:
             groups = [g for g in groups if _meets(row_group_bounds(parquet.metadata, g), bounds)]
-        metadata = parquet.metadata
-        has_bots = without_bots and may_hold(metadata, groups, "is_bot", True)
-        has_returns = may_hold(metadata, groups, "action_type", RETURN)
-        beside = [*(["is_bot"] if has_bots else []), *(["action_type"] if has_returns else [])]
         if not groups:
-            return [
-                ints(pa.chunked_array([parquet.schema_arrow.empty_table()[n].combine_chunks()]))
-                for n in names
-            ]
-        wanted = list(dict.fromkeys([*names, *beside]))
-        table = parquet.read(wanted, groups, use_threads=False)
-    columns = [ints(table[name]) for name in names]
-    if beside:
-        counts = np.ones(len(table), bool)
-        if has_bots:
-            counts &= ~np.asarray(table["is_bot"].fill_null(False))
-        if has_returns:
-            counts &= ints(table["action_type"]) != RETURN
-        columns = [column[counts] for column in columns]
-    if bounds is None or not len(columns[0]):
-        return columns
+            return parquet.schema_arrow.empty_table().select(names)
+        may_say = [n for n in further if _may_say(n, parquet.metadata, groups)]
+        asked = list(dict.fromkeys([*names, *may_say]))
+        table = parquet.read(asked, groups, use_threads=False)
+    if bounds is None or not len(table):
+        return table
     # Files are sorted by customer, but not those of another writer.
+    ids = ints(table["customer_id"])
     low, high = bounds
-    is_own = (columns[0] >= low) & (columns[0] <= high)
-    return columns if is_own.all() else [column[is_own] for column in columns]
+    is_own = (ids >= low) & (ids <= high)
+    return table if is_own.all() else table.filter(pa.array(is_own))
+
+
+def _may_say(name: str, metadata: Any, groups: Sequence[int]) -> bool:
+    """Only some are bots, only orders have a price, and most files have no returns."""
+    if name not in metadata.schema.to_arrow_schema().names:
+        return False
+    told_by = {"is_bot": ("is_bot", True), "action_type": ("action_type", RETURN)}
+    return may_hold(metadata, groups, *told_by.get(name, ("action_type", ORDER)))
 
 
 def _meets(found: tuple[int, int] | None, bounds: tuple[int, int]) -> bool:

@@ -13,7 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from training_assets.kernels.action_files import ActionFile
-from training_assets.sampling.actions import day_of, read_actions
+from training_assets.kernels.day_files import ints
+from training_assets.sampling.actions import day_of, read_actions, read_table
+from training_assets.sampling.catalogue import CatalogueOfDay, Catalogues
 from training_assets.sampling.draws import (
     Candidates,
     ChunkOfCustomers,
@@ -21,15 +23,20 @@ from training_assets.sampling.draws import (
     Int64Array,
     customer_keys,
 )
+from training_assets.sampling.fit import COLUMNS as FITTING
+from training_assets.sampling.fit import FIT, FIT_DDL, FURTHER, FittingActions, fit, no_fit
 from training_assets.sampling.kernel import Positives, finder
 from training_assets.sampling.rules import Int32Array, ItemsOfDays, Rules, Window
 from training_assets.sampling.seen import SeenCells, SeenPairs
+from training_assets.schemas import RETURN
 
 TASKS_DDL: Final = "task int, low long, high long"
 ROWS_DDL: Final = (
     "dt date, customer_id long, item_id int, label double, sampling_probability double, "
     "log_q double, seen_before boolean, positive_item int"
 )
+# Where there is a catalogue.
+FITTING_ROWS_DDL: Final = f"{ROWS_DDL}, {FIT_DDL}"
 _ROWS: Final = pa.schema(
     [
         ("dt", pa.date32()),
@@ -55,11 +62,15 @@ def sample_days(
     window: Window,
     items: ItemsOfDays,
     rules: Rules,
+    catalogues: Catalogues | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Positives and negatives of the customers of each row of ``TASKS_DDL``."""
+    """Positives and negatives of the customers of each row of ``TASKS_DDL``.
+
+    Rows of ``ROWS_DDL``, or with a catalogue of ``FITTING_ROWS_DDL``.
+    """
     for batch in batches:
         for row in batch.to_pylist():
-            task = _Task(files, window, items, rules, (row["low"], row["high"]))
+            task = _Task(files, window, items, rules, catalogues, (row["low"], row["high"]))
             yield from task.batches()
 
 
@@ -72,17 +83,20 @@ class _Task:
         window: Window,
         items: ItemsOfDays,
         rules: Rules,
+        catalogues: Catalogues | None,
         bounds: tuple[int, int],
     ) -> None:
-        self.window, self.items, self.rules = window, items, rules
+        self.window, self.items, self.rules, self.catalogues = window, items, rules, catalogues
         self._files, self._bounds = files, bounds
         self.positives = self._read_positives()
         given = [p.customers for p in self.positives.values()]
         self.customers = np.unique(np.concatenate([np.zeros(0, np.int64), *given]))
-        # Places of items: those that may be drawn, and positives beside them.
+        # Places of items: those that may be drawn, and positives and catalogues beside them.
         beside = [np.unique(p.items).astype(np.int32) for p in self.positives.values()]
+        beside += catalogues.items() if catalogues else []
         self.universe = np.unique(np.concatenate([items.items, *beside]))
         self.seen: dict[int, SeenPairs] = {}
+        self.acts = FittingActions(catalogues, len(self.customers)) if catalogues else None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         if not len(self.customers):
@@ -90,7 +104,29 @@ class _Task:
         self._read_seen()
         for day in self.window.days:
             if day in self.positives:
-                yield from _Day(self, day).batches()
+                batches = _Day(self, day).batches()
+                yield from batches if self.acts is None else self._fitting(day, batches)
+
+    def _fitting(self, day: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """All rows of a day with how customer and item fit."""
+        assert self.acts is not None
+        assert self.catalogues is not None
+        table = pa.Table.from_batches(batches, _ROWS).combine_chunks()
+        if not len(table):
+            return
+        found = no_fit(len(table))
+        if uris := self.catalogues.as_of.get(day):
+            known = CatalogueOfDay.of(uris, self.universe)
+            ids, rows = np.unique(table["customer_id"].to_numpy(), return_inverse=True)
+            of_day = self.acts.of_day(
+                np.searchsorted(self.customers, ids),
+                lambda bucket: self.window.before(bucket, day),
+            )
+            places = np.searchsorted(self.universe, table["item_id"].to_numpy())
+            found = fit(rows, places, *of_day, known)
+        (batch,) = table.to_batches()
+        schema = pa.schema([*_ROWS, *FIT])
+        yield pa.RecordBatch.from_arrays([*batch.columns, *found], schema=schema)
 
     def _read_positives(self) -> dict[int, Positives]:
         pairs: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
@@ -121,19 +157,32 @@ class _Task:
             bucket = self.window.bucket(day_of(file))
             if not any(bucket == day or self.window.before(bucket, day) for day in days):
                 continue
-            ids, items = read_actions(file, ["customer_id", "item_id"], self._bounds)
+            ids, items = self._read_actions(file, bucket, find_customer, find_item)
             first, sizes = _runs(ids)
-            customers = find_customer(first)
+            customers, places = find_customer(first), find_item(items)
             is_own = customers >= 0
             if sizes[~is_own].sum() > _WASTE * len(ids):
-                items = items[np.repeat(is_own, sizes)]
+                places = places[np.repeat(is_own, sizes)]
                 customers, sizes = customers[is_own], sizes[is_own]
-            places = find_item(items)
             codes = np.repeat(customers * np.int64(width), sizes) + places
             is_known = (codes >= 0) & (places >= 0)
             parts[bucket].append(codes if is_known.all() else codes[is_known])
+        if self.acts:
+            self.acts.finish()
         for bucket in list(parts):
             self.seen[bucket] = SeenPairs.of(parts.pop(bucket), len(self.customers), width)
+
+    def _read_actions(
+        self, file: ActionFile, bucket: int, find_customer: Any, find_item: Any
+    ) -> list[Any]:
+        """Customers and items; what else features of pairs ask of them is kept in passing."""
+        if self.acts is None:
+            return read_actions(file, FITTING[:2], self._bounds)
+        table = read_table(file, FITTING, self._bounds, FURTHER)
+        ids, items, kinds = (ints(table[name]) for name in FITTING[:3])
+        self.acts.add(bucket, day_of(file), table, find_customer(ids), find_item(items))
+        is_action = kinds != RETURN
+        return [ids, items] if is_action.all() else [ids[is_action], items[is_action]]
 
 
 def _runs(ids: Int64Array) -> tuple[Int64Array, Int64Array]:

@@ -1,5 +1,6 @@
 """training_samples: positives of the day, and negatives that their customers left alone."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -17,12 +18,14 @@ from training_assets.features import (
     build_pair_features,
     declared_table,
 )
+from training_assets.features.declared_pairs import PAIR_FEATURES
 from training_assets.kernels import ActionFile
 from training_assets.lake import Snapshot
 from training_assets.list_format import SealedParquet
 from training_assets.provenance import BuiltFrom, Upstream, window_days
 from training_assets.sampling.actions import COUNTS_DDL, count_items
-from training_assets.sampling.days import ROWS_DDL, TASKS_DDL, sample_days
+from training_assets.sampling.catalogue import Catalogues
+from training_assets.sampling.days import FITTING_ROWS_DDL, ROWS_DDL, TASKS_DDL, sample_days
 from training_assets.sampling.files import Beside, Joined, write_samples
 from training_assets.sampling.rules import ItemsOfDays, Rules, Window
 from training_assets.schemas import CUSTOMER_IDS, ITEM_IDS, TRAINING_SAMPLES, Column, Table
@@ -40,6 +43,8 @@ from training_assets.tables.feature_inputs import (
 from training_assets.tables.spec import TableSpec
 
 _ACTIONS_PER_TASK: Final = 16_000_000
+# With a catalogue more is kept of each.
+_FITTING_PER_TASK: Final = 6_000_000
 _SAMPLES_PER_FILE: Final = 500_000
 _PAIRS: Final = declared_table("pair_features")
 # Tables whose rows of the day are joined, by which of the samples' ids; see ``Joined``.
@@ -69,16 +74,18 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     window = Window(tuple(sorted(number_of(day) for day in days)), settings.lookback_days)
     rules = _rules(settings)
     items = _items(build, days, files, window)
-    ranges = customer_ranges(files, _ACTIONS_PER_TASK)
+    catalogues = _catalogues(build, days, files)
+    ranges = customer_ranges(files, _ACTIONS_PER_TASK if catalogues is None else _FITTING_PER_TASK)
     tasks = build.spark.createDataFrame(
         [(number, *bounds) for number, bounds in enumerate(ranges)], TASKS_DDL
     )
 
     def sample(batches: Batches) -> Batches:
-        return sample_days(batches, files, window, items, rules)
+        return sample_days(batches, files, window, items, rules, catalogues)
 
     spread = build.partitioning.spread(tasks, F.col("task"), of=len(ranges))
-    samples = _with_pairs(build, spread.mapInArrow(sample, ROWS_DDL), days)
+    ddl = ROWS_DDL if catalogues is None else FITTING_ROWS_DDL
+    samples = _with_own_pairs(build, spread.mapInArrow(sample, ddl), days)
     num_files = {day: _num_files(published, day, settings) for day in days}
     root, run = build.root(TABLE.name), build.run
     numbers = {number_of(day): day for day in days}
@@ -111,20 +118,45 @@ def _joined(
     return Joined(key, key, columns, {number: uris for number, uris in files.items() if uris})
 
 
-def _with_pairs(build: Build, samples: DataFrame, days: Sequence[date]) -> DataFrame:
-    """With the features of pairs, where there is a catalogue."""
+def _catalogues(
+    build: Build, days: Sequence[date], files: Sequence[ActionFile]
+) -> Catalogues | None:
+    """None where no snapshot came before any of the days."""
     if not CATALOGUE:
+        return None
+    published = build.lake.snapshot(CATALOGUE[0].name)
+    by_day = {number_of(day): tuple(published.uris(day)) for day in published.days}
+    numbers = sorted(by_day)
+    as_of = {
+        day: by_day[numbers[place - 1]]
+        for day in map(number_of, days)
+        if (place := bisect_left(numbers, day))
+    }
+    prices = {
+        file.day: by_day[numbers[place - 1]]
+        for file in files
+        if file.day is not None and (place := bisect_right(numbers, file.day))
+    }
+    return Catalogues(as_of, prices) if as_of else None
+
+
+def _with_own_pairs(build: Build, samples: DataFrame, days: Sequence[date]) -> DataFrame:
+    """With the features of pairs that a shop declares itself, where there is a catalogue."""
+    own = tuple(f for f in _scalars(_PAIRS) if f not in PAIR_FEATURES)
+    if not CATALOGUE or not own:
         return samples
     actions = read_actions(build, days)
     catalogue = read_catalogue(build, days, actions)
     if catalogue is None:
         return samples
     # The time of a sample is that of its positive, and put beside it later.
-    found = build_pair_features(
-        samples, actions, catalogue, lookback_days=build.settings.lookback_days, days=days
-    )
-    return found.drop(
-        *(set(found.columns) & set(TRAINING_SAMPLES.column_names) - set(samples.columns))
+    return build_pair_features(
+        samples,
+        actions,
+        catalogue,
+        lookback_days=build.settings.lookback_days,
+        days=days,
+        table=replace(_PAIRS, features=own),
     )
 
 
