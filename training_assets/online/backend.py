@@ -19,6 +19,8 @@ class Backend(ABC):
     """
 
     url: str
+    # Whether a read is one of a file of this machine, and waits for no other.
+    is_local: bool = False
 
     @abstractmethod
     def read_state(self, table: str) -> tuple[bytes | None, Any]:

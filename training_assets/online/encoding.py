@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -41,12 +42,20 @@ def encode(rows: pa.Table, key: str) -> list[str]:
     return [f"[{row}]" for row in joined.to_pylist()]
 
 
-def decode(text: str | bytes, columns: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Values by column, as Python has them."""
-    return {
-        name: None if value is None else _decoder(kind)(value)
-        for (name, kind), value in zip(columns, json.loads(text), strict=True)
-    }
+def decoder_of(columns: Sequence[tuple[str, str]]) -> Callable[[str | bytes], dict[str, Any]]:
+    """Makes of an array the values by column, as Python has them."""
+    names = [name for name, _ in columns]
+    found = [(place, _decoder(kind)) for place, (_, kind) in enumerate(columns)]
+    changed = [(place, read) for place, read in found if read is not _as_it_is]
+
+    def decode(text: str | bytes) -> dict[str, Any]:
+        values = orjson.loads(text)
+        for place, read in changed:
+            if values[place] is not None:
+                values[place] = read(values[place])
+        return dict(zip(names, values, strict=True))
+
+    return decode
 
 
 def _texts(column: pa.ChunkedArray, name: str) -> pa.Array:
@@ -104,6 +113,8 @@ _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {}
 def _new_decoder(kind: str) -> Callable[[Any], Any]:
     if kind.startswith("list<"):
         inner = _decoder(kind[kind.index(": ") + 2 : -1].removesuffix(" not null"))
+        if inner is _as_it_is:
+            return inner
         return lambda values: [None if value is None else inner(value) for value in values]
     if kind in ("double", "float"):
         return float
@@ -113,4 +124,8 @@ def _new_decoder(kind: str) -> Callable[[Any], Any]:
         return lambda micros: _EPOCH + timedelta(microseconds=micros)
     if kind.startswith("date"):
         return date.fromisoformat
-    return lambda value: value
+    return _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value

@@ -32,6 +32,8 @@ _MAPPED_BYTES: Final = 2**40
 class SqliteBackend(Backend):
     """``folder`` is made when something is loaded."""
 
+    is_local = True
+
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(os.path.abspath(folder))
         self.url = f"sqlite:{self.folder}"

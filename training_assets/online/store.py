@@ -27,7 +27,7 @@ from training_assets.online.answers import (
     Version,
 )
 from training_assets.online.backend import Backend, Id, Rows, VersionGoneError
-from training_assets.online.encoding import decode
+from training_assets.online.encoding import decoder_of
 
 STALE_AFTER: Final = timedelta(hours=36)
 EXPIRES_AFTER: Final = timedelta(days=7)
@@ -58,6 +58,12 @@ class OnlineStore:
     ) -> None:
         self._backend, self._clock = backend, clock
         self.stale_after, self.expires_after = stale_after, expires_after
+        self._parsed: dict[str, tuple[bytes, TableState]] = {}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a read waits for nothing but a file of this machine."""
+        return self._backend.is_local
 
     @property
     def url(self) -> str:
@@ -162,6 +168,7 @@ class OnlineStore:
         age = version.age(self._clock())
         is_expired = age > self.expires_after
         state: State = STALE if age > self.stale_after else FOUND
+        decode = decoder_of(version.columns)
         answers = []
         for asked, key in zip(ids, keys, strict=True):
             if key is None or key not in found:
@@ -170,7 +177,7 @@ class OnlineStore:
             if is_expired:
                 answers.append(Answer(asked, EXPIRED, None, version.dt, version.name, age))
                 continue
-            values = decode(found[key], version.columns)
+            values = decode(found[key])
             if wanted is not None:
                 values = {name: values[name] for name in wanted}
             answers.append(Answer(asked, state, values, version.dt, version.name, age))
@@ -265,7 +272,12 @@ class OnlineStore:
 
     def _state(self, table: str) -> tuple[TableState, Any]:
         data, token = self._backend.read_state(table)
-        return (TableState() if data is None else TableState.from_json(data)), token
+        if data is None:
+            return TableState(), token
+        known = self._parsed.get(table)
+        if known is None or known[0] != data:
+            known = self._parsed[table] = data, TableState.from_json(data)
+        return known[1], token
 
     def _change(self, table: str, change: Callable[[TableState], TableState | None]) -> None:
         """Change the state as it is then; ``change`` may give None to leave it."""

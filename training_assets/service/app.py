@@ -24,6 +24,7 @@ from training_assets.service.event_log import EventLog
 from training_assets.service.health import PROBE_SECONDS, Health
 from training_assets.service.middleware import AroundRequests
 from training_assets.service.problems import Problem
+from training_assets.service.quick import QuickRoutes
 from training_assets.service.tokens import require_keys
 
 _AUDIT_SECONDS: Final = 5
@@ -65,6 +66,7 @@ def create_app(core: Core) -> FastAPI:
         app.include_router(router)
     app.add_exception_handler(HTTPException, _raise_http)
     app.add_exception_handler(RequestValidationError, _raise_parameter)
+    app.add_middleware(QuickRoutes)
     app.add_middleware(AroundRequests, core=core)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app

@@ -12,7 +12,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -52,7 +52,7 @@ class Audit:
         self._waiting: dict[str, list[Call]] = defaultdict(list)
 
     def write(self, call: Call) -> None:
-        self._log.info("audit", **asdict(call))
+        self._log.info("audit", **vars(call))
         with self._lock:
             waiting = self._waiting[call.tenant]
             if len(waiting) < _MAX_WAITING:
@@ -72,7 +72,7 @@ class Audit:
 
     def _put(self, tenant: str, calls: list[Call]) -> None:
         self._number += 1
-        lines = "".join(json.dumps(asdict(call), sort_keys=True) + "\n" for call in calls)
+        lines = "".join(json.dumps(vars(call), sort_keys=True) + "\n" for call in calls)
         day = datetime.now(UTC).date()
         name = f"{_FOLDER}/dt={day}/{self._instance}-{self._number:06}.jsonl"
         with suppress(FileNotFoundError):

@@ -11,6 +11,7 @@ from training_assets.service.access import Access
 from training_assets.service.announcing import Announcer
 from training_assets.service.audit import Audit
 from training_assets.service.event_log import EventLog
+from training_assets.service.gathering import Gathering
 from training_assets.service.limits import Limits
 from training_assets.service.logs import new_logger
 from training_assets.service.metrics import Metrics
@@ -71,6 +72,7 @@ class Core:
         self.metrics = Metrics(settings.metrics_tenants)
         self.audit = Audit(self._audit_store, self.log)
         self.workers = Workers(settings, self.metrics)
+        self.gathering = Gathering(settings)
         self.publisher = publisher
         if publisher is None and settings.kafka:
             self.publisher = EventLog(settings, self.log)

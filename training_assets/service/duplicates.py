@@ -4,6 +4,7 @@ Ids are held as 64-bit hashes, eight bytes each. Of 20 million different ids one
 another in one of 100,000 uploads.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -15,18 +16,26 @@ UNIQUE: Final = {"interactions": "interaction_id", "items": "item_id", "users": 
 
 
 class SeenIds:
-    """Ids of the rows so far, as sorted runs of falling length."""
+    """Ids of the rows so far, as sorted runs of falling length.
 
-    def __init__(self) -> None:
+    ``starts`` are the numbers, from 1, of the first rows of uploads that are judged together: an id
+    may stand in each of them.
+    """
+
+    def __init__(self, starts: Sequence[int] = ()) -> None:
         self._runs: list[np.ndarray] = []
+        self._starts = np.asarray(starts, np.int64)
 
-    def repeated(self, ids: pa.ChunkedArray) -> np.ndarray:
+    def repeated(self, ids: pa.ChunkedArray, numbers: np.ndarray) -> np.ndarray:
         """Whether each id stood before; nulls never did. Remembers all of them."""
         is_repeated = np.zeros(len(ids), bool)
         places = np.flatnonzero(ids.is_valid().to_numpy())
         if not len(places):
             return is_repeated
         hashes = pd.util.hash_array(ids.drop_null().to_numpy())
+        if len(self._starts) > 1:
+            upload = np.searchsorted(self._starts, numbers[places], side="right")
+            hashes ^= pd.util.hash_array(upload)
         unique, first = np.unique(hashes, return_index=True)
         is_first = np.zeros(len(hashes), bool)
         is_first[first] = True

@@ -7,9 +7,10 @@ arrival is that of the record, by the broker, so it is the same each time.
 
 import io
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final
 
 import orjson
@@ -17,9 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from training_assets.errors import SchemaError
 from training_assets.lake import Lake
 from training_assets.service.claims import Range
-from training_assets.service.judging import TIME_COLUMNS, judge_documents
+from training_assets.service.event_rows import ID_COLUMN, parsed, under_own_names, written
+from training_assets.service.judging import TIME_COLUMNS, Documents, judge_documents
 from training_assets.service.landing import ARRIVAL_COLUMN, DAY_COLUMN, open_days
 from training_assets.service.problems import Problem
 from training_assets.service.settings import ServiceSettings
@@ -27,7 +30,6 @@ from training_assets.service.tenants import DEFAULT, Tenants
 from training_assets.service.topics import EVENT_HEADER, TENANT_HEADER
 
 QUARANTINE: Final = "quarantine"
-_ID_COLUMN: Final = {"interactions": "interaction_id"}
 _TIME: Final = pa.timestamp("us", tz="UTC")
 
 
@@ -93,7 +95,9 @@ class RangeWriter:
         return given if self._tenants.knows(given) else None
 
     def _write_tenant(self, own: Range, tenant: str, records: Sequence[Record]) -> Landed:
-        documents = [self._document(record) for record in records]
+        found = [self._document(record) for record in records]
+        names = dict.fromkeys(chain.from_iterable(own for _, own in found))
+        documents = Documents([row for row, _ in found], names)
         newest = datetime.fromtimestamp(max(r.at_ms for r in records) / 1000, UTC)
         tables: list[pa.Table] = []
         errors, numbers = _judged(documents, self._data_type, self._settings, newest, tables)
@@ -108,19 +112,21 @@ class RangeWriter:
             self._write_days(own, tenant, pa.concat_tables(tables), kept)
         return Landed(len(numbers), poison)
 
-    def _document(self, record: Record) -> bytes:
-        """With the id of the event, by which a second delivery of it is told."""
-        column = _ID_COLUMN.get(self._data_type)
-        event_id = record.headers.get(EVENT_HEADER)
-        if column is None or not event_id or f'"{column}"'.encode() in record.value:
-            return record.value
-        try:
-            row = orjson.loads(record.value)
-        except orjson.JSONDecodeError:
-            return record.value
+    def _document(self, record: Record) -> tuple[bytes, Collection[str]]:
+        """Under the names of the table, with the id by which a second delivery is told."""
+        row = parsed(record.value)
         if not isinstance(row, dict):
-            return record.value
-        return orjson.dumps({**row, column: event_id})
+            return record.value, ()
+        try:
+            named = under_own_names(row, self._data_type)
+        except SchemaError:
+            # It has none of the columns that several of its names may mean.
+            return record.value, ()
+        column = ID_COLUMN.get(self._data_type)
+        event_id = record.headers.get(EVENT_HEADER)
+        if column is not None and event_id and column not in named:
+            named = {**named, column: event_id}
+        return record.value if named is row else written(named), named.keys()
 
     def _write_days(
         self, own: Range, tenant: str, rows: pa.Table, records: Sequence[Record]
@@ -171,7 +177,7 @@ def _told(own: Range, one: Poison) -> dict[str, Any]:
 
 
 def _judged(
-    documents: Sequence[bytes],
+    documents: Documents,
     data_type: str,
     settings: ServiceSettings,
     now: datetime,
@@ -179,24 +185,24 @@ def _judged(
 ) -> tuple[dict[int, str], list[int]]:
     """First code by number of those that are broken, and the numbers of the good ones."""
     codes: dict[int, str] = {}
-
-    def keep(number: int, code: str) -> None:
-        codes.setdefault(number, code)
-
+    numbers: list[int] = []
     try:
-        _, numbers = judge_documents(
-            documents, data_type, settings, now, tables, refuses_repeated=False, told=keep
-        )
+        for rows, own, faults in judge_documents(documents, data_type, settings, now):
+            tables.append(rows)
+            numbers += own.to_pylist()
+            for fault in faults:
+                codes.setdefault(fault.row, fault.code)
     except Problem:
-        # Nothing in it can be read; each alone says why.
-        if len(documents) == 1:
+        # One of them holds up no other: each alone says what it is.
+        if len(documents.rows) == 1:
             return {1: "not_json"}, []
         tables.clear()
-        numbers = []
-        for number, document in enumerate(documents, 1):
-            found, own = _judged([document], data_type, settings, now, tables)
-            codes.update(dict.fromkeys([number] if found else [], found.get(1, "not_json")))
-            numbers += [number] * len(own)
+        codes, numbers = {}, []
+        for number, row in enumerate(documents.rows, 1):
+            alone = Documents([row], documents.names)
+            found, single = _judged(alone, data_type, settings, now, tables)
+            codes |= dict.fromkeys([number] if found else [], found.get(1, "not_json"))
+            numbers += [number] * len(single)
     return codes, numbers
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -19,12 +20,18 @@ _T = TypeVar("_T")
 
 
 class Json(Response):
-    """An answer in JSON."""
+    """An answer in JSON: exact numbers as text, times as ISO 8601."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return orjson.dumps(content)
+        return orjson.dumps(content, default=_exact)
+
+
+def _exact(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError
 
 
 def core_of(request: Request) -> Core:

@@ -1,17 +1,16 @@
 """The route for small requests, often: rows go to the log first, and to the lake from there."""
 
-import secrets
-import time
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from itertools import chain
+from typing import Annotated, Final, Literal
 
-import orjson
 from fastapi import APIRouter, Query, Request, Response
 
+from training_assets.errors import SchemaError
 from training_assets.service.bodies import Body
 from training_assets.service.documents import answers, body
 from training_assets.service.event_log import EventLog, Message
-from training_assets.service.judging import judge_documents
+from training_assets.service.event_rows import Event, events_of
+from training_assets.service.judging import Documents
 from training_assets.service.limits import ROWS
 from training_assets.service.problems import Problem
 from training_assets.service.requests import (
@@ -22,8 +21,8 @@ from training_assets.service.requests import (
     with_body,
 )
 from training_assets.service.settings import ServiceSettings
-from training_assets.service.shapes import format_of, require_shape
-from training_assets.service.topics import ROW_TOPICS, headers
+from training_assets.service.topics import EVENT_HEADER, ROW_TOPICS, headers
+from training_assets.sources import printable
 
 router: Final = APIRouter(tags=["deliver"])
 _EXAMPLE: Final = {
@@ -33,7 +32,6 @@ _EXAMPLE: Final = {
     "interaction_type": "click",
     "timestamp": "2026-11-20T10:00:00Z",
 }
-_ID_COLUMN: Final = {"interactions": "interaction_id"}
 
 
 @router.post(
@@ -61,6 +59,11 @@ async def send_events(
     mode: Literal["strict", "partial"] = "partial",
 ) -> Response:
     """One object, an array, or one a line. 202 once all replicas of the log have the good ones."""
+    return await answer_events(request, data_type, mode)
+
+
+async def answer_events(request: Request, data_type: str, mode: str) -> Response:
+    """Raises ``Problem``."""
     core = core_of(request)
     principal = await principal_of(request, "upload")
     log = core.publisher
@@ -74,90 +77,39 @@ async def send_events(
         raise Problem("not_configured", "No Kafka is set up here; upload files instead.")
     key = idempotency_key(request)
     events = await with_body(
-        request, principal, lambda found: _judged(found, data_type, mode, key, core.settings)
+        request, principal, lambda found: _events(found, data_type, key, core.settings)
     )
-    core.limits.take(principal, ROWS, max(1, events.report["rows"]))
-    await log.send(
-        [
-            Message(data_type, entity, value, headers(principal.tenant, event_id))
-            for entity, event_id, value in events.taken
-        ]
-    )
-    request.state.rows = events.report["rows"]
-    tenant = core.metrics.tenant(principal.tenant)
-    core.metrics.events.labels("acknowledged").inc(len(events.taken))
-    core.metrics.rows.labels(data_type, "accepted", tenant).inc(len(events.taken))
-    core.metrics.rows.labels(data_type, "rejected", tenant).inc(events.report["rejected"])
-    ids = [event_id for _, event_id, _ in events.taken]
-    return Json({**events.report, "event_ids": ids}, 202)
-
-
-@dataclass(frozen=True)
-class _Events:
-    """Good rows as (key, event id, JSON), and the report of all."""
-
-    taken: list[tuple[str, str, bytes]]
-    report: dict[str, Any]
-
-
-def _judged(
-    found: Body, data_type: str, mode: str, key: str | None, settings: ServiceSettings
-) -> _Events:
-    documents = _documents(found, settings)
-    verdict, numbers = judge_documents(documents, data_type, settings)
+    names = dict.fromkeys(chain.from_iterable(one.names for one in events))
+    documents = Documents([one.document for one in events], names)
+    verdict, numbers = await core.gathering.judge(documents, data_type)
     if verdict.rejected and (mode == "strict" or not verdict.accepted):
         raise Problem(
             "rejected_rows",
             f"{verdict.rejected} of {verdict.rows} events are not valid; none was taken.",
             **verdict.report,
         )
-    taken = []
-    for number in numbers:
-        row = orjson.loads(documents[number - 1])
-        event_id = _event_id(row, data_type, key, number)
-        if data_type in _ID_COLUMN:
-            row[_ID_COLUMN[data_type]] = event_id
-        entity = row.get(ROW_TOPICS[data_type], "")
-        taken.append((str(entity), event_id, orjson.dumps(row)))
-    return _Events(taken, verdict.report)
+    core.limits.take(principal, ROWS, verdict.rows)
+    taken = [events[number - 1] for number in numbers]
+    told = headers(principal.tenant)
+    await log.send(
+        [
+            Message(data_type, one.entity, one.document, [*told, (EVENT_HEADER, one.id.encode())])
+            for one in taken
+        ]
+    )
+    request.state.rows = verdict.rows
+    tenant = core.metrics.tenant(principal.tenant)
+    core.metrics.events.labels("acknowledged").inc(len(taken))
+    core.metrics.rows.labels(data_type, "accepted", tenant).inc(len(taken))
+    core.metrics.rows.labels(data_type, "rejected", tenant).inc(verdict.rejected)
+    return Json({**verdict.report, "event_ids": [one.id for one in taken]}, 202)
 
 
-def _event_id(row: dict[str, Any], data_type: str, key: str | None, number: int) -> str:
-    given = row.get(_ID_COLUMN.get(data_type, ""))
-    if given not in (None, ""):
-        return str(given)
-    return f"{key}:{number}" if key is not None else _new_id()
+def _events(found: Body, data_type: str, key: str | None, settings: ServiceSettings) -> list[Event]:
+    try:
+        return events_of(found, data_type, key, settings)
+    except SchemaError as error:
+        raise Problem("unreadable", printable(str(error))) from None
 
 
-def _new_id() -> str:
-    """Of 128 bits, in the order of time (UUID version 7)."""
-    milliseconds = time.time_ns() // 1_000_000
-    bits = (milliseconds << 80) | (0x7 << 76) | (secrets.randbits(12) << 64)
-    bits |= (0b10 << 62) | secrets.randbits(62)
-    text = f"{bits:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def _documents(found: Body, settings: ServiceSettings) -> list[bytes]:
-    """Each event as JSON; one that is no JSON as it was sent, so that its row is refused."""
-    kind = format_of(found)
-    if kind not in ("json", "jsonl"):
-        raise Problem("unsupported_format", "The body is not JSON; expected an object.")
-    require_shape(found, kind, settings)
-    content = found.file.read()
-    if kind == "jsonl":
-        documents = [line.strip() for line in content.split(b"\n") if line.strip()]
-    else:
-        try:
-            parsed = orjson.loads(content.removeprefix(b"\xef\xbb\xbf"))
-        except orjson.JSONDecodeError:
-            raise Problem("unreadable", "The body is not whole JSON.") from None
-        rows = parsed if isinstance(parsed, list) else [parsed]
-        documents = [orjson.dumps(row) for row in rows]
-    if not documents:
-        raise Problem("unreadable", "There are no events.")
-    if len(documents) > settings.max_events:
-        raise Problem("too_large", f"There are more than {settings.max_events} events.")
-    if max(map(len, documents)) > settings.max_event_bytes:
-        raise Problem("too_large", f"An event is larger than {settings.max_event_bytes} bytes.")
-    return documents
+ROUTE: Final = router.routes[0]

@@ -32,8 +32,10 @@ def topic(settings: ServiceSettings, name: str) -> str:
     return f"{settings.kafka_prefix}{name}"
 
 
-def headers(tenant: str, event_id: str, **more: str) -> Headers:
-    found = {TENANT_HEADER: tenant, EVENT_HEADER: event_id, SCHEMA_HEADER: SCHEMA_VERSION, **more}
+def headers(tenant: str, event_id: str | None = None, **more: str) -> Headers:
+    found = {TENANT_HEADER: tenant, SCHEMA_HEADER: SCHEMA_VERSION, **more}
+    if event_id is not None:
+        found[EVENT_HEADER] = event_id
     return [(name, value.encode()) for name, value in found.items()]
 
 

@@ -101,7 +101,7 @@ class Uploads:
         ) as verdict:
             _require_accepted(verdict, asked.mode)
             take_rows(verdict.rows)
-            attempt = _Attempt(self._store, upload_id)
+            attempt = Attempt(self._store, upload_id)
             receipt = attempt.receipt_of(asked, body, verdict, arrived_at)
             is_mine = attempt.run(receipt, verdict)
         if not is_mine:
@@ -139,7 +139,7 @@ def _require_accepted(verdict: Verdict, mode: str) -> None:
         )
 
 
-class _Attempt:
+class Attempt:
     """One try at an upload, under a name of its own."""
 
     def __init__(self, store: Store, upload_id: str) -> None:

@@ -191,9 +191,9 @@ def elements_of(row: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 def objects_of(block: Block) -> Iterator[dict[str, Any]]:
     """The rows that are objects."""
-    quick = _quick_parser()
-    for n in range(len(block)):
-        row = _parsed(block.row(n), quick)
+    quick, data = _quick_parser(), block.data
+    for start, stop in zip(block.starts.tolist(), block.stops.tolist(), strict=True):
+        row = _parsed(data[start:stop], quick)
         if not isinstance(row, str):
             yield row
 

@@ -7,7 +7,7 @@ It is the platform's own reader, so that what is accepted here is what is read f
 is read in blocks, so that its size does not matter; of each row every column that is wrong is told.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from os import PathLike, fspath
@@ -112,17 +112,21 @@ def judge(
     *,
     dialect: Dialect | None = None,
     columns: Mapping[str, str] | None = None,
+    names: Collection[str] | None = None,
     threads: int = 1,
+    ignored: Callable[[Sequence[str]], None] = lambda names: None,
 ) -> Iterator[Judged]:
     """Read a whole file of a table, unpacked, in blocks; ``columns`` are names that differ.
 
-    ``threads`` read blocks of text, in their order. The day column need not be in it. Raises
-    ``SchemaError`` where a column is missing or of another kind, ``RawDataError`` where the file
-    cannot be read at all.
+    Where ``names`` are given, those of all keys, JSON is lines, and nothing is looked at
+    beforehand. ``threads`` read blocks of text, in their order. ``ignored`` is told of the columns
+    that the table has not, as far as the first bytes of the file show them. The day column need not
+    be in it. Raises ``SchemaError`` where a column is missing or of another kind, ``RawDataError``
+    where the file cannot be read at all.
     """
     paths = {name: tuple(other.split(".")) for name, other in (columns or {}).items()}
     reading = Reading(paths=paths, dialect=dialect or Dialect())
-    text = partial(_text, threads=threads)
+    text = partial(_text, known=names, threads=threads)
     where = fspath(file) if isinstance(file, str | PathLike) else "the file"
     with ExitStack() as stack:
         if isinstance(file, str | PathLike):
@@ -132,7 +136,7 @@ def judge(
         read = _parquet if format == "parquet" else text
         try:
             row = 1
-            for chunk in read(opened, table, reading, format, where):
+            for chunk in read(opened, table, reading, format, where, ignored):
                 yield _judged(chunk, table, row)
                 row += len(chunk.faults)
         except (SchemaError, RawDataError):
@@ -142,12 +146,18 @@ def judge(
 
 
 def _parquet(
-    file: IO[bytes], table: Table, reading: Reading, format_: str, where: str
+    file: IO[bytes],
+    table: Table,
+    reading: Reading,
+    format_: str,
+    where: str,
+    ignored: Callable[[Sequence[str]], None],
 ) -> Iterator[Chunk]:
     opened = pq.ParquetFile(file, coerce_int96_timestamp_unit="us", page_checksum_verification=True)
     schema = opened.schema_arrow
     found = find_columns(table, schema.names, reading, schema, where=where)
     _require(table, found.paths, schema.names, where)
+    ignored(_unused(schema.names, found.paths, table))
     reading = reading.with_file(paths={**reading.paths, **found.paths})
     for column in table.columns:
         type_ = type_at(schema, found.paths.get(column.name, ("",)))
@@ -164,15 +174,24 @@ def _parquet(
 
 
 def _text(
-    file: IO[bytes], table: Table, reading: Reading, format_: str, where: str, threads: int
+    file: IO[bytes],
+    table: Table,
+    reading: Reading,
+    format_: str,
+    where: str,
+    ignored: Callable[[Sequence[str]], None],
+    known: Collection[str] | None,
+    threads: int,
 ) -> Iterator[Chunk]:
     is_csv = format_ == "csv"
-    data = _read(file, HEAD_BYTES)
+    data = _read(file, HEAD_BYTES) if known is None else b""
     head = head_of(data, len(data) < HEAD_BYTES)
-    reading = with_layout(reading, head, is_csv)
+    if known is None:
+        reading = with_layout(reading, head, is_csv)
+    names = list(known or ())
     if is_csv:
-        names: Sequence[str] = reading.header
-    else:
+        names = list(reading.header)
+    elif known is None:
         keys: dict[str, Any] = {}
         for row in json_rows_of(head, reading):
             keys.update(row)
@@ -180,13 +199,16 @@ def _text(
     found = find_columns(table, names, reading, None, where=where)
     if is_csv and names:
         _require(table, found.paths, names, where)
+    ignored(_unused(names, found.paths, table))
+    columns = table.column_names
+    if not is_csv and head.is_whole:
+        # All names are known: only of what must be there it matters that it is not.
+        columns = [c.name for c in table.columns if c.name in found.paths or must_be(c)]
     reading = reading.with_file(paths={**reading.paths, **found.paths})
     skipped = data[: reading.body]
     rest = cast(IO[bytes], _Joined(data[reading.body :], file))
     line = 1 + skipped.count(b"\n")
-    yield from chunks_of(
-        rest, table, table.column_names, reading, is_csv, {}, line=line, threads=threads
-    )
+    yield from chunks_of(rest, table, columns, reading, is_csv, {}, line=line, threads=threads)
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
@@ -209,6 +231,12 @@ class _Joined:
             part, self._head = self._head[:size], self._head[size:]
             return part
         return self._rest.read(size)
+
+
+def _unused(names: Sequence[str], paths: Mapping[str, tuple[str, ...]], table: Table) -> list[str]:
+    """Names of columns of which nothing is read."""
+    used = {table.day_column} | {part for path in paths.values() for part in path}
+    return [name for name in dict.fromkeys(names) if name not in used]
 
 
 def _require(

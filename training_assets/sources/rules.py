@@ -9,7 +9,7 @@ only.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,8 +17,8 @@ from functools import reduce
 from typing import Any, Final, Literal, NamedTuple
 
 import pyarrow as pa
+import pyarrow.acero as acero
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from training_assets.schemas import RETURN_WORD, SHOP_TABLES, WORTH_COLUMNS, Column, Table
 
@@ -265,6 +265,7 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 
+_ORDER: Final = {rule.name: number for number, rule in enumerate(RULES)}
 _RULES_OF: Final = {
     name: tuple(rule for rule in RULES if rule.table == name) for name in SHOP_TABLES
 }
@@ -297,8 +298,7 @@ def judge_rows(
             faults.append(
                 RowFault(row, rule.column, rule.code, rule.phrase, shown, rule.severity, rule.name)
             )
-    order = {rule.name: number for number, rule in enumerate(RULES)}
-    return sorted(faults, key=lambda fault: (fault.row, order[fault.rule]))
+    return sorted(faults, key=lambda fault: (fault.row, _ORDER[fault.rule]))
 
 
 def broken_rows(
@@ -312,7 +312,7 @@ def broken_rows(
     # Nothing but null breaks no rule but that there must be something.
     empty = {name for name in known if rows[name].null_count == len(rows)}
     asked = {r.name: r.broken(now) for r in rules if r.column in known - empty and r.kind != "json"}
-    masks = ds.dataset(rows).scanner(columns=asked, use_threads=False).to_table() if asked else {}
+    masks = _evaluated(rows, asked) if asked else {}
     found = []
     for rule in rules:
         if rule.name in asked:
@@ -328,6 +328,13 @@ def broken_rows(
         if pc.any(mask, min_count=0).as_py():
             found.append((rule, pc.fill_null(mask, False)))
     return found
+
+
+def _evaluated(rows: pa.Table, asked: Mapping[str, pc.Expression]) -> pa.Table:
+    source = acero.Declaration("table_source", acero.TableSourceNodeOptions(rows))
+    options = acero.ProjectNodeOptions(list(asked.values()), list(asked))
+    plan = acero.Declaration("project", options, [source])
+    return plan.to_table(use_threads=False)
 
 
 def first_reasons(

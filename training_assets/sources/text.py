@@ -387,6 +387,9 @@ def json_rows_of(head: Head, reading: Reading) -> Iterator[dict[str, Any]]:
 
 def _objects(file: IO[bytes], reading: Reading) -> Iterator[dict[str, Any]]:
     for block in blocks(file, reading.layout):
+        if not reading.rows:
+            yield from objects_of(block)
+            continue
         for row in objects_of(block):
             with suppress(ValueError):
-                yield from elements_of(row, reading.rows) if reading.rows else [row]
+                yield from elements_of(row, reading.rows)

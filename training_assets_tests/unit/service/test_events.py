@@ -1,0 +1,120 @@
+"""Events: under the names of the table, with ids of their own, judged many requests at a time."""
+
+import asyncio
+import io
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from training_assets.errors import SchemaError
+from training_assets.service import gathering
+from training_assets.service.bodies import Body
+from training_assets.service.event_rows import Event, events_of
+from training_assets.service.gathering import Gathering
+from training_assets.service.judging import Documents, Verdict, judge_together
+from training_assets.service.problems import Problem
+from training_assets.service.settings import ServiceSettings
+
+ROW = {"user_id": "u1", "item_id": "i1", "interaction_type": "click"}
+ROW["timestamp"] = "2026-11-20T10:00:00Z"
+ALIASED = {"userId": "u2", "Item-ID": 7, "interaction_type": "click", "timestamp": "2026-11-20"}
+FAR = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+BODIES: Sequence[Any] = (
+    ROW,
+    [{**ROW, "interaction_id": "same"}, {**ROW, "interaction_id": "same"}],
+    {**ROW, "interaction_id": "same"},
+    ALIASED,
+    [{}, {**ROW, "color": "red"}, [1], "text", None, [[ROW]], 7],
+    [[ROW]],
+    {**ROW, "interaction_type": "stare", "timestamp": FAR},
+    {**ROW, "quantity": "many", "user_id": " "},
+    [{**ROW, "timestamp": n} for n in ("2026-11-20 10:00", "soon", 5, "2026-11-20T10:00:00+02:00")],
+    b'{"user_id": "u1", "item_id": 1e300, "interaction_type": "click", "timestamp": "2026-11-20"}',
+    json.dumps(ROW).encode() + b'\n{"a": \n\xff\xfe\n  \n{"user_id": NaN, "other": "\\ud800"}\n',
+)
+
+
+def events(body: Any, key: str | None = "k") -> list[Event]:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    given = Body(io.BytesIO(content), len(content), len(content), "")
+    return events_of(given, "interactions", key, SETTINGS)
+
+
+SETTINGS = ServiceSettings(lake="unused")
+
+
+def documents(body: Any) -> Documents:
+    found = events(body)
+    names = dict.fromkeys(chain.from_iterable(one.names for one in found))
+    return Documents([one.document for one in found], names)
+
+
+def shown(found: tuple[Verdict, list[int]]) -> tuple[dict[str, Any], list[int]]:
+    return found[0].report, found[1]
+
+
+def test_each_request_is_judged_as_by_itself() -> None:
+    requests = [documents(body) for body in BODIES]
+    alone = [shown(judge_together([one], "interactions", SETTINGS)[0]) for one in requests]
+    together = [shown(one) for one in judge_together(requests, "interactions", SETTINGS)]
+    assert together == alone
+    backwards = judge_together(requests[::-1], "interactions", SETTINGS)
+    assert [shown(one) for one in backwards] == alone[::-1]
+    assert [numbers for _, numbers in alone][:6] == [[1], [1], [1], [1], [2], []]
+    assert alone[1][0]["counts"] == [
+        {"column": "interaction_id", "code": "duplicate_id", "count": 1}
+    ]
+    assert alone[4][0]["warnings"] == [{"column": "color", "code": "unknown_column", "count": 1}]
+    assert {e["code"] for e in alone[5][0]["errors"]} == {"not_an_object"}
+    assert {e["code"] for e in alone[-1][0]["errors"]} >= {"not_json", "not_utf8"}
+
+
+def test_event_stands_under_the_names_of_the_table() -> None:
+    (found,) = events(ALIASED)
+    assert json.loads(found.document) == {
+        "user_id": "u2",
+        "item_id": 7,
+        "interaction_type": "click",
+        "timestamp": "2026-11-20",
+        "interaction_id": "k:1",
+    }
+    assert (found.entity, found.id) == ("u2", "k:1")
+    with pytest.raises(SchemaError, match="several columns"):
+        events({**ALIASED, "USER ID": "u3"})
+
+
+def test_ids_are_given_made_of_the_key_or_new() -> None:
+    assert events({**ROW, "interaction_id": 5})[0].id == "5"
+    assert json.loads(events({**ROW, "interaction_id": ""})[0].document)["interaction_id"] == "k:1"
+    long = [one.id for one in events([ROW, ROW], "x" * 255)]
+    assert max(map(len, long)) <= 255
+    assert [one.id for one in events([ROW, ROW], "x" * 255)] == long
+    new = [one.id for one in events([ROW] * 50, None)]
+    assert len(set(new)) == 50 and new == sorted(new, key=lambda one: one[:13])
+
+
+def test_requests_that_wait_are_judged_together_and_fail_alone(monkeypatch) -> None:
+    sizes = []
+
+    def judge(requests: Sequence[Documents], *given: Any) -> Any:
+        sizes.append(len(requests))
+        if any(b"evil" in one.rows[0] for one in requests):
+            raise Problem("unreadable", "It is evil.")
+        return judge_together(requests, *given)
+
+    monkeypatch.setattr(gathering, "judge_together", judge)
+
+    async def run() -> list[Any]:
+        judged = Gathering(SETTINGS)
+        bodies = [ROW, {**ROW, "user_id": "evil"}, {**ROW, "item_id": None}]
+        calls = (judged.judge(documents(body), "interactions") for body in bodies)
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    good, evil, bad = asyncio.run(run())
+    assert (good[1], bad[1]) == ([1], [])
+    assert isinstance(evil, Problem)
+    assert sizes == [3, 1, 1, 1]
