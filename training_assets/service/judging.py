@@ -216,7 +216,8 @@ def _judged(
             ignored=verdict.warn,
         ):
             rows, numbers, broken = _by_the_rules(block, data_type, now, seen)
-            faults = sorted([*block.faults, *broken], key=lambda fault: fault.row)
+            found_too = _by_the_rules_too(block, data_type, now)
+            faults = sorted([*block.faults, *found_too, *broken], key=lambda fault: fault.row)
             verdict.accepted += len(rows)
             verdict.rejected += _count(faults, verdict)
             verdict.rows = verdict.accepted + verdict.rejected
@@ -254,6 +255,21 @@ def _by_the_rules(
         for place, column, code, phrase, value in broken
     ]
     return rows.filter(pa.array(is_good)), numbers[is_good], faults
+
+
+def _by_the_rules_too(block: Judged, data_type: str, now: datetime) -> list[Fault]:
+    """What is wrong with other columns of rows that have one that cannot be read."""
+    if not len(block.others):
+        return []
+    known = {(fault.row, fault.column) for fault in block.faults}
+    lines = {fault.row: fault.line for fault in block.faults}
+    found = []
+    for one in judge_rows(data_type, block.others, now=now):
+        row = int(block.other_numbers[one.row])
+        if one.severity == "error" and (row, one.column) not in known:
+            message = f"{one.column} {one.message}"
+            found.append(Fault(row, lines[row], one.column, one.code, message, one.value))
+    return found
 
 
 def _line(block: Judged, place: int) -> int | None:

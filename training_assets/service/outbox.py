@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from training_assets.errors import StoreError
 from training_assets.lake import Entry, Lake
@@ -42,6 +42,13 @@ class Pending:
 
     intents: int
     oldest_seconds: float
+
+
+class Done(NamedTuple):
+    """What is done of an upload: its files are in the raw layer, its event is sent."""
+
+    is_delivered: bool = False
+    is_announced: bool = False
 
 
 class Outbox:
@@ -95,8 +102,13 @@ class Outbox:
         ages = [now - entry.modified_ns / 1e9 for entry in left]
         return Pending(len(left), max([0.0, *ages]))
 
-    def is_pending(self, receipt: Receipt) -> bool:
-        return self._store.stat(Intent(receipt.id, receipt.attempt).path) is not None
+    def done(self, receipt: Receipt) -> Done:
+        """What became of an accepted upload."""
+        try:
+            intent = read_intent(self._store.read(Intent(receipt.id, receipt.attempt).path))
+        except FileNotFoundError:
+            return Done(True, True)
+        return Done(intent is not None and intent.is_delivered, False)
 
     def _finish(self, entry: Entry) -> bool:
         try:

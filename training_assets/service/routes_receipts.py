@@ -13,6 +13,7 @@ from training_assets.service.core import Core
 from training_assets.service.documents import answers
 from training_assets.service.judging import as_error
 from training_assets.service.limits import BYTES, REQUESTS, ROWS
+from training_assets.service.outbox import Done
 from training_assets.service.problems import Problem
 from training_assets.service.receipts import Receipt, find_receipt, indexed, is_upload_id
 from training_assets.service.rejects import FAULTS
@@ -25,14 +26,12 @@ _MAX_USAGE_DAYS: Final = 31
 _UploadId = Annotated[str, Path(max_length=64, examples=["9f2c1e7ab3d8456e8f10c2d4a6b80e12"])]
 
 
-def shown_receipt(
-    core: Core, receipt: Receipt, is_replay: bool, is_delivered: bool
-) -> dict[str, Any]:
+def shown_receipt(core: Core, receipt: Receipt, is_replay: bool, done: Done) -> dict[str, Any]:
     """A receipt as clients see it, with what became of it."""
     event = "none"
     if core.publisher is not None:
-        event = "published" if is_delivered else "pending"
-    state = {"replayed": is_replay, "delivered": is_delivered, "event": event}
+        event = "published" if done.is_announced else "pending"
+    state = {"replayed": is_replay, "delivered": done.is_delivered, "event": event}
     return receipt.public | state
 
 
@@ -67,8 +66,8 @@ async def get_upload(request: Request, upload_id: _UploadId) -> Response:
 
     def find() -> dict[str, Any]:
         receipt = _receipt(core, principal, upload_id)
-        is_pending = core.outbox(principal.tenant).is_pending(receipt)
-        return shown_receipt(core, receipt, False, not is_pending)
+        done = core.outbox(principal.tenant).done(receipt)
+        return shown_receipt(core, receipt, False, done)
 
     return Json(await core.workers.run(0, find))
 

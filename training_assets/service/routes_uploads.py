@@ -135,7 +135,7 @@ async def _upload(
             raise
     _count_accepted(core, request, accepted)
     return Json(
-        shown_receipt(core, accepted.receipt, accepted.is_replay, accepted.is_delivered)
+        shown_receipt(core, accepted.receipt, accepted.is_replay, accepted.done)
         | ({"warnings": list(accepted.warnings)}),
         status_code=200 if accepted.is_replay else 201,
         headers={"Location": f"/internal/data/uploads/{accepted.receipt.id}"},

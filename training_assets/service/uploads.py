@@ -22,7 +22,7 @@ from training_assets.lake import Lake, Store
 from training_assets.service.bodies import Body
 from training_assets.service.judging import TIME_COLUMNS, Verdict, counted, landed_body, table_of
 from training_assets.service.landing import Filing
-from training_assets.service.outbox import Outbox
+from training_assets.service.outbox import Done, Outbox
 from training_assets.service.problems import Problem
 from training_assets.service.receipts import (
     LANDING,
@@ -51,7 +51,7 @@ class Accepted:
 
     receipt: Receipt
     is_replay: bool
-    is_delivered: bool
+    done: Done
     warnings: Sequence[dict[str, object]] = ()
 
 
@@ -119,14 +119,16 @@ class Uploads:
                 "new key.",
             )
         with suppress(StoreError):
-            return Accepted(receipt, True, not self._outbox.is_pending(receipt))
-        return Accepted(receipt, True, False)
+            return Accepted(receipt, True, self._outbox.done(receipt))
+        return Accepted(receipt, True, Done())
 
-    def _deliver(self, receipt: Receipt, intent: Intent) -> bool:
+    def _deliver(self, receipt: Receipt, intent: Intent) -> Done:
         """What fails here is done by the sweep: the upload is accepted already."""
         with suppress(StoreError, FileNotFoundError):
-            return self._outbox.deliver(receipt, intent)
-        return False
+            if self._outbox.deliver(receipt, intent):
+                return Done(True, True)
+            return self._outbox.done(receipt)
+        return Done()
 
 
 def _require_accepted(verdict: Verdict, mode: str) -> None:

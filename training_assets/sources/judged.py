@@ -91,13 +91,16 @@ class Fault(NamedTuple):
 class Judged(NamedTuple):
     """A part of a file: ``rows`` are valid, with all columns of the table; ``numbers`` are theirs.
 
-    ``lines`` are the lines on which the valid rows begin, empty of Parquet.
+    ``lines`` are the lines on which the valid rows begin, empty of Parquet. ``others`` are rows of
+    which only some columns are at fault, null there, and ``other_numbers`` theirs.
     """
 
     rows: pa.Table
     numbers: np.ndarray
     faults: list[Fault]
     lines: np.ndarray
+    others: pa.Table
+    other_numbers: np.ndarray
 
 
 def code_of(reason: str) -> Code:
@@ -272,16 +275,34 @@ def _judged(chunk: Chunk, table: Table, row: int) -> Judged:
     numbers = np.arange(row, row + size) if chunk.numbers is None else chunk.numbers.rows
     lines = np.empty(0, np.int64) if chunk.numbers is None else chunk.numbers.lines
     kept = lines[is_valid] if len(lines) else lines
-    rows = _typed(chunk, table, is_valid)
-    return Judged(rows, numbers[is_valid], _faults(chunk, of_columns, of_rows, numbers), kept)
+    rows = _typed(chunk.columns, table, is_valid)
+    if is_valid.all():
+        return Judged(rows, numbers, [], kept, rows.slice(0, 0), numbers[:0])
+    is_other = ~is_valid
+    if of_rows is not None:
+        is_other &= np.asarray(of_rows.is_null())
+    others = _typed(_without_faults(chunk.columns, of_columns), table, is_other)
+    faults = _faults(chunk, of_columns, of_rows, numbers)
+    return Judged(rows, numbers[is_valid], faults, kept, others, numbers[is_other])
 
 
-def _typed(chunk: Chunk, table: Table, is_valid: np.ndarray) -> pa.Table:
-    mask = pa.array(is_valid)
-    count = int(is_valid.sum())
+def _without_faults(
+    columns: Mapping[str, pa.Array], of_columns: Mapping[str, pa.Array]
+) -> dict[str, pa.Array]:
+    return {
+        name: pc.if_else(pc.is_null(of_columns[name]), values, pa.scalar(None, values.type))
+        if name in of_columns
+        else values
+        for name, values in columns.items()
+    }
+
+
+def _typed(known: Mapping[str, pa.Array], table: Table, is_wanted: np.ndarray) -> pa.Table:
+    mask = pa.array(is_wanted)
+    count = int(is_wanted.sum())
     columns = {}
     for column in table.columns:
-        values = chunk.columns.get(column.name)
+        values = known.get(column.name)
         values = pa.nulls(count, WIDE[column.type]) if values is None else values.filter(mask)
         columns[column.name] = values.cast(column.arrow, safe=column.name not in IGNORED_COLUMNS)
     return pa.table(columns)

@@ -127,18 +127,21 @@ def test_bad_rows_are_told_one_by_one(acme: Client, place: Path) -> None:
         b"u,i1,stare,2026-11-20T10:00:00Z\n"
         b"u,i1,click,2026-02-30T10:00:00Z\n"
         b"u,i1\n"
+        b"u,i1,stare,soon\n"
     )
     strict = acme.upload(csv("good") + bad)
     assert strict.status_code == 422
     assert strict.headers["Content-Type"] == "application/problem+json"
     body = strict.json()
-    assert (body["rows"], body["accepted"], body["rejected"]) == (5, 1, 4)
+    assert (body["rows"], body["accepted"], body["rejected"]) == (6, 1, 5)
     told = {(e["row"], e["line"], e["column"], e["code"]) for e in body["errors"]}
     assert {
         (2, 3, "user_id", "required"),
         (3, 4, "interaction_type", "not_allowed"),
         (4, 5, "timestamp", "not_a_timestamp"),
         (5, 6, "", "wrong_number_of_cells"),
+        (6, 7, "interaction_type", "not_allowed"),
+        (6, 7, "timestamp", "not_a_timestamp"),
     } <= told
     assert {one["code"] for one in body["counts"]} <= set(CODES)
     partial = acme.upload(csv("good") + bad, query="mode=partial")

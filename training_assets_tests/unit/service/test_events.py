@@ -94,7 +94,8 @@ def test_ids_are_given_made_of_the_key_or_new() -> None:
     assert max(map(len, long)) <= 255
     assert [one.id for one in events([ROW, ROW], "x" * 255)] == long
     new = [one.id for one in events([ROW] * 50, None)]
-    assert len(set(new)) == 50 and new == sorted(new, key=lambda one: one[:13])
+    assert len(set(new)) == 50
+    assert new == sorted(new, key=lambda one: one[:13])
 
 
 def test_requests_that_wait_are_judged_together_and_fail_alone(monkeypatch) -> None:

@@ -125,7 +125,7 @@ USERS = [f"u{n}" for n in range(6)]
 def test_upload_lies_in_the_raw_layer_by_day(place: str) -> None:
     shop = Shop(place)
     accepted = shop.send()
-    assert (accepted.is_replay, accepted.is_delivered) == (False, True)
+    assert (accepted.is_replay, accepted.done) == (False, (True, True))
     assert accepted.receipt.days == {"2026-11-18": 2, "2026-11-19": 2, "2026-11-20": 2}
     assert shop.users() == USERS
     assert shop.is_clean()
@@ -258,7 +258,7 @@ def test_upload_is_accepted_while_the_log_is_down_and_announced_later(place: str
     log.is_up = False
     shop = Shop(place, log)
     accepted = shop.send()
-    assert not accepted.is_delivered
+    assert accepted.done == (True, False)
     assert shop.users() == USERS
     later = Shop(place, log, timedelta(seconds=10))
     pending = later.outbox.sweep()
