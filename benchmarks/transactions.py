@@ -4,9 +4,10 @@
 
 run: BankSim's 594,643 transactions through feed and detector, by the command, embedded database.
 scale: chunks of 10,000 rows on a state with 100 times the customers and merchants.
-upserts: one chunk into the same tables, in one transaction each, turn by turn: as here, whole
-(state, patterns, planned files, ledger) and its part that changes the state; and the state alone as
-the usual solutions do it, by prepared upserts: one per pair, and one per transaction.
+upserts: chunks into the same tables, in one transaction each, turn by turn. As here: whole (state,
+patterns, planned files, ledger), and its part that changes the state. As the usual solutions do it,
+to the same state: an upsert per pair, and one per transaction of a pandas frame. And the barest
+upserts: of plain tuples, and without what a new pair brings along (its weight, a gender's count).
 """
 
 import argparse
@@ -27,18 +28,23 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
+from urllib.parse import quote
 
 import numpy as np
+import pandas as pd
 import psutil
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier
 from pyarrow import csv as arrow_csv
 
 from training_assets.lake import Entry
 from training_assets.sample.banksim import TRANSACTIONS, write_banksim
 from training_assets.transactions.database import Connection, Database
 from training_assets.transactions.inbox import Chunk
+from training_assets.transactions.server import Server
 from training_assets.transactions.settings import TransactionSettings
 from training_assets.transactions.show import summary
 from training_assets.transactions.state import (
@@ -51,6 +57,7 @@ from training_assets.transactions.state import (
 
 # merchant, customer, amount, gender
 Row = tuple[str, str, Decimal, str]
+Work = Callable[[Connection], Any]
 
 OUT: Final = Path(__file__).parent / "results" / "transactions.json"
 REPEATS: Final = 3
@@ -58,6 +65,7 @@ CHUNK_ROWS: Final = 10_000
 # A hundred times BankSim's; 200 of the merchants are above the limit.
 CUSTOMERS, MERCHANTS, PAIRS, BIG_MERCHANTS = 411_200, 5_000, 4_180_000, 200
 SCALE_CHUNKS: Final = 12
+LOADED_CHUNKS: Final = 20
 # Of one weight alone, weight_rank_key is the weight times 10^36.
 KEY_ZEROS: Final = "0" * 36
 AMOUNT: Final = pa.decimal128(38, 18)
@@ -175,47 +183,60 @@ def big_state(folder: Path) -> dict[str, Any]:
 
 
 def upserts(folder: Path) -> dict[str, Any]:
-    """One chunk of BankSim's shape into the same tables, in three ways, turn by turn."""
-    database, settings = Database(str(folder / "postgres")), TransactionSettings()
+    """Chunks of BankSim's shape into the same tables, each way in a database of its own."""
+    server, settings = Server(folder / "postgres"), TransactionSettings()
     rng = np.random.default_rng(0)
-    ways: dict[str, list[float]] = {
-        name: [] for name in ("whole_chunk", "state_alone", "per_pair", "per_transaction")
-    }
+    times: dict[str, list[float]] = {way: [] for way in _WAYS}
     # Of both ends of the connection, which other work on the machine does not change.
-    cpus: dict[str, list[float]] = {way: [] for way in ways}
+    cpus: dict[str, list[float]] = {way: [] for way in _WAYS}
+    host = quote(conninfo_to_dict(server.start())["host"], safe="")
     try:
-        database.run(lambda c: start_again(c, settings, generation=0))
-        for number in range(REPEATS + 1):
+        _load_banksim_state(f"postgresql:///postgres?host={host}&user=postgres", rng)
+        databases = {}
+        for way in _WAYS:
+            # Copies of the one that was loaded, as full and as old as it.
+            with psycopg.connect(server.start(), autocommit=True) as connection:
+                connection.execute(
+                    SQL("CREATE DATABASE {} TEMPLATE postgres").format(Identifier(way))
+                )
+            databases[way] = Database(f"postgresql:///{way}?host={host}&user=postgres")
+            databases[way].run(lambda c: prepare(c, settings))
+        for number in range(LOADED_CHUNKS, LOADED_CHUNKS + REPEATS + 1):
             rows = _banksim_rows(rng)
-            arrived = _arrived(number * CHUNK_ROWS, _totals(rows))
-            for way, work in (
-                ("whole_chunk", _apply(arrived, settings)),
-                ("state_alone", _state_alone(arrived, settings)),
-                ("per_pair", _upsert_pairs(rows)),
-                ("per_transaction", _upsert_transactions(rows)),
-            ):
+            for way, prepared in _WAYS.items():
+                work, database = prepared(rows, number, settings), databases[way]
                 cpu = time.process_time() + database.run(_cpu_seconds)
-                ways[way].append(_timed(database, work))
+                times[way].append(_timed(database, work))
                 cpus[way].append(time.process_time() + database.run(_cpu_seconds) - cpu)
+        are_equal = {
+            way: _state(databases[way]) == _state(databases["whole_chunk"]) for way in _WAYS
+        }
+        for database in databases.values():
+            database.leave()
     finally:
-        database.leave()
-    middle = {way: median(seconds[1:]) for way, seconds in ways.items()}
+        server.leave()
+    middle, middle_cpu = _medians(times), _medians(cpus)
     return {
         "rows": CHUNK_ROWS,
-        "seconds": ways,
+        "seconds": times,
         "cpu_seconds": cpus,
         "median_seconds": middle,
-        "median_cpu_seconds": {way: median(cpu[1:]) for way, cpu in cpus.items()},
-        **_times_as_fast(middle),
-        "by_cpu": _times_as_fast({way: median(cpu[1:]) for way, cpu in cpus.items()}),
+        "median_cpu_seconds": middle_cpu,
+        "same_tables_as_whole_chunk": are_equal,
+        "times_as_fast": _times_as_fast(middle),
+        "times_as_fast_by_cpu": _times_as_fast(middle_cpu),
     }
 
 
-def _times_as_fast(middle: dict[str, float]) -> dict[str, float]:
+def _medians(measured: dict[str, list[float]]) -> dict[str, float]:
+    return {way: median(values[1:]) for way, values in measured.items()}
+
+
+def _times_as_fast(middle: dict[str, float]) -> dict[str, dict[str, float]]:
+    ours = ("whole_chunk", "state_alone")
     return {
-        f"{ours}_to_{usual}": middle[usual] / middle[ours]
-        for ours in ("whole_chunk", "state_alone")
-        for usual in ("per_pair", "per_transaction")
+        way: {other: middle[other] / middle[way] for other in _WAYS if other not in ours}
+        for way in ours
     }
 
 
@@ -234,45 +255,166 @@ _CUSTOMER: Final = (
     "INSERT INTO customers VALUES (%s, %s) "
     "ON CONFLICT (customer_id) DO UPDATE SET gender = excluded.gender"
 )
+# Of a pair that is new.
+_WEIGHT: Final = (
+    "UPDATE customer_merchant_stats s SET weight_sum = w.weight_sum, "
+    "weight_count = w.weight_count, "
+    "weight_rank_key = weight_rank_key(w.weight_sum, w.weight_count) "
+    "FROM customer_importance w WHERE s.merchant_id = %s AND s.customer_id = %s "
+    "AND w.merchant_id = s.merchant_id AND w.customer_id = s.customer_id"
+)
+_GENDER: Final = (
+    "INSERT INTO merchant_gender_stats AS g VALUES (%s, %s, 1) "
+    "ON CONFLICT (merchant_id, gender) DO UPDATE SET customer_count = g.customer_count + 1"
+)
 
 
-def _upsert_pairs(rows: list[Row]) -> Callable[[Connection], None]:
-    """State alone, without ledger and patterns, which ours has in its time."""
+class _Upserts:
+    """The usual statements, each executed by itself; the server prepares what comes again."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._cursor = psycopg.Cursor(connection)
+
+    def merchant(self, merchant: str, count: int) -> None:
+        self._cursor.execute(_MERCHANT, (merchant, count))
+
+    def pair(self, merchant: str, customer: str, count: int, amount: Decimal) -> None:
+        self._cursor.execute(_PAIR, (merchant, customer, count, amount))
+
+    def pair_in_full(
+        self, merchant: str, customer: str, count: int, amount: Decimal, gender: str
+    ) -> None:
+        """With what a new pair brings along: its weight, and one more customer of that gender."""
+        self._cursor.execute(
+            _PAIR + " RETURNING s.transaction_count", (merchant, customer, count, amount)
+        )
+        if self._cursor.fetchone() == (count,):
+            self._cursor.execute(_WEIGHT, (merchant, customer))
+            self._cursor.execute(_GENDER, (merchant, gender))
+
+    def customer(self, customer: str, gender: str) -> None:
+        self._cursor.execute(_CUSTOMER, (customer, gender))
+
+
+def _per_pair(rows: list[Row], number: int, settings: TransactionSettings) -> Work:
+    pairs, merchants, customers = _aggregated(rows)
+
+    def work(connection: Connection) -> None:
+        upserts = _Upserts(connection)
+        for merchant, count in merchants.items():
+            upserts.merchant(merchant, count)
+        for pair in pairs:
+            upserts.pair_in_full(*pair)
+        for customer, gender in customers.items():
+            upserts.customer(customer, gender)
+
+    return work
+
+
+def _per_transaction(rows: list[Row], number: int, settings: TransactionSettings) -> Work:
+    frame = pd.DataFrame(rows, columns=["merchant", "customer", "amount", "gender"])
+
+    def work(connection: Connection) -> None:
+        upserts = _Upserts(connection)
+        for _, row in frame.iterrows():
+            upserts.merchant(row["merchant"], 1)
+            upserts.pair_in_full(row["merchant"], row["customer"], 1, row["amount"], row["gender"])
+            upserts.customer(row["customer"], row["gender"])
+
+    return work
+
+
+def _barest_per_pair(rows: list[Row], number: int, settings: TransactionSettings) -> Work:
+    pairs, merchants, customers = _aggregated(rows)
+
+    def work(connection: Connection) -> None:
+        upserts = _Upserts(connection)
+        for merchant, count in merchants.items():
+            upserts.merchant(merchant, count)
+        for merchant, customer, count, amount, _ in pairs:
+            upserts.pair(merchant, customer, count, amount)
+        for customer, gender in customers.items():
+            upserts.customer(customer, gender)
+
+    return work
+
+
+def _barest_per_transaction(rows: list[Row], number: int, settings: TransactionSettings) -> Work:
+    def work(connection: Connection) -> None:
+        upserts = _Upserts(connection)
+        for merchant, customer, amount, gender in rows:
+            upserts.merchant(merchant, 1)
+            upserts.pair(merchant, customer, 1, amount)
+            upserts.customer(customer, gender)
+
+    return work
+
+
+def _whole_chunk(rows: list[Row], number: int, settings: TransactionSettings) -> Work:
+    return _apply(_arrived(number * CHUNK_ROWS, _totals(rows)), settings)
+
+
+def _state_alone(rows: list[Row], number: int, settings: TransactionSettings) -> Work:
+    totals = _totals(rows)
+    return lambda connection: change_state(connection, totals, settings)
+
+
+_WAYS: Final[dict[str, Callable[[list[Row], int, TransactionSettings], Work]]] = {
+    "whole_chunk": _whole_chunk,
+    "state_alone": _state_alone,
+    "per_pair": _per_pair,
+    "per_transaction": _per_transaction,
+    "barest_per_pair": _barest_per_pair,
+    "barest_per_transaction": _barest_per_transaction,
+}
+
+
+def _aggregated(
+    rows: list[Row],
+) -> tuple[list[tuple[str, str, int, Decimal, str]], dict[str, int], dict[str, str]]:
     pairs = _counted(rows)
     merchants: dict[str, int] = {}
     for merchant, _, count, _, _ in pairs:
         merchants[merchant] = merchants.get(merchant, 0) + count
-    customers = {customer: gender for _, customer, _, _, gender in pairs}
-
-    def work(connection: Connection) -> None:
-        # The usual cursor, which has the server prepare what comes again.
-        cursor = psycopg.Cursor(connection)
-        for entry in merchants.items():
-            cursor.execute(_MERCHANT, entry)
-        for merchant, customer, count, amount, _ in pairs:
-            cursor.execute(_PAIR, (merchant, customer, count, amount))
-        for entry in customers.items():
-            cursor.execute(_CUSTOMER, entry)
-
-    return work
+    return pairs, merchants, {customer: gender for _, customer, _, _, gender in pairs}
 
 
-def _upsert_transactions(rows: list[Row]) -> Callable[[Connection], None]:
-    def work(connection: Connection) -> None:
-        cursor = psycopg.Cursor(connection)
-        for merchant, customer, amount, gender in rows:
-            cursor.execute(_MERCHANT, (merchant, 1))
-            cursor.execute(_PAIR, (merchant, customer, 1, amount))
-            cursor.execute(_CUSTOMER, (customer, gender))
+def _load_banksim_state(address: str, rng: np.random.Generator) -> None:
+    """A feed under way: all pairs have weights, and the two large merchants are above the limit."""
+    database, settings = Database(address), TransactionSettings()
+    database.run(lambda c: start_again(c, settings, generation=0))
+    database.run(
+        lambda c: c.execute(
+            "INSERT INTO customer_importance SELECT 'M' || m, 'C' || c, (c * 7 + m) % 1000, 1 "
+            "FROM generate_series(0, 49) m, generate_series(0, 4111) c"
+        )
+    )
+    for number in range(LOADED_CHUNKS):
+        database.run(_whole_chunk(_banksim_rows(rng), number, settings))
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+    database.leave()
 
-    return work
+
+def _state(database: Database) -> list[Any]:
+    """The four tables that every way changes, in full."""
+    return [
+        database.run(
+            lambda c, query=f"SELECT * FROM {table} ORDER BY 1, 2": c.execute(query).fetchall()
+        )
+        for table in (
+            "merchant_transaction_counts",
+            "customer_merchant_stats",
+            "customers",
+            "merchant_gender_stats",
+        )
+    ]
 
 
 def _cpu_seconds(connection: Connection) -> float:
     """Of the process that serves this connection, on this machine."""
-    stat = Path(f"/proc/{connection.info.backend_pid}/stat").read_text()
-    fields = stat.rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    stat = Path(f"/proc/{connection.info.backend_pid}/schedstat").read_text()
+    return int(stat.split()[0]) / 1e9
 
 
 def _timed(database: Database, work: Callable[[Connection], Any]) -> float:
@@ -287,17 +429,12 @@ def _apply(arrived: Arrived, settings: TransactionSettings) -> Callable[[Connect
             connection,
             arrived,
             settings,
-            generation=prepare(connection, settings),
+            generation=0,
             started_at=datetime.now(UTC),
             began=time.monotonic(),
         )
 
     return work
-
-
-def _state_alone(arrived: Arrived, settings: TransactionSettings) -> Callable[[Connection], None]:
-    """What the usual solutions do: counts, sums and genders, without patterns and ledger."""
-    return lambda connection: change_state(connection, arrived.totals, settings)
 
 
 def _arrived(first: int, totals: pa.Table) -> Arrived:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, LiteralString, TypeVar, cast
@@ -37,10 +38,10 @@ _PASSING: Final = (
     "remaining connection",
 )
 _LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError)
-# A sample of 3,000 rows is enough for temporary tables, which are analyzed in every chunk.
+# A sample of 300 rows is enough for temporary tables, which are analyzed in every chunk.
 _SESSION: Final = (
     "-c jit=off -c work_mem=64MB -c timezone=UTC -c client_min_messages=warning "
-    "-c default_statistics_target=10"
+    "-c default_statistics_target=1"
 )
 _SQL: Final = resources.files("training_assets.transactions") / "sql"
 # One number for all that migrates; taken from the name of the package.
@@ -173,6 +174,7 @@ def migrate(connection: Connection) -> None:
         connection.execute("INSERT INTO schema_version (version) VALUES (%s)", (number,))
 
 
+@cache
 def sql(name: str) -> LiteralString:
     """The text of a statement kept in ``sql/``."""
     return cast(LiteralString, (_SQL / name).read_text("utf-8"))

@@ -112,7 +112,7 @@ def change_state(connection: Connection, totals: pa.Table, settings: Transaction
 
     What was touched is in temporary tables (``session_tables.sql``) until the transaction ends.
     """
-    connection.execute(sql("session_tables.sql"))
+    _have_session_tables(connection)
     _copy(connection, "incoming", totals)
     for script in ("apply_counts.sql", "apply_genders.sql"):
         connection.execute(sql(script), _parameters(settings))
@@ -138,7 +138,7 @@ def apply_weights(
     if moved is None:
         _require_generation(connection, generation)
         return False
-    connection.execute(sql("session_tables.sql"))
+    _have_session_tables(connection)
     _copy(connection, "incoming_weights", totals)
     parameters = _parameters(settings) | {"started_at": started_at, "is_weights": True}
     for script in ("apply_weights.sql", "rank.sql", "detect.sql"):
@@ -238,6 +238,12 @@ def _enter(connection: Connection, arrived: Arrived, made: int, seconds: float) 
                 seconds / len(arrived.chunks),
             ),
         )
+
+
+def _have_session_tables(connection: Connection) -> None:
+    (has_them,) = one(connection, "SELECT to_regclass('pg_temp.incoming') IS NOT NULL")
+    if not has_them:
+        connection.execute(sql("session_tables.sql"))
 
 
 def _quarantine(connection: Connection, source: str, rejected: pa.Table) -> None:

@@ -42,20 +42,20 @@ SELECT merchant_id, customer_id, transaction_count, transaction_count, sum_amoun
 FROM inserted;
 ANALYZE touched_pairs (merchant_id, customer_id);
 
-WITH upserted AS (
+WITH arrived AS (
+    SELECT merchant_id, sum(added) AS added, bool_or(added = transaction_count) AS has_new_pair
+    FROM touched_pairs GROUP BY merchant_id
+), upserted AS (
     INSERT INTO merchant_transaction_counts AS m (merchant_id, transaction_count)
-    SELECT merchant_id, sum(transaction_count) FROM incoming GROUP BY merchant_id
+    SELECT merchant_id, added FROM arrived
     ORDER BY merchant_id
     ON CONFLICT (merchant_id) DO UPDATE
     SET transaction_count = m.transaction_count + excluded.transaction_count
     RETURNING merchant_id, transaction_count
 )
 INSERT INTO ranked_merchants (merchant_id, is_new, is_reweighted)
-SELECT u.merchant_id, t.merchant_id IS NULL, t.merchant_id IS NULL OR p.has_new_pair
+SELECT u.merchant_id, t.merchant_id IS NULL, t.merchant_id IS NULL OR a.has_new_pair
 FROM upserted u
-JOIN (
-    SELECT merchant_id, bool_or(added = transaction_count) AS has_new_pair
-    FROM touched_pairs GROUP BY merchant_id
-) p USING (merchant_id)
+JOIN arrived a USING (merchant_id)
 LEFT JOIN upgrade_thresholds t USING (merchant_id)
 WHERE u.transaction_count > %(upgrade_min_transactions)s;

@@ -1,12 +1,13 @@
 -- The newest row of a customer says the gender, also where the customer was counted before.
 INSERT INTO touched_customers (customer_id, old_gender, new_gender)
-SELECT i.customer_id, c.gender, i.gender
+SELECT DISTINCT ON (i.customer_id) i.customer_id, s.gender, i.gender
 FROM (
-    SELECT DISTINCT ON (customer_id) customer_id, gender
-    FROM incoming ORDER BY customer_id, last_row DESC
-) i
-LEFT JOIN customers c USING (customer_id);
-ANALYZE touched_customers (customer_id);
+    SELECT DISTINCT i.customer_id, c.gender
+    FROM incoming i LEFT JOIN customers c USING (customer_id)
+    WHERE i.gender IS DISTINCT FROM c.gender
+) s
+JOIN incoming i USING (customer_id)
+ORDER BY i.customer_id, i.last_row DESC;
 
 INSERT INTO customers (customer_id, gender)
 SELECT customer_id, new_gender FROM touched_customers
@@ -15,9 +16,9 @@ ORDER BY customer_id
 ON CONFLICT (customer_id) DO UPDATE SET gender = excluded.gender;
 
 WITH moves AS (
-    SELECT p.merchant_id, c.new_gender AS gender, 1 AS moved
+    SELECT p.merchant_id, c.gender, 1 AS moved
     FROM touched_pairs p
-    JOIN touched_customers c USING (customer_id)
+    JOIN customers c USING (customer_id)
     WHERE p.added = p.transaction_count
     UNION ALL
     SELECT s.merchant_id, g.gender, g.moved

@@ -9,15 +9,21 @@ JOIN customer_merchant_stats s USING (merchant_id)
 WHERE r.is_new
 GROUP BY merchant_id, s.transaction_count;
 
-WITH moves AS (
-    SELECT p.merchant_id, m.transaction_count, sum(m.moved) AS moved
+WITH steps AS (
+    SELECT merchant_id, p.transaction_count, p.added, count(*) AS customer_count
     FROM touched_pairs p
     JOIN ranked_merchants r USING (merchant_id)
+    WHERE NOT r.is_new
+    GROUP BY merchant_id, p.transaction_count, p.added
+), moves AS (
+    SELECT s.merchant_id, m.transaction_count, sum(m.moved) AS moved
+    FROM steps s
     CROSS JOIN LATERAL (
-        VALUES (p.transaction_count, 1), (p.transaction_count - p.added, -1)
+        VALUES (s.transaction_count, s.customer_count),
+               (s.transaction_count - s.added, -s.customer_count)
     ) AS m (transaction_count, moved)
-    WHERE NOT r.is_new AND m.transaction_count > 0
-    GROUP BY p.merchant_id, m.transaction_count
+    WHERE m.transaction_count > 0
+    GROUP BY s.merchant_id, m.transaction_count
     HAVING sum(m.moved) <> 0
 ), upserted AS (
     INSERT INTO merchant_count_histogram AS h (merchant_id, transaction_count, customer_count)
