@@ -6,11 +6,11 @@ what is between.) Only where that gives a wrong number of columns are quotes loo
 still has no such columns stays a row, with ``problem`` and ``content``. Empty lines are no rows.
 """
 
-import csv
 import gzip
 import hashlib
 import io
 import posixpath
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +28,10 @@ QUOTES: Final = " \t\r\n'\"`‘’“”"
 _WRONG_COLUMNS: Final = "wrong number of columns"
 _WRONG_TEXT: Final = "not UTF-8"
 _SEPARATOR: Final = "\x1f"
+# In quotes, in which a quote is doubled; in quotes with others inside; or up to the next comma.
+_VALUE: Final = re.compile(
+    r"""\s*(?:"(?:[^"]|"")*"|'(?:[^']|'')*')\s*(?=,|$)|\s*(["']).*?\1\s*(?=,|$)|[^,]*"""
+)
 _HASHED_ROWS: Final = 100_000
 # A line without its line break may be half written.
 _SETTLED_SECONDS: Final = 5.0
@@ -145,11 +149,13 @@ def _second_chance(bad: dict[int, str], names: list[str]) -> pa.Table:
 
 
 def _split(line: str, count: int) -> list[str] | None:
-    for quote in "\"'":
-        values = next(csv.reader([line], quotechar=quote, skipinitialspace=True), [])
-        if len(values) == count:
-            return values
-    return None
+    """At commas that are not within quotes; the quotes stay, as in lines split at every comma."""
+    values, start = [], 0
+    while start <= len(line):
+        end = _VALUE.match(line, start).end()  # type: ignore[union-attr]
+        values.append(line[start:end])
+        start = end + 1
+    return values if len(values) == count else None
 
 
 def _table(
@@ -179,7 +185,7 @@ def _as_texts(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     texts, broken = {}, np.zeros(table.num_rows, dtype=bool)
     for name in columns:
         try:
-            texts[name] = table[name].cast(pa.string())
+            texts[name] = _undoubled(table[name].cast(pa.string()))
         except pa.ArrowInvalid:
             values = table[name].to_pylist()
             decoded = [None if v is None else v.decode("utf-8", "backslashreplace") for v in values]
@@ -194,6 +200,15 @@ def _as_texts(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     return pa.table(
         {"source_row": table["source_row"], **texts, "problem": problem, "content": content}
     )
+
+
+def _undoubled(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A quote within quotes of its kind is written twice, and meant once."""
+    for quote in "\"'":
+        is_doubled = pc.match_substring_regex(text, rf"^\s*{quote}.+{quote}{quote}.+{quote}\s*$")
+        if pc.any(is_doubled).as_py():
+            text = pc.if_else(is_doubled, pc.replace_substring(text, quote * 2, quote), text)
+    return text
 
 
 def _is_text(value: bytes) -> bool:

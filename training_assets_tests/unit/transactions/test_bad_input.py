@@ -73,10 +73,27 @@ def test_quotes_of_all_kinds_are_taken_off(open_bank: OpenBank) -> None:
 
 def test_a_comma_within_quotes_is_part_of_the_value(open_bank: OpenBank) -> None:
     bank = open_bank()
-    write_lines(bank.source, [GOOD.replace("'C0'", '"Doe, Jane"'), GOOD.replace("C0", "Doe, Jane")])
+    names = {
+        "Doe, Jane": ["'Doe, Jane'", '"Doe, Jane"', "\"'Doe, Jane'\"", ' "Doe, Jane" '],
+        'Ann "Jo" Li': ['"Ann ""Jo"" Li"', "'Ann \"Jo\" Li'", 'Ann "Jo" Li'],
+        'Li, "Jo"x': ['"Li, ""Jo""x"', "'Li, \"Jo\"x'"],
+        "O'Neil": ["'O'Neil'", "O'Neil", '"O\'Neil"', "'O''Neil'"],
+        "O'Neil, Jr": ["'O'Neil, Jr'", '"O\'Neil, Jr"'],
+    }
+    # With quotes of any kind around a comma elsewhere in the line, and with none.
+    categories = ["'es_food'", "'es, x'", '"es, x"']
+    lines = [
+        GOOD.replace("'C0'", text).replace("'es_food'", category)
+        for texts in names.values()
+        for text in texts
+        for category in categories
+    ]
+    write_lines(bank.source, lines)
     bank.feed()
     detect_all(bank.detector())
-    assert bank.state().pairs == {("M", "Doe, Jane"): (2, Decimal(20))}
+    assert {customer: count for (_, customer), (count, _) in bank.state().pairs.items()} == {
+        name: len(texts) * len(categories) for name, texts in names.items()
+    }
 
 
 def test_genders_are_known_in_any_case_and_as_words(open_bank: OpenBank) -> None:
