@@ -109,7 +109,8 @@ def _with_rows(
             for rows in parse(iter([batch]), table, [newest], wants_rejects=True, texts=texts)
             for reason in rows.column("reason").to_pylist()
         )
-        names = {".".join(path) for path in looked.found.paths.values()}
+        # Of what is nested some fields are read.
+        read = {".".join(path[:n]) for path in looked.found.paths.values() for n in (1, len(path))}
         marked = as_texts(looked.table, texts).columns if texts.entities else ()
         as_texts_of = {c.name: "text id" for c in marked if c.is_id}
         columns = [
@@ -128,7 +129,7 @@ def _with_rows(
             f"{looked.task.format}{packing}",
             described.days,
             tuple(columns),
-            tuple(n for n in looked.names if n not in names and n != looked.reading.rows),
+            tuple(n for n in looked.names if n not in read and n != looked.reading.rows),
             valid,
             tuple(reasons.most_common()),
         )

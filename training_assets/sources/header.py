@@ -4,6 +4,7 @@ file ──first bytes──> format ──header──> columns by their names 
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -15,6 +16,7 @@ from training_assets.schemas import Column, Table
 from training_assets.sources.blocks import splits
 from training_assets.sources.columns import IGNORED_COLUMNS, READ_ERRORS, Task, printable
 from training_assets.sources.json_rows import MISSING, at_path
+from training_assets.sources.layout import folders_of_days
 from training_assets.sources.names import Found, find_columns
 from training_assets.sources.opening import (
     PACKINGS,
@@ -34,6 +36,8 @@ _BYTES_PER_TASK: Final = 16 << 20
 _SAMPLE_ROWS: Final = 1_000
 _MAX_NAMES: Final = 20
 _MAX_SHOWN: Final = 200
+# Numbers, days and times.
+_VALUE: Final = re.compile(r"[-+\d.,:TZ ]*\d[-+\d.,:TZ ]*")
 
 
 class Looked(NamedTuple):
@@ -225,6 +229,14 @@ def missing_column(
         "Deliver it under that name, or write into sources.toml where it stands: "
         f'[{table.name}] columns = {{ {column.name} = "…" }}.'
     )
+    if column.name == table.day_column and (template := folders_of_days(where)):
+        advice = f'Its folders tell the day: write [{table.name}] path = "{template}".'
+    if sum(_VALUE.fullmatch(name) is not None for name in names) > len(names) / 2:
+        advice = (
+            "These look like values: if the first line is a row, write into sources.toml "
+            f"[{table.name}.csv] header = false, and name columns by their place, from 1 on: "
+            f'[{table.name}] columns = {{ {column.name} = "1" }}.'
+        )
     if len(names) == 1 and (found := [d for d in ";\t|" if d in names[0]]):
         delimiter = json.dumps(found[0])
         advice = f"Write into sources.toml: [{table.name}.csv] delimiter = {delimiter}."

@@ -66,6 +66,24 @@ def some_day(name: str) -> date | None:
         return None
 
 
+def folders_of_days(path: str) -> str:
+    """The path to folders of days as sources.toml would have it; empty where none tells a day.
+
+    Of ``a/event_date=2026-03-01/b.csv`` that is ``a/event_date={dt}``.
+    """
+    parts = path.split("/")[:-1]
+    for number, part in enumerate(parts):
+        name, equals, value = part.partition("=")
+        if equals and some_day(value):
+            kind = "{yyyymmdd}" if value.isdigit() else "{dt}"
+            return "/".join([*parts[:number], f"{name}={kind}"])
+    for number in range(len(parts) - 2):
+        names = [part.partition("=")[0] for part in parts[number : number + 3]]
+        if names == ["year", "month", "day"]:
+            return "/".join([*parts[:number], *(f"{name}={{{name}}}" for name in names)])
+    return ""
+
+
 def is_hidden(name: str) -> bool:
     return name.startswith(("_", "."))
 

@@ -24,8 +24,10 @@ from training_assets.sources.declared import Declared
 from training_assets.sources.layout import format_of, is_hidden, is_leftover
 from training_assets.sources.listing import DayFiles, Item, Listing, RawFile
 
+# Of days that are times at midnight, as some writers name folders, percent-encoded or not.
+_MIDNIGHT: Final = r"(?:(?:[ T]|%20)00(?:(?::|%3A)00){1,2}(?:\.0+)?(?:Z|\+00:00|%2B00%3A00)?)?"
 _PATTERNS: Final = {
-    "dt": r"(?P<dt>\d{4}-\d{2}-\d{2})",
+    "dt": rf"(?P<dt>\d{{4}}-\d{{2}}-\d{{2}}){_MIDNIGHT}",
     "yyyymmdd": r"(?P<yyyymmdd>\d{8})",
     "year": r"(?P<year>\d{4})",
     "month": r"(?P<month>\d{1,2})",

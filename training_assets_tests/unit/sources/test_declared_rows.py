@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from training_assets.errors import RawDataError, SettingsError
+from training_assets.errors import RawDataError, SchemaError, SettingsError
 from training_assets.lake import Lake
 from training_assets.schemas import CLICKS, IMPRESSIONS, RAW_INTERACTIONS, RAW_USERS, Table
 from training_assets.sources import find_raw_days, source_days
@@ -161,6 +161,62 @@ def test_days_that_are_not_the_partition_may_be_numbers(tmp_path: Path) -> None:
     (row,) = read(root, RAW_USERS)
     assert (row["dt"], row["join_date"]) == (DAY, DAY)
     assert source_days(Lake.at(root), RAW_USERS).days == (DAY,)
+
+
+@pytest.mark.parametrize(
+    ("folder", "template"),
+    [
+        # pandas, partition_cols=["event_date"] of times.
+        ("event_date=2026-03-01%2000%3A00%3A00.000", "event_date={dt}"),
+        # Spark, partitionBy a time.
+        ("event_date=2026-03-01 00%3A00%3A00", "event_date={dt}"),
+        # Polars, and Spark of a date.
+        ("event_date=2026-03-01", "event_date={dt}"),
+        ("event_date=20260301", "event_date={yyyymmdd}"),
+        # DuckDB, PARTITION_BY (year, month, day).
+        ("year=2026/month=3/day=1", "year={year}/month={month}/day={day}"),
+    ],
+)
+def test_days_of_folders_that_other_tools_make(tmp_path: Path, folder: str, template: str) -> None:
+    rows: list[Row] = [{"customer_id": 1, "item_id": 5}]
+    root = deliver(tmp_path, "[clicks]\npath = 'in'", rows, "parquet", f"in/{folder}/part-0")
+    # Whoever names the folder above is told how to go on.
+    with pytest.raises(SchemaError) as raised:
+        find_raw_days(Lake.at(root), CLICKS, [DAY])
+    path = f"{root}/in/{template}"
+    assert f'Its folders tell the day: write [clicks] path = "{path}"' in str(raised.value)
+    (root / "sources.toml").write_text(f"[clicks]\npath = '{path}'")
+    assert source_days(Lake.at(root), CLICKS).days == (DAY,)
+    assert [row["item_id"] for row in read(root, CLICKS)] == [5]
+
+
+def test_a_time_that_is_not_midnight_is_no_day_of_a_folder(tmp_path: Path) -> None:
+    declared = "[clicks]\npath = 'in/at={dt}'"
+    folder = "in/at=2026-03-01%2010%3A00%3A00.000/part-0"
+    root = deliver(tmp_path, declared, [{"customer_id": 1, "item_id": 5}], "parquet", folder)
+    with pytest.raises(RawDataError, match="the file is read for no day"):
+        find_raw_days(Lake.at(root), CLICKS, [DAY])
+
+
+def test_a_first_line_of_values_is_taken_for_no_header(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.csv").write_text("2026-03-01,7,5,2026-03-01T10:00:00.000Z,58.00\n" * 2)
+    (tmp_path / "sources.toml").write_text("[clicks]\npath = 'in'")
+    with pytest.raises(SchemaError, match=r"\[clicks.csv\] header = false, and name columns by"):
+        find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
+    columns = '{ dt = "1", customer_id = "2", item_id = "3", click_time = "4" }'
+    (tmp_path / "sources.toml").write_text(
+        f"[clicks]\npath = 'in'\ncolumns = {columns}\ncsv.header = false"
+    )
+    assert [row["item_id"] for row in read(tmp_path, CLICKS)] == [5, 5]
+
+
+EXPORTS = Path(__file__).parents[3] / "examples/sources/exports"
+
+
+@pytest.mark.parametrize("tool", ["pandas", "polars", "duckdb", "spark", "tracker"])
+def test_declarations_of_exports_are_understood(tool: str) -> None:
+    assert parse((EXPORTS / f"{tool}.toml").read_bytes(), tool).sources
 
 
 RETURNS = """
