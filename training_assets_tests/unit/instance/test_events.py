@@ -227,3 +227,18 @@ def test_an_event_that_cannot_be_stored_is_told_and_the_others_are_stored(tmp_pa
         with pytest.raises(UnicodeEncodeError):
             storage.flush()
         assert days_of(storage) == {DAYS[0], DAYS[1], DAYS[2]}
+
+
+def test_an_outcome_that_was_stored_before_is_replaced_among_new_ones(tmp_path: Path) -> None:
+    with instance(tmp_path, batched=True) as opened:
+        storage: Any = opened.event_log_storage
+        for days in ([DAYS[0]], [DAYS[1], DAYS[0]], [DAYS[0], DAYS[1]]):
+            for day in days:
+                storage.store_event(evaluation(day))
+            storage.flush()
+    rows = stored(tmp_path)["index asset_check_executions"]
+    assert [(row["partition"], row["execution_status"]) for row in rows] == [
+        (DAYS[0], "SUCCEEDED"),
+        (DAYS[1], "SUCCEEDED"),
+    ]
+    assert [row["evaluation_event_storage_id"] for row in rows] == [4, 5]
