@@ -20,10 +20,19 @@ from training_assets.tables import SPECS, TableSpec
 _OPENING: Final = 1 << 48
 
 
+_opened: list[tuple[dg.DagsterInstance, Path]] = []
+
+
 @contextmanager
 def open_instance() -> Iterator[tuple[dg.DagsterInstance, Path]]:
-    """The instance and its home. One process at a time opens it: two that both make a new
-    instance's database would stop each other."""
+    """The instance and its home; within another such block, the same ones.
+
+    One process at a time opens it: two that both make a new instance's database would stop each
+    other.
+    """
+    if _opened:
+        yield _opened[-1]
+        return
     with instance_home() as home:
         locks = Locks.of_processes(home)
         while not (opening := locks.try_hold(_OPENING)):
@@ -31,7 +40,11 @@ def open_instance() -> Iterator[tuple[dg.DagsterInstance, Path]]:
         with opening:
             instance = dg.DagsterInstance.get()
         with instance:
-            yield instance, home
+            _opened.append((instance, home))
+            try:
+                yield instance, home
+            finally:
+                _opened.pop()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 
 from training_assets.cli.closing_table import print_days
 from training_assets.cli.console import DAY, console, open_lake, say
-from training_assets.cli.instance import build_seconds, dagster_run
+from training_assets.cli.instance import build_seconds, dagster_run, open_instance
 from training_assets.cli.progress import BuildProgress
 from training_assets.cli.sample import generate
 from training_assets.errors import RawDataError
@@ -71,7 +71,7 @@ def run(
     _say_what_is_left_out(provenance)
     first, last = (day.date() if day else None for day in (start_date, end_date))
     days = requested_days(provenance, IMPRESSIONS, first, last)
-    asked = specs_of(GROUPS if builds_all else (*DAILY_GROUPS, *further))
+    asked = _due(provenance, specs_of(GROUPS if builds_all else (*DAILY_GROUPS, *further)), days)
     plan = plan_run(provenance, days, force=force, specs=asked)
     progress = BuildProgress(
         sum(len(before) for _, before in plan.before) + len(plan.days) * len(asked)
@@ -80,16 +80,17 @@ def run(
     together: dict[tuple[date, ...], list[TableSpec]] = {}
     for spec, before in plan.before:
         together.setdefault(before, []).append(spec)
-    with progress.shown():
-        for before, specs in together.items():
-            groups = contiguous(before)
-            for group in groups if len(groups) <= _MAX_RUNS else [before]:
-                is_ok &= dagster_run(group, specs)
-        if plan.days:
-            is_ok &= dagster_run(plan.days, asked)
-    if not plan.before and not plan.days:
-        console.print(f"{days[0]} to {days[-1]}: all days are published and up to date")
-    print_days(Lake(lake.store), days, progress.reasons, build_seconds())
+    with open_instance():
+        with progress.shown():
+            for before, specs in together.items():
+                groups = contiguous(before)
+                for group in groups if len(groups) <= _MAX_RUNS else [before]:
+                    is_ok &= dagster_run(group, specs)
+            if plan.days:
+                is_ok &= dagster_run(plan.days, asked)
+        if not plan.before and not plan.days:
+            console.print(f"{days[0]} to {days[-1]}: all days are published and up to date")
+        print_days(Lake(lake.store), days, progress.reasons, build_seconds())
     place = lake.table_store(TRAINING_INPUT.name).url
     console.print(f"{place} ({time.monotonic() - started:.1f} s)", soft_wrap=True)
     if not is_ok or not _are_current(provenance.again(), days, asked):
@@ -101,6 +102,13 @@ def _say_what_is_left_out(provenance: Provenance) -> None:
         console.print(f"{', '.join(f'raw/{name}' for name in absent)}: no days; taken as absent")
     for sentence in left_out_days(provenance):
         console.print(printable(sentence), markup=False, soft_wrap=True)
+
+
+def _due(
+    provenance: Provenance, specs: Sequence[TableSpec], days: Sequence[date]
+) -> list[TableSpec]:
+    """Without tables that no day has, because nothing is delivered that they are made of."""
+    return [spec for spec in specs if any(provenance.is_due(spec.built_from, d) for d in days)]
 
 
 def _are_current(provenance: Provenance, days: Sequence[date], specs: Sequence[TableSpec]) -> bool:

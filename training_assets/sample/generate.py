@@ -23,7 +23,7 @@ import numpy as np
 
 from training_assets.lake import Lake
 from training_assets.lake.store import Location
-from training_assets.sample.raw_days import Progress, SampleSummary, write_raw_day
+from training_assets.sample.raw_days import Progress, SampleSummary, putting, write_raw_day
 from training_assets.sample.shop import SampleSpec, open_shop, plan_days, simulate_day
 from training_assets.sample.stream import Ids, Stream
 
@@ -47,18 +47,19 @@ def generate(
     lake, shop = Lake.at(location), open_shop(spec)
     summary = SampleSummary()
     plan = plan_days(spec)
-    stream = Stream(lake, shop, spec, ids)
-    for index, day in enumerate(spec.dates):
-        rng = np.random.default_rng([spec.seed, index, 1])
-        tables = simulate_day(shop, rng, index, day, plan[index])
-        for table, columns in tables if ids == "integer" else ():
-            write_raw_day(lake, table, day, columns, summary)
-        by_name = {table.name: columns for table, columns in tables}
-        if with_stream:
-            summary.bytes += stream.write_day(index, day, by_name)
-        summary.days += 1
-        if progress and (index + 1) * 10 // spec.days > index * 10 // spec.days:
-            progress(f"generated {index + 1} of {spec.days} days, up to {day}")
+    with putting(lake.raw) as put:
+        stream = Stream(put, shop, spec, ids)
+        for index, day in enumerate(spec.dates):
+            rng = np.random.default_rng([spec.seed, index, 1])
+            tables = simulate_day(shop, rng, index, day, plan[index])
+            for table, columns in tables if ids == "integer" else ():
+                write_raw_day(put, table, day, columns, summary)
+            by_name = {table.name: columns for table, columns in tables}
+            if with_stream:
+                summary.bytes += stream.write_day(index, day, by_name)
+            summary.days += 1
+            if progress and (index + 1) * 10 // spec.days > index * 10 // spec.days:
+                progress(f"generated {index + 1} of {spec.days} days, up to {day}")
     summary.shop_rows = stream.rows
     summary.files += stream.files
     return summary

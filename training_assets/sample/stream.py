@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training_assets.lake import Lake
 from training_assets.sample.distributions import Ints, hash_uniform
+from training_assets.sample.raw_days import Put
 from training_assets.sample.shop import SampleSpec, Shop
 from training_assets.schemas import (
     ADD_TO_CARTS,
@@ -76,8 +76,8 @@ _US_PER_DAY: Final = 86_400 * _SECOND
 class Stream:
     """What the tracker tells, day by day; counts keep the shares over all days."""
 
-    def __init__(self, lake: Lake, shop: Shop, spec: SampleSpec, ids: Ids) -> None:
-        self._lake, self._shop, self._spec, self._ids = lake, shop, spec, ids
+    def __init__(self, put: Put, shop: Shop, spec: SampleSpec, ids: Ids) -> None:
+        self._put, self._shop, self._spec, self._ids = put, shop, spec, ids
         self._catalogue = Catalogue(spec)
         self._users = _users(shop, spec, ids)
         self._seen = 0
@@ -156,16 +156,18 @@ class Stream:
         stars = np.clip(np.round(rng.normal(4.0, 1.1, len(who))), 1, 5)
         is_rated = rng.random(len(who)) < 0.4
         quantities = 1 + (rng.random(len(who)) < 0.15)
-        rows = []
-        for n, kind in enumerate(kinds.tolist()):
+        rows, of_day = [], f"{day:%Y%m%d}"
+        columns = (kinds, who, what, sessions, devices)
+        each = zip(*(column.tolist() for column in columns), _iso(at), strict=True)
+        for n, (kind, user, item, session, device, time) in enumerate(each):
             row: dict[str, Any] = {
-                "interaction_id": f"{day:%Y%m%d}-{n}",
-                "user_id": _id(self._ids, "user", who[n]),
-                "item_id": _id(self._ids, "prod", what[n]),
+                "interaction_id": f"{of_day}-{n}",
+                "user_id": _id(self._ids, "user", user),
+                "item_id": _id(self._ids, "prod", item),
                 "interaction_type": kind,
-                "timestamp": _iso(at[n]),
-                "session_id": f"{day:%Y%m%d}-{who[n]}-{sessions[n]}",
-                "device_type": _DEVICES[devices[n]],
+                "timestamp": time,
+                "session_id": f"{of_day}-{user}-{session}",
+                "device_type": _DEVICES[device],
                 "page_context": _PAGES[kind],
             }
             if kind in ("purchase", "add_to_cart"):
@@ -186,7 +188,7 @@ class Stream:
         folder = f"{table.name}/dt={day}"
         if table is RAW_INTERACTIONS:
             data = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
-            self._lake.raw.put(f"{folder}/part-0.jsonl", data)
+            self._put(f"{folder}/part-0.jsonl", data)
             return len(data)
         names = list(rows[0])
         schema = pa.schema([(c.name, c.arrow) for c in table.columns if c.name in names])
@@ -196,7 +198,7 @@ class Stream:
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(rows, schema), sink, compression="zstd")
         data = sink.getvalue().to_pybytes()
-        self._lake.raw.put(f"{folder}/part-0.parquet", data)
+        self._put(f"{folder}/part-0.parquet", data)
         return len(data)
 
 
@@ -275,9 +277,8 @@ def _users(shop: Shop, spec: SampleSpec, kind: Ids) -> list[dict[str, Any]]:
     ages, genders = ("18-24", "25-34", "35-44", "45-54", "55+"), ("female", "male", "other")
     places_named = ("Berlin", "Paris", "Madrid", "Wien", "Oslo", "Roma")
     segments = ("new", "regular", "vip")
-    rows = []
-    for n, number in enumerate(ids.tolist()):
-        a, g, c, s, j = (float(place[n]) for place in places)
+    rows, first = [], spec.dates[0]
+    for number, a, g, c, s, j in zip(ids.tolist(), *(p.tolist() for p in places), strict=True):
         liked = CATEGORIES[int(c * len(CATEGORIES))]
         rows.append(
             {
@@ -285,7 +286,7 @@ def _users(shop: Shop, spec: SampleSpec, kind: Ids) -> list[dict[str, Any]]:
                 "age_group": ages[int(a * len(ages))],
                 "gender": genders[min(int(g * 2.1), 2)],
                 "location": places_named[int(c * len(places_named))],
-                "join_date": spec.dates[0] - timedelta(days=1 + int(j * 1000)),
+                "join_date": first - timedelta(days=1 + int(j * 1000)),
                 "customer_segment": segments[int(s * len(segments))],
                 "preferences": json.dumps({"categories": [liked]}),
             }
@@ -293,8 +294,8 @@ def _users(shop: Shop, spec: SampleSpec, kind: Ids) -> list[dict[str, Any]]:
     return rows
 
 
-def _id(kind: Ids, prefix: str, number: Any) -> int | str:
-    return int(number) if kind == "integer" else f"{prefix}_{number}"
+def _id(kind: Ids, prefix: str, number: int) -> int | str:
+    return number if kind == "integer" else f"{prefix}_{number}"
 
 
 def _events(columns: Columns, item: str) -> tuple[Ints, Ints, Ints]:
@@ -344,6 +345,7 @@ def _money(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}"
 
 
-def _iso(micros: Any) -> str:
-    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(micros))
-    return at.isoformat().replace("+00:00", "Z")
+def _iso(micros: Ints) -> list[str]:
+    """As Python writes them: a whole second has no fraction."""
+    texts = np.datetime_as_string(micros.astype("datetime64[us]")).tolist()
+    return [f"{text.removesuffix('.000000')}Z" for text in texts]
