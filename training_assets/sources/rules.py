@@ -363,7 +363,11 @@ def _combined(column: Any) -> pa.Array:
 
 
 def _is_no_object(texts: pa.Array) -> pa.BooleanArray:
-    return pa.array([text is not None and not _is_object(text) for text in texts.to_pylist()])
+    # Many rows say the same: each text is read once.
+    encoded = texts.dictionary_encode()
+    known = encoded.dictionary.to_pylist()
+    is_none = [text is not None and not _is_object(text) for text in known]
+    return pc.fill_null(pa.array(is_none, pa.bool_()).take(encoded.indices), False)
 
 
 def _is_object(text: str) -> bool:
