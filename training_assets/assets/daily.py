@@ -1,8 +1,10 @@
 """The step that builds, or only checks, the tables for a range of days."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from itertools import islice
+from typing import Final
 
 import dagster as dg
 
@@ -22,6 +24,9 @@ from training_assets.pipeline import (
 )
 from training_assets.settings import Settings
 from training_assets.tables import SPECS
+
+# Of a run, as JSON: further days of single tables, which those of the run look back to.
+BEFORE_TAG: Final = "training_assets/before"
 
 Event = dg.AssetCheckEvaluation | dg.AssetMaterialization | dg.MaterializeResult | dg.Output[None]
 
@@ -47,8 +52,15 @@ def daily_tables(
         specs = [spec for name, spec in SPECS.items() if name in wanted]
         problems: list[FailedDay] = []
         if specs:
-            reports = build_days(spark.spark_session, lake, settings, specs, days, context.log.info)
-            yield from _build_events(context, spark, settings, lake, reports, len(days), problems)
+            before = _days_before(context.run.tags)
+            reports = build_days(
+                spark.spark_session, lake, settings, specs, days, context.log.info, before=before
+            )
+            for spec in specs:
+                # Not asking for the next report before this table's are recorded lets Dagster know
+                # what was published, whatever becomes of the next table.
+                of_table = list(islice(reports, len({*days, *before.get(spec.name, ())})))
+                yield from _build_events(context, spark, settings, lake, of_table, days, problems)
             # So that each source shows what a run found there, without a schedule that looks.
             sources = {s.name: s for spec in specs for s in spec.built_from.sources_in(lake)}
             observe_sources(context, spark.spark_session, settings, sources)
@@ -68,35 +80,46 @@ def _build_events(
     spark: SparkResource,
     settings: Settings,
     lake: Lake,
-    reports: Iterator[DayReport],
-    num_days: int,
+    reports: Sequence[DayReport],
+    days: Sequence[date],
     problems: list[FailedDay],
 ) -> Iterator[Event]:
-    # Each table reports every day once. Not asking for the next report before this table's are
-    # recorded lets Dagster know what was published, whatever becomes of the next table.
-    while group := list(islice(reports, num_days)):
-        table, done, failed = group[0].table, [], []
-        for report in group:
-            yield from map(_evaluation, report.checks)
-            if report.is_absent:
-                continue
-            if report.problem:
-                failed.append(FailedDay(table, report.day, report.problem))
-            else:
-                done.append(report)
-        for fault in by_fault(failed):
-            context.log.error(fault.sentence())
-        problems += failed
-        for report in done:
-            place = lake.table_store(table).uri(f"dt={report.day}")
-            metadata = day_metadata(report, settings, place, num_days) | spark.web_places()
-            if len(done) == num_days:
-                context.add_asset_metadata(metadata, table, str(report.day))
-            else:
-                # An output would claim every day of the range, also the one that failed.
-                yield dg.AssetMaterialization(table, partition=str(report.day), metadata=metadata)
-        if len(done) == num_days:
-            yield dg.MaterializeResult(asset_key=table)
+    """Of one table, whose ``reports`` these are, each day once."""
+    table, done, failed = reports[0].table, [], []
+    for report in reports:
+        yield from map(_evaluation, report.checks)
+        if report.is_absent:
+            continue
+        if report.problem:
+            failed.append(FailedDay(table, report.day, report.problem))
+        else:
+            done.append(report)
+    for fault in by_fault(failed):
+        context.log.error(fault.sentence())
+    problems += failed
+    is_whole = {*days} <= {report.day for report in done}
+    for report in done:
+        place = lake.table_store(table).uri(f"dt={report.day}")
+        metadata = day_metadata(report, settings, place, len(reports)) | spark.web_places()
+        if is_whole and report.day in days:
+            context.add_asset_metadata(metadata, table, str(report.day))
+        else:
+            # An output would claim every day of the range, also the one that failed, and
+            # no other.
+            yield dg.AssetMaterialization(table, partition=str(report.day), metadata=metadata)
+    if is_whole:
+        yield dg.MaterializeResult(asset_key=table)
+
+
+def before_tag(before: Mapping[str, Sequence[date]]) -> dict[str, str]:
+    """The tag of a run that builds these days, too; none where there are no days."""
+    text = {name: [str(day) for day in days] for name, days in before.items() if days}
+    return {BEFORE_TAG: json.dumps(text)} if text else {}
+
+
+def _days_before(tags: Mapping[str, str]) -> dict[str, list[date]]:
+    found = json.loads(tags.get(BEFORE_TAG, "{}"))
+    return {name: [date.fromisoformat(day) for day in days] for name, days in found.items()}
 
 
 def _check_events(

@@ -65,22 +65,31 @@ def _default_home() -> Path:
     return Path(store.url).parent / "dagster" if store.is_local else Path("data/dagster")
 
 
-def dagster_run(days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
-    """One Dagster run over the range that spans ``days``; whether it succeeded."""
+def dagster_run(
+    days: Sequence[date],
+    specs: Sequence[TableSpec],
+    before: Sequence[tuple[TableSpec, Sequence[date]]] = (),
+) -> bool:
+    """One Dagster run over the range that spans ``days``; whether it succeeded.
+
+    ``before`` are further days of single tables, which the same run builds.
+    """
     with (
         open_instance() as (instance, home),
         own_run(instance, home) as tags,
     ):
+        from training_assets.assets.daily import before_tag
         from training_assets.definitions import BACKFILL_JOB, definitions_from
 
-        names = ", ".join(spec.name for spec in specs)
-        console.print(f"{days[0]} to {days[-1]}: {names}")
-        job = definitions_from(days[0]).resolve_job_def(BACKFILL_JOB)
+        _say_what_is_built(days, specs, before)
+        first = min(days[0], *(found[0] for _, found in before)) if before else days[0]
+        job = definitions_from(first).resolve_job_def(BACKFILL_JOB)
         result = job.execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey(spec.name) for spec in specs],
             tags={
                 **tags,
+                **before_tag({spec.name: found for spec, found in before}),
                 "dagster/asset_partition_range_start": str(days[0]),
                 "dagster/asset_partition_range_end": str(days[-1]),
             },
@@ -88,6 +97,19 @@ def dagster_run(days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
             raise_on_error=False,
         )
         return result.success
+
+
+def _say_what_is_built(
+    days: Sequence[date],
+    specs: Sequence[TableSpec],
+    before: Sequence[tuple[TableSpec, Sequence[date]]],
+) -> None:
+    tables: dict[tuple[date, date], list[str]] = {}
+    for spec, found in before:
+        tables.setdefault((found[0], found[-1]), []).append(spec.name)
+    for (first, last), names in tables.items():
+        console.print(f"{first} to {last}, looked back to: {', '.join(names)}")
+    console.print(f"{days[0]} to {days[-1]}: {', '.join(spec.name for spec in specs)}")
 
 
 def build_seconds() -> dict[str, float]:

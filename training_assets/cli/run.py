@@ -14,7 +14,7 @@ from training_assets.cli.instance import build_seconds, dagster_run, open_instan
 from training_assets.cli.progress import BuildProgress
 from training_assets.cli.sample import generate
 from training_assets.errors import RawDataError
-from training_assets.lake import Lake, contiguous, days_in_words
+from training_assets.lake import Lake, days_in_words
 from training_assets.pipeline import (
     FailedDay,
     absent_sources,
@@ -30,9 +30,6 @@ from training_assets.schemas import DELIVERED_TABLES, IMPRESSIONS, TRAINING_INPU
 from training_assets.settings import Settings
 from training_assets.sources import further_sources, printable
 from training_assets.tables import DAILY_GROUPS, GROUPS, SPECS, TableSpec, specs_of
-
-# A Dagster run is of consecutive days, and costs seconds of its own.
-_MAX_RUNS = 4
 
 
 @click.command()
@@ -71,24 +68,17 @@ def run(
     _say_what_is_left_out(provenance)
     first, last = (day.date() if day else None for day in (start_date, end_date))
     days = requested_days(provenance, IMPRESSIONS, first, last)
-    asked = _due(provenance, specs_of(GROUPS if builds_all else (*DAILY_GROUPS, *further)), days)
+    asked = _due(provenance, specs_of(GROUPS if builds_all else (*DAILY_GROUPS, *further)))
     plan = plan_run(provenance, days, force=force, specs=asked)
     progress = BuildProgress(
         sum(len(before) for _, before in plan.before) + len(plan.days) * len(asked)
     )
     is_ok = True
-    together: dict[tuple[date, ...], list[TableSpec]] = {}
-    for spec, before in plan.before:
-        together.setdefault(before, []).append(spec)
     with open_instance():
-        with progress.shown():
-            for before, specs in together.items():
-                groups = contiguous(before)
-                for group in groups if len(groups) <= _MAX_RUNS else [before]:
-                    is_ok &= dagster_run(group, specs)
-            if plan.days:
-                is_ok &= dagster_run(plan.days, asked)
-        if not plan.before and not plan.days:
+        if plan.days:
+            with progress.shown():
+                is_ok = dagster_run(plan.days, asked, plan.before)
+        else:
             console.print(f"{days[0]} to {days[-1]}: all days are published and up to date")
         print_days(Lake(lake.store), days, progress.reasons, build_seconds())
     place = lake.table_store(TRAINING_INPUT.name).url
@@ -104,11 +94,14 @@ def _say_what_is_left_out(provenance: Provenance) -> None:
         console.print(printable(sentence), markup=False, soft_wrap=True)
 
 
-def _due(
-    provenance: Provenance, specs: Sequence[TableSpec], days: Sequence[date]
-) -> list[TableSpec]:
-    """Without tables that no day has, because nothing is delivered that they are made of."""
-    return [spec for spec in specs if any(provenance.is_due(spec.built_from, d) for d in days)]
+def _due(provenance: Provenance, specs: Sequence[TableSpec]) -> list[TableSpec]:
+    """Without tables that have no day at all, because nothing of what they are made of has one."""
+    return [
+        spec
+        for spec in specs
+        if spec.built_from.days == "every"
+        or any(provenance.source_days(s).days for s in provenance.sources_of(spec.built_from))
+    ]
 
 
 def _are_current(provenance: Provenance, days: Sequence[date], specs: Sequence[TableSpec]) -> bool:

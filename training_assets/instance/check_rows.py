@@ -1,7 +1,7 @@
 """Rows of checks in Dagster's tables, of many days by one statement.
 
 Dagster writes an event of a check's outcome in three statements, and serializes what a check is
-planned for once per day, with all days in it. The rows here are the same ones; a test compares them.
+planned for once per day, with all days in it. The rows here are the same; a test compares them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -40,6 +40,7 @@ Progress = Callable[[str], None]
 Step = Callable[[str], None]
 
 _MAX_PASSES: Final = 3
+_NOTHING: Final[Mapping[str, Sequence[date]]] = {}
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,13 @@ def build_days(
     days: Sequence[date],
     progress: Progress = lambda message: None,
     step: Step = lambda name: None,
+    before: Mapping[str, Sequence[date]] = _NOTHING,
 ) -> Iterator[DayReport]:
     """Build tables (in their order of dependency) for ``days``; a report per table and day.
 
-    A table is finished for all days before the next one begins, because a history needs the
-    actions of the days before it. ``step`` is told the name of each step before it is taken.
+    ``before`` are further days of single tables, by name: what ``days`` look back to. A table is
+    finished for all its days before the next one begins, because a history needs the actions of
+    the days before it. ``step`` is told the name of each step before it is taken.
 
     Raises ``PublishError`` where the lake cannot be written, and ``EngineError`` when the engine
     dies; every day is then as it was, or published whole.
@@ -81,8 +84,10 @@ def build_days(
     build = Build(spark, settings, Provenance(Lake(lake.store), settings), progress)
     lost: dict[str, set[date]] = {}
     watcher = current_watcher()
-    watcher.begins({spec.name: len(days) for spec in SPECS.values() if spec in specs})
+    days_of = {spec.name: sorted({*days, *before.get(spec.name, ())}) for spec in _in_order(specs)}
+    watcher.begins({name: len(found) for name, found in days_of.items()})
     for spec in _in_order(specs):
+        its_days = days_of[spec.name]
         # Of a table with a look-back other days fail; with the same day it would be a mixture.
         skipped = {
             day: upstream.name
@@ -90,8 +95,9 @@ def build_days(
             if upstream.has_day and (not upstream.is_optional or upstream.of.days == "from first")
             for day in lost.get(upstream.name, ())
         }
-        absent = {d for d in days if not build.provenance.is_due(spec.built_from, d)}
-        wanted = [day for day in days if day not in skipped and day not in absent]
+        skipped = {day: name for day, name in skipped.items() if day in its_days}
+        absent = {d for d in its_days if not build.provenance.is_due(spec.built_from, d)}
+        wanted = [day for day in its_days if day not in skipped and day not in absent]
         reports = _TableRun(build, spec, wanted, step).reports() if wanted else []
         lost[spec.name] = {report.day for report in reports if report.problem} | skipped.keys()
         for day in sorted(absent - skipped.keys()):

@@ -82,9 +82,13 @@ def import_completejourney(
         day = _EPOCH + timedelta(days=first + index)
         today = _Lines(*(column[bounds[index] : bounds[index + 1]] for column in lines))
         write_raw_day(lake.raw.put, CLICKS, day, _no_events("item_id", "click_time"), summary)
-        write_raw_day(lake.raw.put, ADD_TO_CARTS, day, _no_events("config_id", "occurred_at"), summary)
+        write_raw_day(
+            lake.raw.put, ADD_TO_CARTS, day, _no_events("config_id", "occurred_at"), summary
+        )
         write_raw_day(lake.raw.put, PREVIOUS_ORDERS, day, _order_columns(today), summary)
-        write_raw_day(lake.raw.put, IMPRESSIONS, day, _ranking_columns(today, promoted, day), summary)
+        write_raw_day(
+            lake.raw.put, IMPRESSIONS, day, _ranking_columns(today, promoted, day), summary
+        )
         summary.days += 1
         if progress and (day + timedelta(days=1)).day == 1:
             progress(f"imported {summary.days} of {last - first + 1} days, up to {day}")

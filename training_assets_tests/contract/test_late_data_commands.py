@@ -15,6 +15,8 @@ from training_assets.assets.outdated import SENSOR
 from training_assets.cli import main
 from training_assets.cli.console import console
 from training_assets.lake import Lake
+from training_assets.pipeline import build_days
+from training_assets.settings import Settings
 from training_assets.tables import (
     DAILY_GROUPS,
     TableSpec,
@@ -32,7 +34,6 @@ from training_assets_tests.support.late_lakes import (
     TI,
     UA,
     Days,
-    build,
     late_click,
     outdated,
     raw_file,
@@ -43,6 +44,7 @@ from training_assets_tests.unit.assets.test_daily import SharedSpark, definition
 
 on_sail_only = pytest.mark.parametrize("engine", ["sail"], indirect=True)
 LAST = IMPRESSION_DAYS
+Before = Sequence[tuple[TableSpec, Sequence[date]]]
 
 
 @pytest.fixture
@@ -149,6 +151,20 @@ def test_sensor_waits_for_its_run_and_leaves_alone_what_failed(
 # --- the command line -----------------------------------------------------------------------------
 
 
+def built_by_a_run(
+    spark: SparkSession,
+    lake: Lake,
+    settings: Settings,
+    days: Sequence[date],
+    specs: Sequence[TableSpec],
+    before: Before = (),
+) -> bool:
+    further = {spec.name: found for spec, found in before}
+    reports = list(build_days(spark, lake, settings, specs, days, before=further))
+    lake.refresh()
+    return not any(report.problem for report in reports)
+
+
 @pytest.fixture
 def invoke(
     spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch
@@ -160,7 +176,7 @@ def invoke(
     for module in ("run", "staleness"):
         monkeypatch.setattr(
             f"training_assets.cli.{module}.dagster_run",
-            lambda days, specs: not build(spark, lake, SETTINGS, specs, list(days)),
+            lambda *asked: built_by_a_run(spark, lake, SETTINGS, *asked),
         )
     SharedSpark.shared = spark
     monkeypatch.setattr("training_assets.engine.resource.SparkResource", SharedSpark)
@@ -237,15 +253,18 @@ def test_run_rebuilds_days_of_other_settings(
     monkeypatch.setenv("TRAINING_ASSETS_HISTORY_LENGTH", "4")
     built: list[tuple[Days, list[str]]] = []
 
-    def record(days: Sequence[date], specs: Sequence[TableSpec]) -> bool:
+    def record(days: Sequence[date], specs: Sequence[TableSpec], before: Before = ()) -> bool:
         built.append((list(days), [spec.name for spec in specs]))
-        return not build(spark, lake, settings, specs, list(days))
+        return built_by_a_run(spark, lake, settings, days, specs, before)
 
     monkeypatch.setattr("training_assets.cli.run.dagster_run", record)
     monkeypatch.setattr("training_assets.cli.run.print_days", lambda *_: None)
     code, _ = invoke("run", "--start-date", str(LAST[0]), "--end-date", str(DAY))
     assert code == 0
-    assert built == [(LAST, [spec.name for spec in specs_of(DAILY_GROUPS)])]
+    # No day of the others is delivered.
+    others = {"items", "users", "interactions"}
+    expected = [spec.name for spec in specs_of(DAILY_GROUPS) if spec.name not in others]
+    assert built == [(LAST, expected)]
     lengths = {len(row["action_items"]) for day in LAST for row in rows_of(lake, TI, day)}
     assert lengths == {4}
     assert outdated(lake, settings) == ({}, {})

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from training_assets.assets.daily import before_tag
 from training_assets.assets.freshness import LAST_UPDATED
 from training_assets.checks import CheckContext
 from training_assets.definitions import BACKFILL_JOB, CHECK_JOB, DAILY_JOB, build_definitions
@@ -65,6 +66,7 @@ def run(
     days: list[date],
     tables: list[str] | None = None,
     job: str = BACKFILL_JOB,
+    before: dict[str, list[date]] | None = None,
 ) -> dg.ExecuteInProcessResult:
     if len(days) == 1:
         tags = {"dagster/partition": str(days[0])}
@@ -73,6 +75,7 @@ def run(
             "dagster/asset_partition_range_start": str(days[0]),
             "dagster/asset_partition_range_end": str(days[-1]),
         }
+    tags |= before_tag(before or {})
     keys = [dg.AssetKey(name) for name in tables] if tables else None
     return defs.resolve_job_def(job).execute_in_process(
         instance=instance, tags=tags, asset_selection=keys, raise_on_error=False
@@ -335,3 +338,18 @@ def test_dagster_knows_what_was_published_before_a_run_broke(
         for name in ("unified_actions", "customer_history"):
             assert materialized(instance, name) == {str(day) for day in DAYS}
         assert failed_partitions(instance, "training_input") == {str(day) for day in DAYS}
+
+
+@ONLY_SAIL
+def test_a_run_builds_what_it_looks_back_to_and_records_it_by_day(
+    spark: SparkSession, lake: Path
+) -> None:
+    shutil.rmtree(lake / "unified_actions")
+    with dg.DagsterInstance.ephemeral() as instance:
+        before = {"unified_actions": WARM_UP}
+        assert run(definitions(spark, lake), instance, DAYS[:1], list(SEQUENCE)[:2], before=before)
+        assert materialized(instance, "unified_actions") == {*map(str, WARM_UP), str(DAYS[0])}
+        assert materialized(instance, "customer_history") == {str(DAYS[0])}
+        passed = evaluations(instance, "unified_actions", "row_counts")
+        assert passed.keys() == {*map(str, WARM_UP), str(DAYS[0])}
+        assert all(passed.values())
