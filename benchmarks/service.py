@@ -410,7 +410,7 @@ def main() -> None:
             "cores": os.cpu_count(),
             "load_before": round(os.getloadavg()[0], 1),
             "python": platform.python_version(),
-            "store": "SeaweedFS, in memory" if remote else "local, in memory",
+            "lake": "SeaweedFS, in memory" if remote else "local, in memory",
             "log": "Tansu, in memory" if address else "none",
         }
         service = Service(lake, address, folder)

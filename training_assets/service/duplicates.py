@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 # By data type, the column whose values may stand in one row only.
@@ -32,10 +31,13 @@ class SeenIds:
         places = np.flatnonzero(ids.is_valid().to_numpy())
         if not len(places):
             return is_repeated
-        hashes = pd.util.hash_array(ids.drop_null().to_numpy())
+        # Imported with the first id: it is 60 MB, and many uploads have none.
+        from pandas.util import hash_array
+
+        hashes = hash_array(ids.drop_null().to_numpy())
         if len(self._starts) > 1:
             upload = np.searchsorted(self._starts, numbers[places], side="right")
-            hashes ^= pd.util.hash_array(upload)
+            hashes ^= hash_array(upload)
         unique, first = np.unique(hashes, return_index=True)
         is_first = np.zeros(len(hashes), bool)
         is_first[first] = True

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ from training_assets.service.rejects import RejectedRows
 from training_assets.service.settings import ServiceSettings
 from training_assets.service.shapes import Format, format_of, require_shape
 from training_assets.sources import printable
-from training_assets.sources.judged import Fault, Judged, judge
+from training_assets.sources.judged import Code, Fault, Judged, judge
 from training_assets.sources.rules import judge_rows
 
 MAX_ERRORS: Final = 1000
@@ -268,7 +268,8 @@ def _by_the_rules_too(block: Judged, data_type: str, now: datetime) -> list[Faul
         row = int(block.other_numbers[one.row])
         if one.severity == "error" and (row, one.column) not in known:
             message = f"{one.column} {one.message}"
-            found.append(Fault(row, lines[row], one.column, one.code, message, one.value))
+            code = cast(Code, one.code)
+            found.append(Fault(row, lines[row], one.column, code, message, one.value))
     return found
 
 

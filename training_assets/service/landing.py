@@ -24,7 +24,7 @@ DAY_COLUMN: Final = "dt"
 ARRIVAL_COLUMN: Final = "ingested_at"
 # Rows in memory; a file is written part by part, and of a size that is sent in one piece.
 _FLUSH_BYTES: Final = 8 * 2**20
-_FILE_BYTES: Final = 16 * 2**20
+_FILE_BYTES: Final = 8 * 2**20
 _MAX_OPEN: Final = 32
 _TIME: Final = pa.timestamp("us", tz="UTC")
 

@@ -42,7 +42,7 @@ from training_assets.service.tenants import SERVICE
 MAX_ATTEMPT_SECONDS: Final = 600
 _THREADS: Final = 16
 # Of files that are in memory at a time while they are sent.
-_SENT_BYTES: Final = 32 * 2**20
+_SENT_BYTES: Final = 16 * 2**20
 
 
 @dataclass(frozen=True)

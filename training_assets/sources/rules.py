@@ -9,7 +9,7 @@ only.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,6 @@ from functools import reduce
 from typing import Any, Final, Literal, NamedTuple
 
 import pyarrow as pa
-import pyarrow.acero as acero
 import pyarrow.compute as pc
 
 from training_assets.schemas import RETURN_WORD, SHOP_TABLES, WORTH_COLUMNS, Column, Table
@@ -96,12 +95,12 @@ class Rule:
     def reason(self) -> str:
         return f"{self.column} {self.phrase}"
 
-    def broken(self, now: datetime) -> pc.Expression:
-        """True in the rows that break the rule; null or false in all others.
+    def broken(self, values: pa.Array, now: datetime) -> pa.BooleanArray:
+        """Of the values of its column true where they break the rule; null or false elsewhere.
 
         Raises ``ValueError`` for a rule that no single row breaks.
         """
-        return _BROKEN[self.kind](self, pc.field(self.column), now)
+        return _BROKEN[self.kind](self, values, now)
 
 
 class RowFault(NamedTuple):
@@ -116,42 +115,50 @@ class RowFault(NamedTuple):
     rule: str
 
 
-def _no_row(rule: Rule, field: pc.Expression, now: datetime) -> pc.Expression:
+def _no_row(rule: Rule, values: pa.Array, now: datetime) -> pa.BooleanArray:
     raise ValueError(f"{rule.name}: no single row breaks it; expected a rule of rows.")
 
 
-def _is_missing(rule: Rule, field: pc.Expression, now: datetime) -> pc.Expression:
+def _is_missing(rule: Rule, values: pa.Array, now: datetime) -> pa.BooleanArray:
     if _column(rule).type != "string":
-        return field.is_null()
-    return field.is_null() | (pc.utf8_length(pc.utf8_trim_whitespace(field)) == 0)
+        return pc.is_null(values)
+    is_blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(values)), 0)
+    return pc.fill_null(is_blank, True)
 
 
-def _is_outside(rule: Rule, field: pc.Expression, now: datetime) -> pc.Expression:
+def _is_outside(rule: Rule, values: pa.Array, now: datetime) -> pa.BooleanArray:
     low, high, above = rule.limits
     type_ = _column(rule).arrow
-    parts = [pc.is_finite(field)] if pa.types.is_floating(type_) else []
+    parts = [pc.is_finite(values)] if pa.types.is_floating(type_) else []
     if low is not None:
-        parts.append(field >= _scalar(low, type_))
+        parts.append(pc.greater_equal(values, _scalar(low, type_)))
     if above is not None:
-        parts.append(field > _scalar(above, type_))
+        parts.append(pc.greater(values, _scalar(above, type_)))
     if high is not None:
-        parts.append(field <= _scalar(high, type_))
+        parts.append(pc.less_equal(values, _scalar(high, type_)))
     # Not a number is neither below nor above anything.
-    return ~reduce(lambda a, b: a & b, parts)
+    return pc.invert(reduce(pc.and_kleene, parts))
+
+
+def _is_not_allowed(rule: Rule, values: pa.Array, now: datetime) -> pa.BooleanArray:
+    is_allowed = pc.is_in(values, pa.array(rule.limits, values.type))
+    return pc.and_(pc.is_valid(values), pc.invert(is_allowed))
 
 
 def _scalar(limit: float, type_: pa.DataType) -> pa.Scalar:
     return pa.scalar(Decimal(str(limit)) if pa.types.is_decimal(type_) else limit, type_)
 
 
+_TIME: Final = pa.timestamp("us", "UTC")
 _BROKEN: Final = {
     "required": _is_missing,
-    "allowed": lambda rule, field, now: field.is_valid() & ~field.isin(list(rule.limits)),
+    "allowed": _is_not_allowed,
     "range": _is_outside,
-    "length": lambda rule, field, now: pc.utf8_length(field) > rule.limits[0],
-    "future": lambda rule, field, now: field > pa.scalar(now + FUTURE, pa.timestamp("us", "UTC")),
-    "past": lambda rule, field, now: field < pa.scalar(OLDEST, pa.timestamp("us", "UTC")),
-    **dict.fromkeys(("json", "nulls", "unique", "repeated", "order", "known"), _no_row),
+    "length": lambda rule, values, now: pc.greater(pc.utf8_length(values), rule.limits[0]),
+    "json": lambda rule, values, now: _is_no_object(values),
+    "future": lambda rule, values, now: pc.greater(values, pa.scalar(now + FUTURE, _TIME)),
+    "past": lambda rule, values, now: pc.less(values, pa.scalar(OLDEST, _TIME)),
+    **dict.fromkeys(("nulls", "unique", "repeated", "order", "known"), _no_row),
     "not before": _no_row,
 }
 
@@ -309,32 +316,22 @@ def broken_rows(
         return []
     rules = [rule for rule in rules_of(table_name) if rule.is_of_rows]
     known = set(rows.column_names)
-    # Nothing but null breaks no rule but that there must be something.
-    empty = {name for name in known if rows[name].null_count == len(rows)}
-    asked = {r.name: r.broken(now) for r in rules if r.column in known - empty and r.kind != "json"}
-    masks = _evaluated(rows, asked) if asked else {}
+    columns = {name: _combined(rows[name]) for name in {rule.column for rule in rules} & known}
     found = []
     for rule in rules:
-        if rule.name in asked:
-            mask = _combined(masks[rule.name])
-        elif rule.kind == "required":
+        values = columns.get(rule.column)
+        if values is None or values.null_count == len(rows):
+            # Nothing but null breaks no rule but that there must be something.
+            if rule.kind != "required":
+                continue
             mask = pa.repeat(pa.scalar(True), len(rows))
-        elif rule.column in known - empty:
-            mask = _is_no_object(_combined(rows[rule.column]))
         else:
-            continue
+            mask = rule.broken(values, now)
         if takes_returns and rule.spares_returns and "interaction_type" in known:
             mask = _without_returns(mask, rule, rows)
         if pc.any(mask, min_count=0).as_py():
             found.append((rule, pc.fill_null(mask, False)))
     return found
-
-
-def _evaluated(rows: pa.Table, asked: Mapping[str, pc.Expression]) -> pa.Table:
-    source = acero.Declaration("table_source", acero.TableSourceNodeOptions(rows))
-    options = acero.ProjectNodeOptions(list(asked.values()), list(asked))
-    plan = acero.Declaration("project", options, [source])
-    return plan.to_table(use_threads=False)
 
 
 def first_reasons(
