@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.kernels.day_files import ints
+from training_assets.sampling.draws import each_once
+from training_assets.sampling.kernel import finder
 from training_assets.schemas import RETURN
 
 COLUMNS: Final = (
@@ -43,26 +45,20 @@ class Contexts(NamedTuple):
         """Contexts of these pairs, which may come in any order; null where there is none."""
         if not len(self.customers):
             return self.columns.take(pa.nulls(len(customers), pa.int64()))
-        known = [_distinct(self.customers), _distinct(self.items)]
-        own, asked = (
-            _codes(known, [of.astype(np.int64) for of in pair])
-            for pair in ((self.customers, self.items), (customers, items))
-        )
+        known = [each_once(ids.copy()) for ids in (self.customers, self.items)]
+        finders = [finder(ids) for ids in known]
+        own = _codes(finders, (self.customers, self.items), len(known[1]))
+        asked = _codes(finders, (customers, items), len(known[1]))
         place = np.minimum(np.searchsorted(own, asked), len(own) - 1)
-        return self.columns.take(pa.array(place, mask=own[place] != asked))
+        is_missing = own[place] != asked
+        return self.columns.take(pa.array(place, mask=is_missing if is_missing.any() else None))
 
 
-def _distinct(values: Array) -> Array:
-    ordered = np.sort(values)
-    return ordered[np.diff(ordered, prepend=ordered[0] - 1) != 0]
-
-
-def _codes(known: Sequence[Array], pair: Sequence[Array]) -> Array:
+def _codes(finders: Sequence[Any], pair: Sequence[Array], num_items: int) -> Array:
     """One integer for each pair, in the order of pairs; -1 where one of the two is not known."""
-    places = [np.searchsorted(of, ids) for of, ids in zip(known, pair, strict=True)]
-    codes = places[0] * len(known[1]) + places[1]
-    for of, ids, at in zip(known, pair, places, strict=True):
-        codes[of[np.minimum(at, len(of) - 1)] != ids] = -1
+    customers, items = (find(ids) for find, ids in zip(finders, pair, strict=True))
+    codes = customers.astype(np.int64) * num_items + items
+    codes[(customers < 0) | (items < 0)] = -1
     return codes
 
 

@@ -78,18 +78,30 @@ def _columns(rows: pa.Table, table: Table, day: int, beside: Beside) -> pa.Table
     found["user_id"] = _delivered(customers, texts.get("customer_id", ()))
     found["item_id"] = _delivered(items, texts.get("item_id", ()))
     found["positive_item_id"] = _delivered(of, texts.get("item_id", ()))
-    actions = _actions(beside.actions.get(day, ()), np.unique(customers))
+    # Rows are by customer.
+    distinct = customers[np.diff(customers, prepend=-1) != 0]
+    actions = _actions(beside.actions.get(day, ()), distinct)
     of_pairs = contexts(actions, beside.kinds).of(customers, of)
     found |= {name: of_pairs[name] for name in of_pairs.column_names}
     for joined in beside.joined:
         ids = customers if joined.of == "customer_id" else items
         found |= _gathered(joined, day, ids)
     schema = table.arrow_schema
-    arrays = [
-        found[f.name].cast(f.type) if f.name in found else pa.nulls(len(rows), f.type)
-        for f in schema
-    ]
+    nothing = _Nothing(len(rows))
+    arrays = [found[f.name].cast(f.type) if f.name in found else nothing.of(f.type) for f in schema]
     return pa.table(arrays, schema=schema)
+
+
+class _Nothing:
+    """Columns of nulls, which share the zeros that they are made of."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._zeros = pa.py_buffer(bytes(16 * (size + 1)))
+
+    def of(self, kind: pa.DataType) -> pa.Array:
+        buffers = [self._zeros] * kind.num_buffers
+        return pa.Array.from_buffers(kind, self._size, buffers, null_count=self._size)
 
 
 def _gathered(joined: Joined, day: int, ids: npt.NDArray[Any]) -> dict[str, pa.ChunkedArray]:

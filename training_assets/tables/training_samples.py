@@ -45,6 +45,8 @@ from training_assets.tables.spec import TableSpec
 _ACTIONS_PER_TASK: Final = 16_000_000
 # With a catalogue more is kept of each.
 _FITTING_PER_TASK: Final = 6_000_000
+# Files whose statistics say where to cut the customers into ranges.
+_FILES_ASKED: Final = 40
 _SAMPLES_PER_FILE: Final = 500_000
 _PAIRS: Final = declared_table("pair_features")
 # Tables whose rows of the day are joined, by which of the samples' ids; see ``Joined``.
@@ -75,7 +77,7 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     rules = _rules(settings)
     items = _items(build, days, files, window)
     catalogues = _catalogues(build, days, files)
-    ranges = customer_ranges(files, _ACTIONS_PER_TASK if catalogues is None else _FITTING_PER_TASK)
+    ranges = _ranges(published, files, _FITTING_PER_TASK if catalogues else _ACTIONS_PER_TASK)
     tasks = build.spark.createDataFrame(
         [(number, *bounds) for number, bounds in enumerate(ranges)], TASKS_DDL
     )
@@ -173,6 +175,21 @@ def _rules(settings: Settings) -> Rules:
 
 def _files(published: Snapshot, days: Sequence[date]) -> list[ActionFile]:
     return [ActionFile(uri, number_of(day)) for day in days for uri in published.uris(day)]
+
+
+def _ranges(published: Snapshot, files: Sequence[ActionFile], size: int) -> list[tuple[int, int]]:
+    """Ranges of customers with about ``size`` actions; some files say how they are spread."""
+    days = {file.day for file in files}
+    total = sum(
+        file.rows
+        for day in published.days
+        if number_of(day) in days
+        for file in published.files_of(day)
+    )
+    if total <= size:
+        return [(-(2**63), 2**63 - 1)]
+    some = files[:: max(1, len(files) // _FILES_ASKED)]
+    return customer_ranges(some, size * len(some) // len(files))
 
 
 def _num_files(published: Snapshot, day: date, settings: Settings) -> int:
