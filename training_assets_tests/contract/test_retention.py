@@ -10,7 +10,8 @@ from pyspark.sql import SparkSession
 
 from training_assets.definitions import first_partition
 from training_assets.errors import SettingsError
-from training_assets.lake import Lake, day_range
+from training_assets.lake import Lake, day_range, new_run
+from training_assets.lake import publish as commit
 from training_assets.pipeline import build_days, check_days
 from training_assets.provenance import Provenance, find_outdated
 from training_assets.retention import Plan, RetentionSettings, apply_plan, plan_retention
@@ -25,7 +26,7 @@ from training_assets.schemas import (
 )
 from training_assets.settings import Settings
 from training_assets.tables import BUILT_FROM, SPECS
-from training_assets_tests.support.planting import publish_day, table_of
+from training_assets_tests.support.planting import publish_day, table_of, write_day
 from training_assets_tests.support.s3 import S3Place
 
 SAMPLE = SampleSpec(customers=60, items=40, interactions=4_000, days=40, end_date=date(2026, 3, 29))
@@ -131,6 +132,52 @@ def lake_with(lake: Lake, **days: list[date]) -> Lake:
         for day in some:
             publish(lake, table, day)
     return lake
+
+
+def publish_all(lake: Lake, table: str, days: list[date]) -> None:
+    """Each with the same rows, in one commit."""
+    schema, run, store = SPECS[table].table, new_run(), lake.table_store(table)
+    rows = table_of(
+        schema, [{c.name: None for c in schema.stored_columns} | {"customer_id": 1}] * 50
+    )
+    first = write_day(lake, schema, days[0], [rows], run)
+    content, new = store.read(first.files[0].name), {days[0]: first}
+    for day in days[1:]:
+        (file,) = first.files
+        name = file.name.replace(str(days[0]), str(day))
+        store.put(name, content)
+        new[day] = replace(first, files=(file._replace(name=name),))
+    commit(store, schema, new, lake.snapshot(table), {"run": run})
+    lake.refresh()
+
+
+def test_two_years_are_kept_as_the_contract_says(tmp_path: Path) -> None:
+    lake, everything = Lake.at(tmp_path), day_range(before(800), before(1))
+    for day in everything:
+        lake.raw.put(f"clicks/dt={day}/a.csv", b"customer_id\n" * 100)
+    tables = {"unified_actions": 800, "customer_history": 400}
+    tables |= {"training_input": 250, "training_samples": 250}
+    for table, days in tables.items():
+        publish_all(lake, table, everything[-days:])
+    year = Settings(lookback_days=365)
+    full, found = size(lake), plan_retention(lake, year, RetentionSettings(), TODAY)
+    assert {(step.action, step.name): step.days for step in found.steps} == {
+        ("delete days", "unified_actions"): tuple(day_range(before(800), before(731))),
+        ("delete days", "customer_history"): tuple(day_range(before(400), before(366))),
+        ("delete days", "training_input"): tuple(day_range(before(250), before(184))),
+        ("delete days", "training_samples"): tuple(day_range(before(250), before(184))),
+        ("delete raw", "clicks"): tuple(day_range(before(800), before(731))),
+        ("archive raw", "clicks"): tuple(day_range(before(730), before(91))),
+    }
+    assert (size(lake), found.held) == (full, ())
+    freed = sum(done.freed for done in apply_plan(lake, year, found))
+    assert size(lake) <= full - 0.9 * freed < full * 0.9
+    assert plan_retention(lake, year, RetentionSettings(), TODAY).steps == ()
+    assert lake.days("unified_actions") == everything[-730:]
+    assert lake.days("training_samples") == everything[-183:]
+    # A history of the oldest day that is kept still needs a year before it.
+    with pytest.raises(SettingsError, match="lookback_days 366 and keep_raw_days 730"):
+        plan_retention(lake, Settings(lookback_days=366), RetentionSettings(), TODAY)
 
 
 def test_days_that_a_held_day_is_built_from_are_held_too(tmp_path: Path) -> None:

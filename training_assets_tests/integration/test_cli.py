@@ -10,11 +10,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
 from training_assets.cli import main
 from training_assets.lake import Lake, LocalStore, day_range, list_versions, migrate, open_snapshot
+from training_assets.loader import TrainingDays
 from training_assets.sample.generate import SampleSpec, generate
 from training_assets.tables import SPECS
 from training_assets_tests.support.old_lakes import write_old_lake
@@ -98,6 +100,30 @@ def test_run_builds_features_only_where_they_are_asked_for(home: Path, tmp_path:
     checked = command(tmp_path, "check", "--start-date", "2024-02-29", "--end-date", LAST)
     assert checked.returncode == 1, checked.stdout + checked.stderr
     assert "user_features" in checked.stdout
+
+
+def test_the_weekly_run_ends_in_splits_an_export_and_a_report(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "lake", tmp_path / "lake")
+    built = command(tmp_path, "weekly", "--end-date", LAST, "--days", "10")
+    assert built.returncode == 0, built.stderr + built.stdout
+    root, days = tmp_path / "lake", day_range(date(2024, 2, 21), date(2024, 3, 1))
+    lake = Lake.at(root)
+    for table in ("customer_history", "training_input", "training_samples"):
+        assert lake.days(table) == days
+    manifests = [lake.manifest("training_samples", day) for day in days]
+    parts = json.loads((root / "splits.json").read_text())["parts"]
+    assert [day for part in parts.values() for day in part["days"]] == [str(day) for day in days]
+    assert sum(part["rows"] for part in parts.values()) == sum(m["rows"] for m in manifests)
+    export = root / "exports" / f"samples-{days[0]}-{days[-1]}.parquet"
+    labels = pq.read_table(export)["label"].to_pylist()
+    assert len(labels) == sum(m["rows"] for m in manifests)
+    assert labels.count(1.0) == sum(m["figures"]["positives"] for m in manifests)
+    (report,) = (root / "reports").glob("*.html")
+    assert LAST in report.read_text()
+    printed = built.stdout.replace("\n", "")
+    assert all(str(path) in printed for path in (root / "splits.json", export, report))
+    batches = TrainingDays(root, table="training_samples", split="train", batch_size=512)
+    assert sum(len(batch.labels) for batch in batches) == parts["train"]["rows"]
 
 
 def test_runs_are_kept_in_a_persistent_instance(home: Path) -> None:
