@@ -6,7 +6,7 @@ Where many parts are judged, one of them drifts by chance; so only all rows toge
 from collections.abc import Sequence
 from typing import Final
 
-from training_assets.monitoring.drift import MIN_SEGMENT_ROWS, compare
+from training_assets.monitoring.drift import compare
 from training_assets.monitoring.profile import Feature, Profile
 
 _MAX_SHOWN: Final = 3
@@ -17,8 +17,6 @@ def worst_segments(features: Sequence[str], now: Profile, before: Sequence[Profi
     found = []
     for name, segment in now.segments.items():
         past = [profile.segments[name] for profile in before if name in profile.segments]
-        if segment.rows < MIN_SEGMENT_ROWS or not past:
-            continue
         for feature in features:
             parts = [p.features[feature] for p in past if feature in p.features]
             if feature not in segment.features or not parts:

@@ -132,6 +132,12 @@ def column(name: str, change: Callable[[int, Any], Any]) -> Callable[[pa.Table],
     return edit
 
 
+def untimed_clicks(rows: pa.Table) -> pa.Table:
+    """A drift of one kind of actions only."""
+    kinds = rows["action_type"].to_pylist()
+    return column("has_time", lambda n, has: has and kinds[n] != 1)(rows)
+
+
 def shortened(rows: pa.Table) -> pa.Table:
     for name in ("action_items", "action_types", "action_days_ago"):
         rows = column(name, lambda n, values: values[:2])(rows)
@@ -146,6 +152,9 @@ FAULTS = (
         column("action_type", lambda n, kind: 3 if n % 2 else kind),
         "action_type has a PSI of ",
         "error",
+    ),
+    Fault(
+        UNIFIED_ACTIONS, "drift", untimed_clicks, "; most of all in action_type 1 (has_", "error"
     ),
     Fault(CUSTOMER_HISTORY, "drift", shortened, "action_items.length has a PSI of ", "error"),
     Fault(
