@@ -12,6 +12,7 @@ import io
 import posixpath
 import re
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -79,7 +80,7 @@ def read_csv(located: Located, columns: Sequence[str], *, is_growing: bool = Fal
         data = located.store.read(located.entry.path)
         if located.entry.path.endswith(".gz"):
             data = gzip.decompress(data)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise RawDataError(
             f"{where}: cannot be read ({error}); expected a CSV file, compressed if its name ends "
             "in .gz. Write the file again."

@@ -124,6 +124,21 @@ def test_amounts_of_zero_and_any_plain_writing_count(open_bank: OpenBank) -> Non
     }
 
 
+def test_the_longest_ids_and_the_largest_numbers_fit(open_bank: OpenBank) -> None:
+    bank = open_bank(upgrade_min_transactions=0)
+    merchant, customers, largest = "é" * 200, ["客" * 200, "C1"], f"{'9' * 12}.{'9' * 18}"
+    write_lines(bank.source, [line(customer, merchant, amount=largest) for customer in customers])
+    weights = [f"{customer},{merchant},{largest},x,0" for customer in customers]
+    bank.importance.write_text("\n".join(["Source,Target,Weight,typeTrans,fraud", *weights]))
+    bank.feed()
+    detect_all(bank.detector())
+    expected = {(merchant, customer): (1, Decimal(largest)) for customer in customers}
+    assert bank.state().pairs == expected
+    assert bank.rows("SELECT count(DISTINCT weight_rank_key) FROM customer_merchant_stats") == [
+        (1,)
+    ]
+
+
 def test_bad_weights_are_quarantined_and_the_others_count(open_bank: OpenBank) -> None:
     bank = open_bank()
     write_lines(bank.source, [GOOD])

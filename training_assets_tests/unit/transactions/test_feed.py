@@ -11,8 +11,9 @@ import pytest
 from training_assets.errors import ChunkError, RawDataError, SchemaError
 from training_assets.lake import open_store
 from training_assets.transactions.feed import Feed, feed_all
-from training_assets.transactions.inbox import Inbox
+from training_assets.transactions.inbox import SOURCE_COLUMNS, Inbox
 from training_assets.transactions.settings import TransactionSettings
+from training_assets.transactions.source import locate, read_csv
 from training_assets_tests.unit.transactions.banks import HEADER, line, write_lines
 
 
@@ -209,6 +210,22 @@ def test_a_compressed_source_is_read(source: Source, tmp_path: Path) -> None:
     store = open_store(settings.workdir)
     assert feed_all(Feed(store, settings), lambda message: None) == 1
     assert Inbox(store).chunks()[0].last == 1
+
+
+@pytest.mark.parametrize("fault", ["cut", "damaged", "not compressed"])
+def test_a_compressed_source_that_is_broken_is_an_error(source: Source, fault: str) -> None:
+    source.write(*range(100))
+    packed = source.path.with_suffix(".csv.gz")
+    data = gzip.compress(source.path.read_bytes())
+    middle = len(data) // 2
+    faults = {
+        "cut": data[:middle],
+        "damaged": data[:middle] + bytes(255 - byte for byte in data[middle:]),
+        "not compressed": source.path.read_bytes(),
+    }
+    packed.write_bytes(faults[fault])
+    with pytest.raises(RawDataError, match="cannot be read"):
+        read_csv(locate(str(packed)), SOURCE_COLUMNS)
 
 
 def test_a_line_that_is_being_written_is_left_for_later(source: Source) -> None:
