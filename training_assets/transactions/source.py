@@ -95,7 +95,8 @@ def read_csv(located: Located, columns: Sequence[str], *, is_growing: bool = Fal
             f"{where}: the header is {','.join(names)[:200]!r}; expected the column "
             f"{missing[0]} once. Correct the header, or the path."
         )
-    return _as_texts(_read_lines(body, names), columns)
+    doubled = [quote for quote in "\"'" if quote.encode() * 2 in body]
+    return _as_texts(_read_lines(body, names), columns, doubled)
 
 
 def _read_lines(body: bytes, names: list[str]) -> pa.Table:
@@ -181,12 +182,15 @@ def _with_numbers(table: pa.Table, numbers: Any, nothing: list[None]) -> pa.Tabl
     )
 
 
-def _as_texts(table: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """The chosen columns as texts; a row that is no UTF-8 keeps its bytes, escaped, as content."""
+def _as_texts(table: pa.Table, columns: Sequence[str], doubled: Sequence[str]) -> pa.Table:
+    """The chosen columns as texts; a row that is no UTF-8 keeps its bytes, escaped, as content.
+
+    ``doubled`` are the quotes that the file has twice in a row somewhere.
+    """
     texts, broken = {}, np.zeros(table.num_rows, dtype=bool)
     for name in columns:
         try:
-            texts[name] = _undoubled(table[name].cast(pa.string()))
+            texts[name] = _undoubled(table[name].cast(pa.string()), doubled)
         except pa.ArrowInvalid:
             values = table[name].to_pylist()
             decoded = [None if v is None else v.decode("utf-8", "backslashreplace") for v in values]
@@ -203,9 +207,9 @@ def _as_texts(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     )
 
 
-def _undoubled(text: pa.ChunkedArray) -> pa.ChunkedArray:
+def _undoubled(text: pa.ChunkedArray, quotes: Sequence[str]) -> pa.ChunkedArray:
     """A quote within quotes of its kind is written twice, and meant once."""
-    for quote in "\"'":
+    for quote in quotes:
         is_doubled = pc.match_substring_regex(text, rf"^\s*{quote}.+{quote}{quote}.+{quote}\s*$")
         if pc.any(is_doubled).as_py():
             text = pc.if_else(is_doubled, pc.replace_substring(text, quote * 2, quote), text)
