@@ -7,9 +7,11 @@
 
 daily     day after day, for eight days: each from what the days before have kept. What it costs to
           keep that is shown apart (`prepare`: the first day on a lake that keeps nothing)
-range     14 days in one run, from all actions
-lookback  daily with a look-back of 365 and of 730 days
-online    reads of one id and of 100 a second from an online store, with its versions switching
+range     14 days in one run, on a lake that keeps nothing
+lookback  daily with a look-back of 365 and of 730 days, on a lake of the same number of actions in
+          twice the days, so that the longer one has twice the actions
+online    a million rows loaded into an online store, reads of one id and of 100 a second, and reads
+          while its versions switch
 
 Scripts in Polars and in DuckDB compute the same values from the same published files; the last day
 of each contestant is compared value by value. Each run is a fresh process. Ours is measured without
@@ -37,6 +39,8 @@ HERE = Path(__file__).parent
 LAST = date(2026, 11, 19)
 NUM_DAYS, CUSTOMERS, ITEMS, CATEGORIES, SEED = 380, 33_000, 50_000, 200, 1
 DAILY_DAYS, RANGE_DAYS = 8, 14
+# In the online store.
+ENTITIES = 1_000_000
 TABLES = {"user_features": "customer_id", "item_features": "item_id"}
 PACKAGES = ("polars", "duckdb", "pyarrow", "numpy", "pyspark", "pysail")
 CASES = ("daily", "range", "lookback", "online")
@@ -53,7 +57,8 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, nargs="+", default=["daily", "range", "lookback"])
     parser.add_argument("--timeout", type=float, default=600)
     options = parser.parse_args()
-    lake = generate(options.scratch / f"features-{options.actions}-{options.days}", options)
+    place = options.scratch / f"features-{options.actions}-{options.days}"
+    lake = generate(place, options, options.days)
     for case in options.case:
         runs = {
             "daily": _daily,
@@ -78,12 +83,15 @@ def _daily(lake: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _range(lake: Path, options: argparse.Namespace) -> dict[str, Any]:
+    shutil.rmtree(lake / STATE, ignore_errors=True)
     first = LAST - timedelta(days=RANGE_DAYS - 1)
     runs = {n: _run(n, lake, options, first, LAST) for n in ("ours", "polars", "duckdb")}
     return {**runs, "same values": compare(options.scratch / "features-out")}
 
 
-def _lookback(lake: Path, options: argparse.Namespace) -> dict[str, Any]:
+def _lookback(_: Path, options: argparse.Namespace) -> dict[str, Any]:
+    days = 2 * options.days
+    lake = generate(options.scratch / f"features-{options.actions}-{days}", options, days)
     runs = {}
     for days in (365, 730):
         shutil.rmtree(lake / STATE, ignore_errors=True)
@@ -98,7 +106,7 @@ def _lookback(lake: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def _online(lake: Path, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, str(HERE / "baselines" / "features_online.py")]
-    command += ["--scratch", str(options.scratch / "online"), "--entities", str(CUSTOMERS)]
+    command += ["--scratch", str(options.scratch / "online"), "--entities", str(ENTITIES)]
     return {"sqlite": run_measured(command, timeout=options.timeout)}
 
 
@@ -116,7 +124,7 @@ def _run(
     return found
 
 
-def generate(lake: Path, options: argparse.Namespace) -> Path:
+def generate(lake: Path, options: argparse.Namespace, num_days: int) -> Path:
     """A lake with published actions and a catalogue; what is there is kept."""
     if (lake / "done").exists():
         return lake
@@ -126,8 +134,8 @@ def generate(lake: Path, options: argparse.Namespace) -> Path:
     from training_assets.schemas import UNIFIED_ACTIONS
 
     rng = np.random.default_rng(SEED)
-    days = [LAST - timedelta(days=n) for n in reversed(range(options.days))]
-    batches = {day: _actions(rng, day, options.actions // options.days) for day in days}
+    days = [LAST - timedelta(days=n) for n in reversed(range(num_days))]
+    batches = {day: _actions(rng, day, options.actions // num_days) for day in days}
     _publish(lake, UNIFIED_ACTIONS, batches, write_actions)
 
     def write(rows: Any, root: str, run: str) -> Any:

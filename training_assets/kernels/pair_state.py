@@ -29,23 +29,27 @@ _PAIRS: Final = pa.schema(
         ("purchases", pa.int32()),
     ]
 )
+# How rows of one pair become one, by number of the column.
+_COMBINED: Final = {2: np.add, 3: np.maximum, 4: np.add}
 CUSTOMERS_DDL: Final = (
     "customer_id long, _pairs long, _purchased long, _favorite string, _favorite_actions long, "
     "_recent array<long>"
 )
 ITEMS_DDL: Final = "item_id long, _pairs long"
 _MICROS_PER_DAY: Final = 86_400_000_000
-# Most customers have their newest items within these days, and need no look at the others.
-_RECENT_DAYS: Final = 30
+# Many customers have their newest items within so few days, and need no look at the others.
+_RECENT_DAYS: Final = (30, 7)
 # Ids up to here are looked up in a table with a place for each.
 _MAX_DENSE_ID: Final = 2**23
 
 Batches = Iterable[pa.RecordBatch]
 Files = Mapping[int, Sequence[str]]
+# The first columns of ``Pairs``, in order.
+Columns = tuple[Ints, ...]
 
 
 class Pairs(NamedTuple):
-    """Rows by customer and item, each pair once; ``newest`` in microseconds."""
+    """Rows by customer and item, each pair once, as ``_PAIRS``; ``newest`` in microseconds."""
 
     customer: Ints
     item: Ints
@@ -106,21 +110,27 @@ def count_by_customer(
     The favourite is the known category with most actions, then the newest, then the first by name;
     ``_recent`` are the ``length`` newest items, newest first, then by id.
     """
-    for _, pairs in merged_parts(batches, files):
+    for _, columns in merged_parts(batches, files):
+        pairs = Pairs(*columns)
         if len(pairs.customer):
             yield _of_customers(pairs, categories, length)
 
 
 def count_by_item(batches: Batches, files: Files) -> Iterator[pa.RecordBatch]:
     """How many customers of each part met an item, as ``ITEMS_DDL`` says."""
-    for _, pairs in merged_parts(batches, files):
-        if len(pairs.item):
-            items, counts = np.unique(pairs.item, return_counts=True)
+    for _, (_, item) in merged_parts(batches, files, names=("customer_id", "item_id")):
+        if len(item):
+            items, counts = np.unique(item, return_counts=True)
             yield pa.RecordBatch.from_pydict({"item_id": items, "_pairs": counts})
 
 
-def merged_parts(batches: Batches, files: Files) -> Iterator[tuple[int, Pairs]]:
-    """Each part with a row in the batches, which must all be there, merged with its files."""
+def merged_parts(
+    batches: Batches, files: Files, names: Sequence[str] = _PAIRS.names
+) -> Iterator[tuple[int, Columns]]:
+    """Each part with a row in the batches, which must all be there, merged with its files.
+
+    ``names``: the first columns of a pair that are wanted.
+    """
     found = [batch for batch in batches if batch.num_rows]
     if not found:
         return
@@ -129,36 +139,62 @@ def merged_parts(batches: Batches, files: Files) -> Iterator[tuple[int, Pairs]]:
     for rows in runs(np.argsort(part, kind="stable"), part):
         number = int(part[rows[0]])
         of_part = table.take(rows).drop_columns(["part"]).drop_null()
-        new = Pairs(*(ints(column) for column in of_part.columns))
-        # In order as what is kept: then a stable sort of both only merges.
-        order = np.lexsort((new.item, new.customer))
-        new = Pairs(*(column[order] for column in new))
-        yield number, merge([*map(_read, files.get(number, ())), new])
+        new = [ints(column) for column in of_part.columns[: len(names)]]
+        order = np.lexsort((new[1], new[0]))
+        kept = [_read(place, names) for place in files.get(number, ())]
+        yield number, merge([*kept, tuple(column[order] for column in new)])
 
 
-def merge(parts: Sequence[Pairs]) -> Pairs:
-    """Rows of the same pair as one; each part is in order."""
-    whole = Pairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-    if not len(whole.customer):
-        return whole
-    customers = np.unique(whole.customer)
-    key = (np.searchsorted(customers, whole.customer) << 32) | whole.item.astype(np.int64)
-    order = np.argsort(key, kind="stable")
-    starts = _starts(key[order])
-    ordered = Pairs(*(column[order] for column in whole))
-    return Pairs(
-        ordered.customer[starts],
-        ordered.item[starts],
-        np.add.reduceat(ordered.actions, starts),
-        np.maximum.reduceat(ordered.newest, starts),
-        np.add.reduceat(ordered.purchases, starts),
-    )
+def merge(parts: Sequence[Columns]) -> Columns:
+    """Rows of the same pair as one; each part is in order and has a pair once."""
+    waiting = list(parts)
+    while len(waiting) > 1:
+        waiting.sort(key=lambda columns: len(columns[0]), reverse=True)
+        fewest = waiting.pop()
+        waiting[-1] = _inserted(waiting[-1], fewest)
+    return waiting[0]
 
 
-def _read(place: str) -> Pairs:
+def _inserted(many: Columns, few: Columns) -> Columns:
+    """Both in order, without sorting again what is: only rows of ``few`` are looked up."""
+    if not len(few[0]):
+        return many
+    keys, wanted = _keys(many, few)
+    place = np.searchsorted(keys, wanted)
+    is_known = keys[np.minimum(place, len(keys) - 1)] == wanted
+    known, added = place[is_known], np.flatnonzero(~is_known)
+    # Where the new rows come to lie; all others keep their order.
+    target = place[added] + np.arange(len(added))
+    is_old = np.ones(len(keys) + len(added), bool)
+    is_old[target] = False
+    columns = []
+    for number, (column, values) in enumerate(zip(many, few, strict=True)):
+        whole = np.empty(len(is_old), np.int64)
+        whole[is_old] = column
+        whole[target] = values[added]
+        if number >= 2:
+            at = known + np.searchsorted(place[added], known, side="right")
+            whole[at] = _COMBINED[number](whole[at], values[is_known])
+        columns.append(whole)
+    return tuple(columns)
+
+
+def _keys(*parts: Columns) -> list[Ints]:
+    """Of each part a number per row that ascends with customer and item, the same for the same."""
+    starts = [_starts(columns[0]) for columns in parts]
+    here = [columns[0][at] for columns, at in zip(parts, starts, strict=True)]
+    customers = np.unique(np.concatenate(here))
+    keys = []
+    for (_, item, *_), at, ids in zip(parts, starts, here, strict=True):
+        rank = np.searchsorted(customers, ids)
+        keys.append((np.repeat(rank, np.diff(at, append=len(item))) << 32) | item)
+    return keys
+
+
+def _read(place: str, names: Sequence[str]) -> Columns:
     with SealedParquet(place) as file:
-        table = file.read(_PAIRS.names, None, use_threads=False)
-    return Pairs(*(ints(table[name]).astype(np.int64) for name in _PAIRS.names))
+        table = file.read(names, None, use_threads=False)
+    return tuple(ints(table[name]).astype(np.int64) for name in names)
 
 
 def _of_customers(pairs: Pairs, categories: Categories, length: int) -> pa.RecordBatch:
@@ -180,9 +216,10 @@ def _of_customers(pairs: Pairs, categories: Categories, length: int) -> pa.Recor
 def _favorites(pairs: Pairs, rank: Ints, categories: Categories) -> tuple[pa.Array, pa.Array, Ints]:
     """By rank of the customer: the favourite's name and actions, and categories purchased."""
     key = rank * (len(categories.names) + 1) + categories.look_up(pairs.item) + 1
-    order = np.argsort(key, kind="stable")
-    starts = _starts(key[order])
-    owner, place = np.divmod(key[order][starts], len(categories.names) + 1)
+    order = np.argsort(key)
+    ordered = key[order]
+    starts = _starts(ordered)
+    owner, place = np.divmod(ordered[starts], len(categories.names) + 1)
     place -= 1
     actions = np.where(place >= 0, np.add.reduceat(pairs.actions[order], starts), 0)
     newest = np.maximum.reduceat(pairs.newest[order], starts)
@@ -200,10 +237,14 @@ def _favorites(pairs: Pairs, rank: Ints, categories: Categories) -> tuple[pa.Arr
 
 def _recent(pairs: Pairs, rank: Ints, length: int) -> pa.ListArray:
     """Of each customer, by rank, the newest items; ties by item."""
-    is_recent = pairs.newest >= pairs.newest.max() - _RECENT_DAYS * _MICROS_PER_DAY
-    has_few = np.bincount(rank, is_recent) < length
-    rows = np.flatnonzero(is_recent | has_few[rank])
-    rows = rows[np.lexsort((pairs.item[rows], -pairs.newest[rows], rank[rows]))]
+    since, newest = np.full(rank[-1] + 1, np.iinfo(np.int64).min), pairs.newest.max()
+    for days in _RECENT_DAYS:
+        begin = newest - days * _MICROS_PER_DAY
+        has_enough = np.bincount(rank[pairs.newest >= begin], minlength=len(since)) >= length
+        since[has_enough] = begin
+    rows = np.flatnonzero(pairs.newest >= since[rank])
+    # Rows are in order of items already, and stay so where they are equally new.
+    rows = rows[np.lexsort((-pairs.newest[rows], rank[rows]))]
     starts = _starts(rank[rows])
     place = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
     rows = rows[place < length]

@@ -5,6 +5,7 @@ twice as long. A stretch is made when a day first needs it: of smaller ones, whe
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from typing import Any, Final
@@ -18,7 +19,15 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from training_assets.features import Plan, fold_names, merge_folds
 from training_assets.kernels import WRITTEN_DDL, Written, write_folds, write_state
 from training_assets.tables.build import Build, by_day, number_of
-from training_assets.tables.feature_state import Kept, StateStore, Stretch, read_files
+from training_assets.tables.feature_state import (
+    Kept,
+    StateStore,
+    Stretch,
+    actions_at_once,
+    in_batches,
+    num_actions,
+    read_files,
+)
 
 # Each a multiple of the next; the last is 1.
 _LENGTHS: Final = (64, 16, 4, 1)
@@ -46,27 +55,56 @@ def folds_of_day(
 
     wanted = [stretch(*span) for begin, end in pairwise(edges) for span in _spans(begin, end)]
     wanted = [s for s in wanted if s.contents]
-    store = StateStore(build.lake)
-    kept = store.find(wanted)
+    folding = _Folding(build, plan, StateStore(build.lake), stretch, kind, fold, num_parts)
+    kept = folding.store.find(wanted)
     if missing := [s for s in wanted if s not in kept]:
-        kept |= _make(build, plan, store, missing, stretch, kind, fold, num_parts)
+        smaller = folding.store.find([s for one in missing for s in _inside(one, stretch)])
+        kept |= _make(folding, missing, smaller)
     files = [(s.first, uri) for s in wanted for uri in kept[s].uris]
     return read_files(build, files, kind)
 
 
+@dataclass(frozen=True)
+class _Folding:
+    """What making a stretch takes; ``kind`` are the columns of what ``fold`` gives."""
+
+    build: Build
+    plan: Plan
+    store: StateStore
+    stretch: Callable[[int, int], Stretch]
+    kind: T.StructType
+    fold: Callable[[Sequence[date]], DataFrame]
+    num_parts: int
+
+
 def _make(
-    build: Build,
-    plan: Plan,
-    store: StateStore,
-    missing: Sequence[Stretch],
-    stretch: Callable[[int, int], Stretch],
-    kind: T.StructType,
-    fold: Callable[[Sequence[date]], DataFrame],
-    num_parts: int,
+    folding: _Folding, missing: Sequence[Stretch], smaller: Mapping[Stretch, Kept]
 ) -> dict[Stretch, Kept]:
-    """Fold and keep stretches: from smaller ones that are kept, and the actions of other days."""
+    """Fold and keep stretches: from smaller ones that are kept, and the actions of other days.
+
+    Only so many actions are looked at together; a stretch of more is made of smaller ones, which
+    are made before it.
+    """
+    build, stretch = folding.build, folding.stretch
+    rest = {one: _cover(one, smaller, stretch)[1] for one in missing}
+    most = actions_at_once(build)
+    parted = [one for one in missing if one.end - one.first > 1]
+    long = [one for one in parted if num_actions(build, rest[one]) > most]
+    if long:
+        children = [c for one in long for c in _children(one, stretch) if c not in smaller]
+        smaller = {**smaller, **_make(folding, children, smaller)}
+        rest |= {one: [] for one in long}
+    kept: dict[Stretch, Kept] = {}
+    for batch in in_batches(missing, lambda one: num_actions(build, rest[one]), most):
+        kept |= _make_together(folding, batch, smaller)
+    return kept
+
+
+def _make_together(
+    folding: _Folding, missing: Sequence[Stretch], smaller: Mapping[Stretch, Kept]
+) -> dict[Stretch, Kept]:
+    build, plan, store, stretch = folding.build, folding.plan, folding.store, folding.stretch
     (key,) = plan.table.key
-    smaller = store.find([s for one in missing for s in _inside(one, stretch)])
     files: list[tuple[int, str]] = []
     days: dict[date, int] = {}
     for number, one in enumerate(missing):
@@ -76,14 +114,15 @@ def _make(
     frames = []
     if days:
         told = F.date_from_unix_date("day")
-        counted = fold(sorted(days)).withColumn("dt", told)
+        counted = folding.fold(sorted(days)).withColumn("dt", told)
         frames.append(counted.withColumn("dt", by_day(days)).drop("day"))
     if files:
-        frames.append(read_files(build, files, kind).withColumnRenamed("day", "dt"))
+        frames.append(read_files(build, files, folding.kind).withColumnRenamed("day", "dt"))
     rows = frames[0] if len(frames) == 1 else frames[0].unionByName(frames[1])
     merged = merge_folds(rows.withColumn("dt", F.col("dt").cast("int")), plan.names, key, "dt")
-    stored = [field for field in kind if field.name != "day"]
+    stored = [field for field in folding.kind if field.name != "day"]
     typed = merged.select("dt", *(F.col(f.name).cast(f.dataType).alias(f.name) for f in stored))
+    num_parts = folding.num_parts
     parted = typed.withColumn("part", F.pmod(F.xxhash64(key), F.lit(num_parts)).cast("int"))
     roots, run = {n: store.root(one) for n, one in enumerate(missing)}, build.run
 

@@ -31,6 +31,7 @@ CATALOGUE: Final[tuple[Upstream, ...]] = (Upstream(items.BUILT_FROM, "look-back"
 
 _ACTIONS_PER_FILE: Final = 20_000_000
 _PRICE: Final = ("dt", "item_id", "price")
+_IS_PRICED: Final = ("dt", "action_type", "price")
 
 
 def declared_constants(declared: FeatureTable) -> tuple[tuple[str, str | int], ...]:
@@ -52,11 +53,12 @@ def looked_back(build: Build, table: Table, days: Iterable[date]) -> set[date]:
 
 
 def read_catalogue(
-    build: Build, days: Sequence[date], actions: DataFrame | None = None
+    build: Build, days: Sequence[date], priced: Iterable[date] = ()
 ) -> DataFrame | None:
     """Snapshots of which one is the catalogue as of a day, or prices a purchase; None without any.
 
-    Each snapshot has all items, so of those that only price purchases no more is read than that.
+    ``priced`` are days of actions whose purchases may lack a price. Each snapshot has all items, so
+    of those that only price purchases no more is read than that.
     """
     if not CATALOGUE:
         return None
@@ -66,10 +68,10 @@ def read_catalogue(
     if not newest:
         return None
     catalogue = read_days(build.spark, snapshot, table, newest)
-    priced = set() if actions is None else _days_that_price(snapshot.days, actions) - newest
-    if not priced:
+    further = _days_that_price(build, snapshot.days, priced) - newest
+    if not further:
         return catalogue
-    prices = read_days(build.spark, snapshot, table, priced, _PRICE)
+    prices = read_days(build.spark, snapshot, table, further, _PRICE)
     return catalogue.unionByName(prices, allowMissingColumns=True)
 
 
@@ -80,7 +82,7 @@ def read_folded(build: Build, days: Sequence[date]) -> DataFrame:
     table = CATALOGUE[0].of.table
     catalogue = build.lake.snapshot(table.name)
     prices = None
-    if days and catalogue.days and (priced := _days_that_price(catalogue.days, actions)):
+    if priced := _days_that_price(build, catalogue.days, days):
         prices = read_days(build.spark, catalogue, table, priced, _PRICE)
     return priced_actions(actions, prices, where="features")
 
@@ -97,8 +99,12 @@ def folded_contents(build: Build, day: date) -> dict[date, list[str]]:
     return found
 
 
-def _days_that_price(published: Sequence[date], actions: DataFrame) -> set[date]:
+def _days_that_price(build: Build, published: Sequence[date], days: Iterable[date]) -> set[date]:
     """Days of the catalogue that are the newest one of a day with purchases without a price."""
+    snapshot, wanted = build.lake.snapshot(UNIFIED_ACTIONS.name), list(days)
+    if not published or not wanted:
+        return set()
+    actions = read_days(build.spark, snapshot, UNIFIED_ACTIONS, wanted, _IS_PRICED)
     is_unpriced = F.col("action_type").isin(ORDER, RETURN) & F.col("price").isNull()
     found = actions.where(is_unpriced).select("dt").distinct().collect()
     until = ([d for d in published if d <= row["dt"]] for row in found)

@@ -35,10 +35,18 @@ from training_assets.kernels import (
 from training_assets.lake.frames import read_days
 from training_assets.schemas import UNIFIED_ACTIONS
 from training_assets.tables.build import Build, number_of
-from training_assets.tables.feature_state import PAIRS, Kept, StateStore, Stretch
+from training_assets.tables.feature_state import (
+    PAIRS,
+    Kept,
+    StateStore,
+    Stretch,
+    actions_at_once,
+    in_batches,
+    num_actions,
+)
 
 _STEPS: Final = (8, 64)
-_ACTIONS_PER_PART: Final = 4_000_000
+_ACTIONS_PER_PART: Final = 1_000_000
 _NOTHING: Final = Kept({})
 
 
@@ -90,17 +98,27 @@ def _core(
     if further:
         base, kept = _core(build, store, day, window, further)
     days = [of for of in stretch.contents if of not in base.contents]
-    files = build.lake.snapshot(UNIFIED_ACTIONS.name).files
-    num_actions = sum(file.rows for of in days for file in files[of])
-    num_parts = kept.num_parts or max(1, round(num_actions / _ACTIONS_PER_PART))
-    root, run, before = store.root(stretch), build.run, kept.files
+    num_parts = kept.num_parts or max(1, round(num_actions(build, days) / _ACTIONS_PER_PART))
+    root, run = store.root(stretch), build.run
 
-    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return write_pairs(batches, before, root, run)
+    def write(some: Sequence[date], files: Mapping[int, Sequence[str]]) -> list[Written]:
+        def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            return write_pairs(batches, files, root, run)
 
-    rows = _rows(build, days, num_parts)
-    written = [Written(*row) for row in rows.mapInArrow(write, WRITTEN_DDL).collect()]
-    return stretch, store.add({stretch: written})[stretch]
+        rows = _rows(build, some, num_parts).mapInArrow(task, WRITTEN_DDL)
+        return [Written(*row) for row in rows.collect()]
+
+    weigh, most = lambda of: num_actions(build, [of]), actions_at_once(build)
+    batches = list(in_batches(days, weigh, most))
+    if len(batches) < 2:
+        return stretch, store.add({stretch: write(days, kept.files)})[stretch]
+    counted = [file for some in batches for file in write(some, {})]
+    files = {part: [*kept.files.get(part, ())] for part in range(num_parts)}
+    for file in counted:
+        files[file.part].append(f"{root}/{file.name}")
+    whole = store.add({stretch: write([], files)})[stretch]
+    store.remove(stretch, counted)
+    return stretch, whole
 
 
 def _rows(build: Build, days: Sequence[date], num_parts: int) -> DataFrame:

@@ -11,11 +11,11 @@ and it may be deleted at any time.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -33,13 +33,18 @@ from training_assets.tables.build import Build, day_of, number_of
 STATE: Final = "_feature_state"
 _SEAL: Final = "state.json"
 _VERSION: Final = 1
-# Below, a look at all actions takes no longer.
+# Up to so many actions, runs of few days of actions, or that make many, look at all of them once;
+# of more an engine could not hold what they come to.
+_FEW_ACTIONS: Final = 1_000_000
 _MIN_DAYS: Final = 64
-# Days of one run that are made one by one; more share one look at all actions.
 _MAX_DAYS: Final = 3
 # Kinds that begin so are cores of windows, of which only the newest are of use.
 PAIRS: Final = "pairs"
 _KEPT_CORES: Final = 2
+# An engine that holds in memory what it works on takes some 200 bytes for each.
+_ACTIONS_PER_CORE: Final = 3_000_000
+
+Piece = TypeVar("Piece")
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +139,10 @@ class StateStore:
         self._store.put_all({f"{s.hash}/{_SEAL}": _seal(s, found) for s, found in files.items()})
         return {stretch: self._kept(stretch, found) for stretch, found in files.items()}
 
+    def remove(self, stretch: Stretch, written: Iterable[Written]) -> None:
+        """Files of a stretch that were but a step towards it."""
+        self._store.delete(f"{stretch.hash}/{file.name}" for file in written)
+
     def _kept(self, stretch: Stretch, files: Iterable[Sequence[Any]]) -> Kept:
         by_part: dict[int, list[str]] = {}
         for part, name, _ in files:
@@ -183,9 +192,10 @@ def kept_stretches(lake: Lake) -> dict[str, dict[str, Any]]:
 
 def is_kept(build: Build, days: Sequence[date]) -> bool:
     """Whether the days are made from what is kept, and not by looking at all actions."""
-    return len(days) <= _MAX_DAYS and all(
-        len(window_contents(build, day)) >= _MIN_DAYS for day in days
-    )
+    windows = [window_contents(build, day) for day in days]
+    if num_actions(build, {of for window in windows for of in window}) > _FEW_ACTIONS:
+        return True
+    return len(days) <= _MAX_DAYS and all(len(window) >= _MIN_DAYS for window in windows)
 
 
 def window_contents(build: Build, day: date) -> dict[date, str]:
@@ -193,6 +203,33 @@ def window_contents(build: Build, day: date) -> dict[date, str]:
     published = build.lake.days(UNIFIED_ACTIONS.name)
     window = window_days(build.settings, published, day)
     return {of: build.provenance.content(UNIFIED_ACTIONS, of) for of in window}
+
+
+def actions_at_once(build: Build) -> int:
+    """How many actions may be looked at together: more where there are more cores to hold them."""
+    return _ACTIONS_PER_CORE * len(build.partitioning.keys)
+
+
+def num_actions(build: Build, days: Iterable[date]) -> int:
+    """Published actions of days."""
+    files = build.lake.snapshot(UNIFIED_ACTIONS.name).files
+    return sum(file.rows for day in days for file in files.get(day, ()))
+
+
+def in_batches(
+    found: Iterable[Piece], weigh: Callable[[Piece], int], most: int
+) -> Iterator[list[Piece]]:
+    """In order, as many together as weigh at most so much; each that weighs more is alone."""
+    batch: list[Piece] = []
+    weight = 0
+    for one in found:
+        if batch and weight + weigh(one) > most:
+            yield batch
+            batch, weight = [], 0
+        batch.append(one)
+        weight += weigh(one)
+    if batch:
+        yield batch
 
 
 def read_files(build: Build, files: Sequence[tuple[int, str]], kind: T.StructType) -> DataFrame:

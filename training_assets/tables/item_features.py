@@ -17,7 +17,7 @@ from training_assets.features import (
 )
 from training_assets.lake.frames import read_days
 from training_assets.provenance import BuiltFrom, Upstream, window_days
-from training_assets.schemas import IMPRESSIONS, ITEMS_SHOWN
+from training_assets.schemas import IMPRESSIONS, ITEMS_SHOWN, UNIFIED_ACTIONS
 from training_assets.settings import Settings
 from training_assets.tables import items_shown
 from training_assets.tables.build import Build, NewFiles
@@ -47,17 +47,19 @@ ITEM_FEATURES: Final = published_table(DECLARED)
 
 def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     """A row for each item of the catalogue as of a day, or with an action in its look-back."""
-    if is_kept(build, days):
-        parts = [from_state(build, day) for day in days]
-    else:
-        parts = from_actions(build, days)
-    return write_features(build, reduce(DataFrame.unionByName, parts), ITEM_FEATURES, days)
+    if not is_kept(build, days):
+        features = reduce(DataFrame.unionByName, from_actions(build, days))
+        return write_features(build, features, ITEM_FEATURES, days)
+    written: dict[date, NewFiles] = {}
+    for day in days:
+        written |= write_features(build, from_state(build, day), ITEM_FEATURES, [day])
+    return written
 
 
 def from_actions(build: Build, days: Sequence[date]) -> list[DataFrame]:
     """All days from one look at all actions."""
     actions = read_actions(build, days)
-    catalogue = read_catalogue(build, days, actions)
+    catalogue = read_catalogue(build, days, looked_back(build, UNIFIED_ACTIONS, days))
 
     def features(some: Sequence[date], shown: DataFrame | None) -> DataFrame:
         return build_item_features(

@@ -10,13 +10,14 @@ from pyspark.sql import functions as F
 from training_assets import checks
 from training_assets.features import build_pair_features, declared_table, published_table
 from training_assets.provenance import BuiltFrom
-from training_assets.schemas import IMPRESSIONS, RETURN, Column
+from training_assets.schemas import IMPRESSIONS, RETURN, UNIFIED_ACTIONS, Column
 from training_assets.settings import Settings
 from training_assets.tables.build import Build, NewFiles
 from training_assets.tables.feature_inputs import (
     ACTIONS_TO_DAY,
     CATALOGUE,
     declared_constants,
+    looked_back,
     read_actions,
     read_catalogue,
     write_features,
@@ -40,7 +41,7 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     features = build_pair_features(
         _pairs(build, actions, days),
         actions,
-        read_catalogue(build, days, actions),
+        read_catalogue(build, days, looked_back(build, UNIFIED_ACTIONS, days)),
         lookback_days=build.settings.lookback_days,
         days=days,
         table=DECLARED,

@@ -28,7 +28,14 @@ from training_assets.sampling.catalogue import Catalogues
 from training_assets.sampling.days import FITTING_ROWS_DDL, ROWS_DDL, TASKS_DDL, sample_days
 from training_assets.sampling.files import Beside, Joined, write_samples
 from training_assets.sampling.rules import ItemsOfDays, Rules, Window
-from training_assets.schemas import CUSTOMER_IDS, ITEM_IDS, TRAINING_SAMPLES, Column, Table
+from training_assets.schemas import (
+    CUSTOMER_IDS,
+    ITEM_IDS,
+    TRAINING_SAMPLES,
+    UNIFIED_ACTIONS,
+    Column,
+    Table,
+)
 from training_assets.settings import Settings
 from training_assets.sources.id_tables import id_files
 from training_assets.tables import item_features, unified_actions, user_features
@@ -37,6 +44,7 @@ from training_assets.tables.build import Batches, Build, NewFiles, by_day, numbe
 from training_assets.tables.feature_inputs import (
     ACTIONS_TO_DAY,
     CATALOGUE,
+    looked_back,
     read_actions,
     read_catalogue,
 )
@@ -148,7 +156,7 @@ def _with_own_pairs(build: Build, samples: DataFrame, days: Sequence[date]) -> D
     if not CATALOGUE or not own:
         return samples
     actions = read_actions(build, days)
-    catalogue = read_catalogue(build, days, actions)
+    catalogue = read_catalogue(build, days, looked_back(build, UNIFIED_ACTIONS, days))
     if catalogue is None:
         return samples
     # The time of a sample is that of its positive, and put beside it later.

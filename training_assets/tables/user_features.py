@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from functools import reduce
 from typing import Final
 
 from pyspark.sql import DataFrame
@@ -19,6 +18,7 @@ from training_assets.features import (
 )
 from training_assets.kernels import NO_CATEGORIES, Categories
 from training_assets.provenance import BuiltFrom
+from training_assets.schemas import UNIFIED_ACTIONS
 from training_assets.settings import Settings
 from training_assets.tables.build import Build, NewFiles
 from training_assets.tables.feature_folds import folds_of_day
@@ -28,6 +28,7 @@ from training_assets.tables.feature_inputs import (
     declared_constants,
     engagement_of,
     folded_contents,
+    looked_back,
     num_files,
     plan_of_day,
     read_actions,
@@ -45,12 +46,13 @@ USER_FEATURES: Final = published_table(DECLARED)
 
 def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     """A row for each customer with an action in the look-back of a day."""
-    if is_kept(build, days):
-        parts = [from_state(build, day) for day in days]
-        features = reduce(DataFrame.unionByName, parts)
-    else:
-        features = from_actions(build, days)
-    return write_features(build, features, USER_FEATURES, days)
+    if not is_kept(build, days):
+        return write_features(build, from_actions(build, days), USER_FEATURES, days)
+    # One after the other: each needs as much memory as there is for one.
+    written: dict[date, NewFiles] = {}
+    for day in days:
+        written |= write_features(build, from_state(build, day), USER_FEATURES, [day])
+    return written
 
 
 def from_actions(build: Build, days: Sequence[date]) -> DataFrame:
@@ -58,7 +60,7 @@ def from_actions(build: Build, days: Sequence[date]) -> DataFrame:
     actions = read_actions(build, days)
     return build_user_features(
         actions,
-        read_catalogue(build, days, actions),
+        read_catalogue(build, days, looked_back(build, UNIFIED_ACTIONS, days)),
         days=days,
         lookback_days=build.settings.lookback_days,
         engagement=engagement_of(build, BUILT_FROM),

@@ -46,11 +46,12 @@ TABLES = {"user_features": user_features, "item_features": item_features}
 
 @pytest.fixture(autouse=True)
 def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a window of ten days has cores and stretches of all lengths."""
+    """So that a window of ten days has cores and stretches of all lengths, made in steps."""
     monkeypatch.setattr(feature_folds, "_LENGTHS", (4, 2, 1))
     monkeypatch.setattr(feature_pairs, "_STEPS", (2, 4))
     monkeypatch.setattr(feature_pairs, "_ACTIONS_PER_PART", 60)
     monkeypatch.setattr(feature_state, "_MIN_DAYS", 1)
+    monkeypatch.setattr(feature_state, "_ACTIONS_PER_CORE", 20)
 
 
 @pytest.fixture
@@ -160,6 +161,21 @@ def test_a_day_reads_the_actions_of_few_days(
     assert build(before) == {before - timedelta(days=n) for n in range(1, 11)}
     assert build(before) <= {before - timedelta(days=n) for n in (1, 10)}
     assert len(build(LAST)) <= 4
+
+
+@ONLY_SAIL
+def test_a_range_of_many_actions_is_made_day_by_day_from_what_is_kept(
+    spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = ACTION_DAYS[-4:]
+    build = a_build(spark, lake)
+    assert not feature_state.is_kept(build, days)
+    monkeypatch.setattr(feature_state, "_FEW_ACTIONS", 100)
+    monkeypatch.setattr(feature_state, "_MIN_DAYS", 64)
+    for name, module in TABLES.items():
+        monkeypatch.setattr(module, "from_actions", None)
+        written = SPECS[name].build(build, days)
+        assert {day for day, new in written.items() if sum(f.rows for f in new.files)} == set(days)
 
 
 @ONLY_SAIL

@@ -28,9 +28,6 @@ from training_assets_tests.support.feature_frames import (
     rows_of,
 )
 
-# That both engines compute the same is shown by ``test_against_reference.py``.
-ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
-
 MIX = [act(CLICK, 1), act(CLICK, 2), act(CART, 2), act(ORDER, 3), act(VIEW, 3), act(LIKE, 9)]
 
 CASES = (
