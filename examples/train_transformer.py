@@ -200,8 +200,8 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(above / (num_positive * num_negative))
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def options_of_training(description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("lake", type=Path, help="lake with published days")
     parser.add_argument("--test-days", type=int, help="last days to judge on; default a fifth")
     parser.add_argument("--length", type=int, default=50, help="newest actions used")
@@ -214,12 +214,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--min-count", type=int, default=2, help="rarer items are unknown")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    return parser.parse_args(arguments)
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, list[float]]:
     """Train, judge, print; returns the AUCs."""
-    options = parse(arguments)
+    options = options_of_training(__doc__.split("\n")[0]).parse_args(arguments)
     days = published_days(options.lake)
     num_test = options.test_days or max(1, len(days) // 5)
     train_days, test_days = days[:-num_test], days[-num_test:]
