@@ -39,6 +39,8 @@ ITEMS_DDL: Final = "item_id long, _pairs long"
 _MICROS_PER_DAY: Final = 86_400_000_000
 # Many customers have their newest items within so few days, and need no look at the others.
 _RECENT_DAYS: Final = (30, 7)
+# Up to so many places per pair, each customer and category has one to be counted in.
+_MAX_PLACES: Final = 4
 # Ids up to here are looked up in a table with a place for each.
 _MAX_DENSE_ID: Final = 2**23
 
@@ -215,22 +217,28 @@ def _of_customers(pairs: Pairs, categories: Categories, length: int) -> pa.Recor
 
 def _favorites(pairs: Pairs, rank: Ints, categories: Categories) -> tuple[pa.Array, pa.Array, Ints]:
     """By rank of the customer: the favourite's name and actions, and categories purchased."""
-    key = rank * (len(categories.names) + 1) + categories.look_up(pairs.item) + 1
-    order = np.argsort(key)
-    ordered = key[order]
-    starts = _starts(ordered)
-    owner, place = np.divmod(ordered[starts], len(categories.names) + 1)
+    width = len(categories.names) + 1
+    key, num_customers = rank * width + categories.look_up(pairs.item) + 1, rank[-1] + 1
+    if num_customers * width <= _MAX_PLACES * len(key):
+        cells = np.arange(num_customers * width)
+    else:
+        cells, key = np.unique(key, return_inverse=True)
+    owner, place = np.divmod(cells, width)
     place -= 1
-    actions = np.where(place >= 0, np.add.reduceat(pairs.actions[order], starts), 0)
-    newest = np.maximum.reduceat(pairs.newest[order], starts)
-    is_bought = (place >= 0) & (np.add.reduceat(pairs.purchases[order], starts) > 0)
     firsts = _starts(owner)
+    actions = np.bincount(key, pairs.actions, minlength=len(cells)).astype(np.int64)
+    actions[place < 0] = 0
     most = np.maximum.reduceat(actions, firsts)
-    best = np.flatnonzero((actions > 0) & (actions == most[owner]))
+    is_best = (actions > 0) & (actions == most[owner])
+    rows = np.flatnonzero(is_best[key])
+    newest = np.full(len(cells), np.iinfo(np.int64).min)
+    np.maximum.at(newest, key[rows], pairs.newest[rows])
+    best = np.flatnonzero(is_best)
     best = best[np.lexsort((place[best], -newest[best], owner[best]))]
     best = best[_starts(owner[best])]
-    found = np.full(len(firsts), -1)
+    found = np.full(num_customers, -1)
     found[owner[best]] = place[best]
+    is_bought = (np.bincount(key, pairs.purchases, minlength=len(cells)) > 0) & (place >= 0)
     names = pa.array(categories.names, pa.string()).take(pa.array(found, mask=found < 0))
     return names, pa.array(most, mask=found < 0), np.add.reduceat(is_bought.astype(int), firsts)
 

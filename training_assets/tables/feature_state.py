@@ -33,9 +33,9 @@ from training_assets.tables.build import Build, day_of, number_of
 STATE: Final = "_feature_state"
 _SEAL: Final = "state.json"
 _VERSION: Final = 1
-# Up to so many actions, runs of few days of actions, or that make many, look at all of them once;
-# of more an engine could not hold what they come to.
-_FEW_ACTIONS: Final = 1_000_000
+# Runs that make many days, or have few of actions, are faster with a look at all actions at once. An
+# engine then holds some 200 bytes per action and day that it counts for.
+_MAX_SCANNED: Final = 15_000_000
 _MIN_DAYS: Final = 64
 _MAX_DAYS: Final = 3
 # Kinds that begin so are cores of windows, of which only the newest are of use.
@@ -193,7 +193,8 @@ def kept_stretches(lake: Lake) -> dict[str, dict[str, Any]]:
 def is_kept(build: Build, days: Sequence[date]) -> bool:
     """Whether the days are made from what is kept, and not by looking at all actions."""
     windows = [window_contents(build, day) for day in days]
-    if num_actions(build, {of for window in windows for of in window}) > _FEW_ACTIONS:
+    actions = num_actions(build, {of for window in windows for of in window})
+    if actions * len(days) > _MAX_SCANNED:
         return True
     return len(days) <= _MAX_DAYS and all(len(window) >= _MIN_DAYS for window in windows)
 

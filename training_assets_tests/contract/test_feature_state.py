@@ -170,7 +170,7 @@ def test_a_range_of_many_actions_is_made_day_by_day_from_what_is_kept(
     days = ACTION_DAYS[-4:]
     build = a_build(spark, lake)
     assert not feature_state.is_kept(build, days)
-    monkeypatch.setattr(feature_state, "_FEW_ACTIONS", 100)
+    monkeypatch.setattr(feature_state, "_MAX_SCANNED", 100)
     monkeypatch.setattr(feature_state, "_MIN_DAYS", 64)
     for name, module in TABLES.items():
         monkeypatch.setattr(module, "from_actions", None)
