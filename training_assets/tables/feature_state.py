@@ -33,7 +33,7 @@ from training_assets.tables.build import Build, day_of, number_of
 STATE: Final = "_feature_state"
 _SEAL: Final = "state.json"
 _VERSION: Final = 1
-# Runs that make many days, or have few of actions, are faster with a look at all actions at once. An
+# Runs that make many days, or have few of actions, are faster with one look at all actions. An
 # engine then holds some 200 bytes per action and day that it counts for.
 _MAX_SCANNED: Final = 15_000_000
 _MIN_DAYS: Final = 64
