@@ -69,7 +69,7 @@ def _read_day(lake: Path, day: date) -> dict[str, tuple[np.ndarray, np.ndarray]]
     """By table: keys in order, and float64 [keys, columns]."""
     found = {}
     for table, names in TABLES.items():
-        rows = DeltaTable(f"{lake}/{table}").to_pyarrow_table(filters=[("dt", "=", str(day))])
+        rows = DeltaTable(f"{lake}/{table}").to_pyarrow_table(filters=[("dt", "=", day)])
         if "action_type" in rows.column_names:
             rows = rows.filter(pc.equal(rows["action_type"], SHOWN))
         keys, first = np.unique(_keys([rows[name].to_numpy() for name in names]), return_index=True)
