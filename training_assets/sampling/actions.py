@@ -18,40 +18,49 @@ COUNTS_DDL: Final = "bucket int, item_id int, actions long"
 _COUNTS: Final = pa.schema(
     [("bucket", pa.int32()), ("item_id", pa.int32()), ("actions", pa.int64())]
 )
-# Rows that are counted at once, and how many times more ids an array of counts may have.
-_BLOCK_ROWS: Final = 2**22
+# Ids up to so many times the rows of a file are counted in an array.
 _MAX_IDS_PER_ROW: Final = 8
+# Other rows are counted so many at once, by sorting.
+_BLOCK_ROWS: Final = 2**22
 
 
 def count_items(
     batches: Iterable[pa.RecordBatch], files: Sequence[ActionFile], window: Window
 ) -> Iterator[pa.RecordBatch]:
     """Actions by bucket and item, those of bots left out; rows are numbers of ``files``."""
+    tables: dict[int, Int64Array] = {}
     waiting: dict[int, list[Int64Array]] = defaultdict(list)
-    num_rows = 0
+    num_waiting = 0
     for file in (files[n] for batch in batches for n in batch["number"].to_pylist()):
+        bucket = window.bucket(day_of(file))
         (items,) = read_actions(file, ["item_id"], without_bots=True)
-        waiting[window.bucket(day_of(file))].append(items)
-        num_rows += len(items)
-        if num_rows >= _BLOCK_ROWS:
-            yield from _counted(waiting)
+        if len(items) and int(items.max()) <= _MAX_IDS_PER_ROW * len(items):
+            before = tables.get(bucket, np.zeros(0, np.int64))
+            counts = np.bincount(items, minlength=len(before))
+            counts[: len(before)] += before
+            tables[bucket] = counts
+            continue
+        # Few large ids: an array for each day would be mostly zeros.
+        waiting[bucket].append(items)
+        num_waiting += len(items)
+        if num_waiting >= _BLOCK_ROWS:
+            yield from _sorted(waiting)
             waiting.clear()
-            num_rows = 0
-    yield from _counted(waiting)
+            num_waiting = 0
+    yield from _sorted(waiting)
+    for bucket, counts in tables.items():
+        items = np.flatnonzero(counts)
+        yield _counted(bucket, items, counts[items])
 
 
-def _counted(items_of: Mapping[int, Sequence[Int64Array]]) -> Iterator[pa.RecordBatch]:
+def _sorted(items_of: Mapping[int, Sequence[Int64Array]]) -> Iterator[pa.RecordBatch]:
     for bucket, parts in items_of.items():
-        joined = np.concatenate(parts)
-        if len(joined) and int(joined.max()) <= _MAX_IDS_PER_ROW * len(joined):
-            by_id = np.bincount(joined)
-            items = np.flatnonzero(by_id)
-            counts = by_id[items]
-        else:
-            # Ids may be few and large: an array for each day would be mostly zeros.
-            items, counts = np.unique(joined, return_counts=True)
-        arrays = [np.full(len(items), bucket, np.int32), items.astype(np.int32), counts]
-        yield pa.RecordBatch.from_arrays([pa.array(a) for a in arrays], schema=_COUNTS)
+        yield _counted(bucket, *np.unique(np.concatenate(parts), return_counts=True))
+
+
+def _counted(bucket: int, items: Int64Array, counts: Int64Array) -> pa.RecordBatch:
+    arrays = [np.full(len(items), bucket, np.int32), items.astype(np.int32), counts]
+    return pa.RecordBatch.from_arrays([pa.array(a) for a in arrays], schema=_COUNTS)
 
 
 def day_of(file: ActionFile) -> int:
