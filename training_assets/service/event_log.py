@@ -81,7 +81,7 @@ class EventLog:
         done = threading.Event()
         failed: list[str] = []
 
-        def report(error: Any) -> None:
+        def report(error: Any, _: Any) -> None:
             if error is not None:
                 failed.append(str(error))
             done.set()
@@ -100,7 +100,7 @@ class EventLog:
         left = len(messages)
         failed: list[Any] = []
 
-        def report(error: Any) -> None:
+        def report(error: Any, _: Any) -> None:
             # In the polling thread, one after another.
             nonlocal left
             left -= 1
@@ -164,7 +164,7 @@ class EventLog:
             key=message.key,
             value=message.value,
             headers=message.headers,
-            on_delivery=lambda error, _: report(error),
+            on_delivery=report,
         )
 
     def _poll(self) -> None:

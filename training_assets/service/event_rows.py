@@ -20,6 +20,8 @@ from training_assets.service.topics import ROW_TOPICS
 from training_assets.sources.names import find_columns
 from training_assets.sources.reading import Reading
 
+# To find which of them mean columns takes time for each.
+MAX_NAMES: Final = 100
 ID_COLUMN: Final = {"interactions": "interaction_id"}
 _MAX_ID: Final = 255
 _BOM: Final = b"\xef\xbb\xbf"
@@ -103,6 +105,8 @@ def _event(line: bytes, row: Any, data_type: str, key: str | None, number: int) 
     if not isinstance(row, dict):
         # As it was sent, so that its fault shows it.
         return Event(line or orjson.dumps(row))
+    if len(row) > MAX_NAMES:
+        raise Problem("too_large", f"An event has more than {MAX_NAMES} members.")
     named = under_own_names(row, data_type)
     column = ID_COLUMN.get(data_type, "")
     given = named.get(column)

@@ -225,7 +225,18 @@ def _judged(
                 raise Problem("too_large", f"There are more than {settings.max_rows} rows.")
             yield rows, pa.array(numbers, pa.int64()), faults
     except TrainingAssetsError as error:
-        raise Problem("unreadable", printable(str(error))) from None
+        raise Problem("unreadable", for_clients(error)) from None
+
+
+def for_clients(error: TrainingAssetsError) -> str:
+    """What is wrong, without advice on files that a client has no part in."""
+    found = printable(str(error))
+    fault, ends, advice = found.rpartition("; expected ")
+    expected, _, advice = advice.partition(". ")
+    if not ends or "sources.toml" not in advice:
+        return found
+    how = "Send each column once, under the name that the table has, with commas between."
+    return f"{fault}{ends}{expected}. {how}"
 
 
 def _by_the_rules(

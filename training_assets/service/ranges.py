@@ -21,7 +21,13 @@ import pyarrow.parquet as pq
 from training_assets.errors import SchemaError
 from training_assets.lake import Lake
 from training_assets.service.claims import Range
-from training_assets.service.event_rows import ID_COLUMN, parsed, under_own_names, written
+from training_assets.service.event_rows import (
+    ID_COLUMN,
+    MAX_NAMES,
+    parsed,
+    under_own_names,
+    written,
+)
 from training_assets.service.judging import TIME_COLUMNS, Documents, judge_documents
 from training_assets.service.landing import ARRIVAL_COLUMN, DAY_COLUMN, open_days
 from training_assets.service.problems import Problem
@@ -115,7 +121,7 @@ class RangeWriter:
     def _document(self, record: Record) -> tuple[bytes, Collection[str]]:
         """Under the names of the table, with the id by which a second delivery is told."""
         row = parsed(record.value)
-        if not isinstance(row, dict):
+        if not isinstance(row, dict) or len(row) > MAX_NAMES:
             return record.value, ()
         try:
             named = under_own_names(row, self._data_type)

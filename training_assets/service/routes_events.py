@@ -10,7 +10,7 @@ from training_assets.service.bodies import Body
 from training_assets.service.documents import answers, body
 from training_assets.service.event_log import EventLog, Message
 from training_assets.service.event_rows import Event, events_of
-from training_assets.service.judging import Documents
+from training_assets.service.judging import Documents, for_clients
 from training_assets.service.limits import ROWS
 from training_assets.service.problems import Problem
 from training_assets.service.requests import (
@@ -22,7 +22,6 @@ from training_assets.service.requests import (
 )
 from training_assets.service.settings import ServiceSettings
 from training_assets.service.topics import EVENT_HEADER, ROW_TOPICS, headers
-from training_assets.sources import printable
 
 router: Final = APIRouter(tags=["deliver"])
 _EXAMPLE: Final = {
@@ -109,7 +108,7 @@ def _events(found: Body, data_type: str, key: str | None, settings: ServiceSetti
     try:
         return events_of(found, data_type, key, settings)
     except SchemaError as error:
-        raise Problem("unreadable", printable(str(error))) from None
+        raise Problem("unreadable", for_clients(error)) from None
 
 
 ROUTE: Final = router.routes[0]

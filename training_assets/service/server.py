@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -17,6 +18,8 @@ from training_assets.service.problems import Problem
 
 _KEEP_ALIVE_SECONDS: Final = 30
 _BACKLOG: Final = 1024
+# How long a thread that judges may keep the event loop waiting for the interpreter.
+_SWITCH_SECONDS: Final = 0.001
 
 
 class _Protocol(HttpToolsProtocol):
@@ -75,6 +78,7 @@ class Server(uvicorn.Server):
 def serve(core: Core) -> None:
     """Returns once it is stopped; raises ``SystemExit`` where it cannot start."""
     _give_memory_back()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     server = Server(core)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(server.serve())

@@ -413,6 +413,7 @@ def bombs() -> Iterator[Any]:
     yield "nothing", b"", 400
     yield "header only", HEADER.encode(), 400
     yield "no such columns", b"a,b\n1,2\n", 400
+    yield "semicolons", csv("u").replace(b",", b";"), 400
     yield "truncated gzip", gzip.compress(csv("u"))[:-5], 400
     yield "null", b"null", 400
     yield "array of numbers", b"[1, 2]", 422
@@ -427,6 +428,8 @@ def test_hostile_bodies_get_a_clear_answer_and_the_next_is_served(
         sent = acme.post(f"{path}?data_type=interactions", data=content)
         expected = {status} | ({200} if status == 422 else set())
         assert sent.status_code in expected, sent.text[:300]
+        # A client has no part in the files of who runs the service.
+        assert "sources.toml" not in sent.text
         assert len(sent.content) < 2**20
     assert acme.get("/internal/limits").status_code == 200
 

@@ -98,6 +98,28 @@ def test_ids_are_given_made_of_the_key_or_new() -> None:
     assert new == sorted(new, key=lambda one: one[:13])
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", "unreadable"),
+        (b"[]", "unreadable"),
+        (b'{"a": ', "unreadable"),
+        (b'[{"a": 1}', "unreadable"),
+        (b"user_id,item_id\n1,2\n", "unsupported_format"),
+        (b"\x1f\x8b\x08", "unsupported_format"),
+        (b"[" * 10**5, "too_large"),
+        (b'{"a":' * 10**5 + b"1" + b"}" * 10**5, "too_large"),
+        (b'{"a": "' + b"x" * 2**16 + b'"}', "too_large"),
+        (json.dumps(dict.fromkeys(map(str, range(101)))).encode(), "too_large"),
+        (b"{}\n" * 10_001, "too_large"),
+    ],
+)
+def test_bodies_of_no_honest_client_are_refused(body: bytes, kind: str) -> None:
+    with pytest.raises(Problem) as refused:
+        events(body)
+    assert refused.value.kind == kind
+
+
 def test_requests_that_wait_are_judged_together_and_fail_alone(monkeypatch) -> None:
     sizes = []
 
