@@ -1,6 +1,6 @@
 """The whole system on one page: assets, checks, jobs, schedule, sensor, engine.
 
-    raw/* (external) ──> unified_actions ──> customer_history ──> training_input
+    raw/* (observed) ──> unified_actions ──> customer_history ──> training_input
                          unified_actions, items_shown ──> user_, item_, pair_features ──> online_*
     transaction_chunks ──> pattern_state ──> detections
 
@@ -22,15 +22,13 @@ from training_assets.assets import (
     feature_state_asset,
     online_assets,
     outdated_days_sensor,
-    raw_specs,
     retention_asset,
     vacuum_asset,
 )
 from training_assets.assets.freshness import (
-    NEWEST_EVENTS,
     freshness_checks,
     freshness_sensors,
-    newest_events_asset,
+    observed_sources,
 )
 from training_assets.assets.online import ONLINE_ASSETS
 from training_assets.assets.raw import declared_sources
@@ -114,22 +112,22 @@ def build_definitions(settings: Settings, spark: SparkResource) -> dg.Definition
         description="A full run for training, weekly or on demand: a range of days of all tables, "
         "then splits, export and report.",
     )
+    raw = observed_sources(settings)
     observe = dg.define_asset_job(
         OBSERVE_JOB,
-        selection=dg.AssetSelection.assets(NEWEST_EVENTS),
+        selection=dg.AssetSelection.assets(*raw.keys),
         config=RUN_CONFIG,
         description="Looks when the newest event of each raw source was.",
     )
     freshness = freshness_checks(settings)
     return dg.Definitions(
         assets=[
-            *raw_specs(settings),
+            raw,
             daily_tables(settings, partitions),
             feature_state_asset(settings, partitions),
             *online_assets(settings, partitions),
             vacuum_asset(settings),
             retention_asset(settings),
-            newest_events_asset(settings),
             report_asset(settings),
             training_set_asset(settings),
         ],

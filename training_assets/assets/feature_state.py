@@ -1,5 +1,6 @@
 """feature_state: what features fold, so that a day does not read a year of actions."""
 
+import warnings
 from datetime import date
 
 import dagster as dg
@@ -19,7 +20,12 @@ def feature_state_asset(
 
     Builds of features make for themselves what is missing, so nothing has to wait for it.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return _asset(settings, partitions)
 
+
+def _asset(settings: Settings, partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
         name=FEATURE_STATE,
         group_name="features",

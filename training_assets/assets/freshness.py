@@ -8,22 +8,20 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import dagster as dg
 from pyspark.sql import SparkSession
 
-from training_assets.assets.raw import declared_sources, raw_key
-from training_assets.engine.resource import SparkResource
+from training_assets.assets.raw import declared_sources, raw_key, raw_specs
 from training_assets.errors import SettingsError, TrainingAssetsError
 from training_assets.lake import Lake
-from training_assets.monitoring.freshness import newest_event
-from training_assets.schemas import RAW_TABLES, Table
+from training_assets.monitoring.freshness import NewestEvent, newest_event
+from training_assets.schemas import DELIVERED_TABLES, RAW_TABLES, Table
 from training_assets.settings import Settings
 from training_assets.sources import source_days
 
-NEWEST_EVENTS: Final = "newest_events"
 LAST_UPDATED: Final = "dagster/last_updated_timestamp"
 WARN_AFTER: Final = timedelta(hours=6)
 FAIL_AFTER: Final = timedelta(hours=24)
@@ -31,24 +29,34 @@ DEADLINE: Final = "0 6 * * *"
 _DAILY: Final = "TRAINING_ASSETS_DAILY_SOURCES"
 
 
-def newest_events_asset(settings: Settings) -> dg.AssetsDefinition:
-    """Each materialization observes every raw source that has days."""
-    tables = _observed(settings)
+def observed_sources(settings: Settings) -> dg.AssetsDefinition:
+    """The raw tables: made outside, and observed here, which their pages in the UI show."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return _observable(settings)
 
-    @dg.asset(
-        name=NEWEST_EVENTS,
-        group_name="raw",
-        deps=[raw_key(name) for name in tables],
-        description="Looks when the newest event of each raw source was, and records it as an "
-        "observation of the source, by which its freshness is judged.",
+
+def _observable(settings: Settings) -> dg.AssetsDefinition:
+    tables = {
+        table.name: table
+        for table in (*DELIVERED_TABLES.values(), *declared_sources(settings).further)
+    }
+
+    @dg.multi_observable_source_asset(
+        name="raw_tables",
+        specs=raw_specs(settings),
+        can_subset=True,
+        required_resource_keys={"spark"},
     )
-    def _newest_events(
-        context: dg.AssetExecutionContext, spark: SparkResource
-    ) -> dg.MaterializeResult:
-        found = observe_sources(context, spark.spark_session, settings, tables)
-        return dg.MaterializeResult(metadata={"newest": dg.MetadataValue.json(found)})
+    def _raw_tables(context: dg.AssetExecutionContext) -> Iterator[dg.ObserveResult]:
+        """When the newest event of each was, by which its freshness is judged."""
+        names = {key.path[-1] for key in context.selected_asset_keys}
+        wanted = {name: table for name, table in tables.items() if name in names}
+        spark = context.resources.spark.spark_session
+        for name, newest in newest_events(context, spark, settings, wanted):
+            yield dg.ObserveResult(asset_key=raw_key(name), metadata=_metadata(newest))
 
-    return _newest_events
+    return _raw_tables
 
 
 def observe_sources(
@@ -56,9 +64,20 @@ def observe_sources(
     spark: SparkSession,
     settings: Settings,
     tables: Mapping[str, Table],
-) -> dict[str, str]:
-    """Record of each of the sources that has days when its newest event was; by name, as text."""
-    lake, now, found = Lake.at(settings.lake), datetime.now(UTC), {}
+) -> None:
+    """Record of each of the sources that has days when its newest event was."""
+    for name, newest in newest_events(context, spark, settings, tables):
+        context.log_event(dg.AssetObservation(raw_key(name), metadata=_metadata(newest)))
+
+
+def newest_events(
+    context: dg.AssetExecutionContext,
+    spark: SparkSession,
+    settings: Settings,
+    tables: Mapping[str, Table],
+) -> Iterator[tuple[str, NewestEvent]]:
+    """Of the sources that have days; what is wrong with one is logged."""
+    lake, now = Lake.at(settings.lake), datetime.now(UTC)
     for name, table in tables.items():
         try:
             newest = newest_event(spark, lake, table, now)
@@ -66,21 +85,18 @@ def observe_sources(
             context.log.error(f"{name}: {error}")
             continue
         if newest is not None:
-            found[name] = newest.at.isoformat(timespec="seconds")
-            context.log_event(observation(name, newest.at, newest.day))
-    return found
+            yield name, newest
 
 
 def _observed(settings: Settings) -> dict[str, Table]:
     return {**RAW_TABLES, **{table.name: table for table in declared_sources(settings).further}}
 
 
-def observation(source: str, at: datetime, day: date | None = None) -> dg.AssetObservation:
-    """That the newest event of a source was at that time, and which its newest day is."""
-    metadata: dict[str, Any] = {LAST_UPDATED: dg.MetadataValue.timestamp(at.timestamp())}
-    if day is not None:
-        metadata["newest_day"] = str(day)
-    return dg.AssetObservation(raw_key(source), metadata=metadata)
+def _metadata(newest: NewestEvent) -> dict[str, Any]:
+    return {
+        LAST_UPDATED: dg.MetadataValue.timestamp(newest.at.timestamp()),
+        "newest_day": str(newest.day),
+    }
 
 
 def freshness_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:

@@ -108,8 +108,12 @@ def _say_what_is_built(
     for spec, found in before:
         tables.setdefault((found[0], found[-1]), []).append(spec.name)
     for (first, last), names in tables.items():
-        console.print(f"{first} to {last}, looked back to: {', '.join(names)}")
-    console.print(f"{days[0]} to {days[-1]}: {', '.join(spec.name for spec in specs)}")
+        console.print(f"{_span(first, last)}, looked back to: {', '.join(names)}")
+    console.print(f"{_span(days[0], days[-1])}: {', '.join(spec.name for spec in specs)}")
+
+
+def _span(first: date, last: date) -> str:
+    return f"{first} to {last}" if last > first else str(first)
 
 
 def build_seconds() -> dict[str, float]:

@@ -6,7 +6,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from training_assets.assets.freshness import NEWEST_EVENTS
 from training_assets.assets.online import EQUALS_OFFLINE, ONLINE_ASSETS
 from training_assets.assets.retention import RETENTION
 from training_assets.assets.training_set import REPORT, TRAINING_SET
@@ -60,7 +59,6 @@ def test_lineage_begins_with_the_raw_tables(defs: dg.Definitions) -> None:
         "training_samples": {"unified_actions", "user_features", "item_features", "items"},
         VACUUM: set(),
         RETENTION: set(),
-        NEWEST_EVENTS: {f"raw/{name}" for name in RAW_TABLES},
         REPORT: set(SPECS),
         TRAINING_SET: {"training_samples"},
     }

@@ -7,13 +7,19 @@ import dagster as dg
 import pytest
 from pyspark.sql import SparkSession
 
-from training_assets.assets.freshness import freshness_checks, observation
+from training_assets.assets.freshness import LAST_UPDATED, freshness_checks
+from training_assets.assets.raw import raw_key
 from training_assets.lake import Lake
 from training_assets.monitoring.freshness import newest_event
 from training_assets.schemas import CLICKS, IMPRESSIONS
 from training_assets.settings import Settings
 
 NOON = datetime(2026, 3, 29, 12, tzinfo=UTC)
+
+
+def observed(source: str, at: datetime) -> dg.AssetObservation:
+    stamp = dg.MetadataValue.timestamp(at.timestamp())
+    return dg.AssetObservation(raw_key(source), metadata={LAST_UPDATED: stamp})
 
 
 @pytest.fixture
@@ -52,8 +58,8 @@ def test_six_hours_warn_and_a_day_fails(root: Path, hours: int, warns: bool, fai
     )
     at = datetime.now(UTC) - timedelta(hours=hours)
     with dg.DagsterInstance.ephemeral() as instance:
-        instance.report_runless_asset_event(observation("clicks", at))
-        instance.report_runless_asset_event(observation("impressions", datetime.now(UTC)))
+        instance.report_runless_asset_event(observed("clicks", at))
+        instance.report_runless_asset_event(observed("impressions", datetime.now(UTC)))
         result = defs.resolve_job_def("fresh").execute_in_process(instance=instance)
     found = {
         evaluation.check_name: (evaluation.passed, evaluation.severity)
