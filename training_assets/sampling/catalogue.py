@@ -33,7 +33,7 @@ class Catalogues:
 
     def items(self) -> list[Int32Array]:
         """Those of each snapshot that samples are as of."""
-        snapshots = sorted(set(self.as_of.values()))
+        snapshots = sorted(set(self.as_of.values()) - {()})
         return [ints(_read(uris, ["item_id"])["item_id"]).astype(np.int32) for uris in snapshots]
 
 
@@ -79,7 +79,7 @@ class Prices:
     def of(self, items: Int64Array, day: int) -> tuple[Int64Array, npt.NDArray[np.bool_]]:
         """In units of 1/10,000, and whether it is known."""
         uris = self._catalogues.prices.get(day, ())
-        if uris != self._uris:
+        if uris and uris != self._uris:
             table = _read(uris, ["item_id", "price"])
             ids = ints(table["item_id"])
             order = np.argsort(ids, kind="stable")
