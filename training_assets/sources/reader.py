@@ -22,6 +22,7 @@ from training_assets.engine.shipping import ship
 from training_assets.lake import Lake
 from training_assets.schemas import QUARANTINE, Table
 from training_assets.sources import (
+    ahead,
     blocks,
     cleaning,
     columns,
@@ -62,6 +63,7 @@ ship(
         json_rows,
         json_blocks,
         json_values,
+        ahead,
         blocks,
         parquet,
         typed,
