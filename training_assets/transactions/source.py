@@ -34,6 +34,7 @@ _VALUE: Final = re.compile(
     r"""\s*(?:"(?:[^"]|"")*"|'(?:[^']|'')*')\s*(?=,|$)|\s*(["']).*?\1\s*(?=,|$)|[^,]*"""
 )
 _HASHED_ROWS: Final = 100_000
+_BLOCK_BYTES: Final = 1 << 20
 # A line without its line break may be half written.
 _SETTLED_SECONDS: Final = 5.0
 
@@ -104,6 +105,7 @@ def _read_lines(body: bytes, names: list[str]) -> pa.Table:
     if not body.strip():
         return _table({name: [] for name in names}, [], [], [])
     rejected: list[arrow_csv.InvalidRow] = []
+    block_bytes = _BLOCK_BYTES
 
     def skip(row: arrow_csv.InvalidRow) -> str:
         rejected.append(row)
@@ -113,14 +115,21 @@ def _read_lines(body: bytes, names: list[str]) -> pa.Table:
         rejected.clear()
         return arrow_csv.read_csv(
             io.BytesIO(body),
-            arrow_csv.ReadOptions(column_names=names, use_threads=use_threads),
+            arrow_csv.ReadOptions(
+                column_names=names, use_threads=use_threads, block_size=block_bytes
+            ),
             arrow_csv.ParseOptions(quote_char=False, invalid_row_handler=skip),
             arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False
             ),
         )
 
-    table = read(use_threads=True)
+    try:
+        table = read(use_threads=True)
+    except pa.ArrowInvalid:
+        # A line is longer than a block.
+        block_bytes = len(body) + 1
+        table = read(use_threads=True)
     # Only a reader of one thread knows the numbers of the lines.
     if rejected:
         table = read(use_threads=False)

@@ -32,6 +32,15 @@ def test_no_line_is_lost_and_none_becomes_two(tmp_path: Path, lines: list[str]) 
     assert sorted(feed_order(table, ()).tolist()) == list(range(len(lines)))
 
 
+def test_a_line_may_be_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
+    path, good = tmp_path / "t.csv", line("C0", "M")
+    long = ["x" * 3_000_000, good.replace("es_food", "y" * 3_000_000)]
+    path.write_text("\n".join([HEADER, good, *long, good, ""]))
+    table = read_csv(locate(str(path)), SOURCE_COLUMNS)
+    assert table["content"].to_pylist() == [None, long[0], None, None]
+    assert table["source_row"].to_pylist() == [0, 1, 2, 3]
+
+
 @given(st.lists(lines, max_size=20), st.integers(0, 20))
 def test_a_fingerprint_is_of_rows_however_they_are_cut(
     tmp_path: Path, lines: list[str], cut: int
