@@ -40,6 +40,7 @@ from training_assets.kernels.pair_state import (
     count_by_item,
     write_pairs,
 )
+from training_assets.kernels.runs import PARTS_DDL, PIECES_DDL, Piece, merge_runs, write_runs
 from training_assets.kernels.snapshots import fold_snapshots
 from training_assets.kernels.state_files import (
     STATE_FILES_DDL,
@@ -59,6 +60,8 @@ __all__ = [
     "ITEMS_DDL",
     "NO_CATEGORIES",
     "PAIRS_DDL",
+    "PARTS_DDL",
+    "PIECES_DDL",
     "RANKINGS_DDL",
     "REQUESTS_DDL",
     "STATE_FILES_DDL",
@@ -66,6 +69,7 @@ __all__ = [
     "ActionFile",
     "BotLimits",
     "Categories",
+    "Piece",
     "Wanted",
     "Written",
     "assign_parts",
@@ -79,12 +83,14 @@ __all__ = [
     "cut_days",
     "empty_file",
     "fold_snapshots",
+    "merge_runs",
     "read_state",
     "write_actions",
     "write_folds",
     "write_histories",
     "write_pairs",
     "write_rows",
+    "write_runs",
     "write_state",
     "write_training_rows",
 ]

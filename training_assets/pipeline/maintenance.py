@@ -6,6 +6,7 @@ from training_assets.lake import Lake, Removed, vacuum
 from training_assets.settings import Settings
 from training_assets.tables import SPECS
 from training_assets.tables.action_blocks import BLOCKS, vacuum_blocks
+from training_assets.tables.build import RUNS, vacuum_runs
 from training_assets.tables.feature_state import STATE, vacuum_state
 
 
@@ -17,4 +18,5 @@ def vacuum_lake(lake: Lake, settings: Settings, *, dry_run: bool = False) -> dic
     }
     removed[BLOCKS] = Removed(*vacuum_blocks(Lake(lake.store), keep=keep, dry_run=dry_run))
     removed[STATE] = Removed(*vacuum_state(Lake(lake.store), keep=keep, dry_run=dry_run))
+    removed[RUNS] = Removed(*vacuum_runs(Lake(lake.store), keep=keep, dry_run=dry_run))
     return removed

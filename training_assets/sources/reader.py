@@ -79,7 +79,7 @@ _TASK_DDL: Final = (
 _BYTES_PER_PARTITION: Final = 8 * 2**20
 # Sail works on all partitions at once, each with a block in memory.
 _MANY_PARTITIONS: Final = 32
-_BYTES_PER_FURTHER: Final = 256 * 2**20
+_BYTES_PER_FURTHER: Final = 2**30
 _MIN_PARTITIONS: Final = 4
 _MAX_PARTITIONS: Final = 1000
 _In = TypeVar("_In")

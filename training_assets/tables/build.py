@@ -5,22 +5,34 @@ raw ──read──> rows ──by day and part──> kernels ──> <lake>/<
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training_assets.engine import Partitioning, engine_name
-from training_assets.kernels import WRITTEN_DDL, Written, empty_file
+from training_assets.kernels import (
+    PARTS_DDL,
+    PIECES_DDL,
+    WRITTEN_DDL,
+    Piece,
+    Written,
+    empty_file,
+    merge_runs,
+    write_runs,
+)
 from training_assets.lake import DataFile, Lake, new_run
 from training_assets.provenance import Provenance
 from training_assets.schemas import Table, re_delivered
 from training_assets.settings import Settings
 from training_assets.sources import REJECTS_DDL, RawDays, write_rejects
 
+RUNS: Final = "_runs"
+# Above, rows go by way of the disk: an engine that shuffles them holds all of them.
+_MANY_ROWS: Final = 8_000_000
 _EPOCH = date(1970, 1, 1).toordinal()
 
 Batches = Iterator[pa.RecordBatch]
@@ -91,8 +103,65 @@ def write_days(
 ) -> dict[date, NewFiles]:
     """Write the rows of a frame with columns ``dt`` and ``part``; every day gets a file."""
     spread = spread_days(build, frame, days, files_per_day, F.col("part"))
+    return _new_files(build, table, days, spread.mapInArrow(write, WRITTEN_DDL).collect())
+
+
+def write_large_days(
+    build: Build,
+    frame: DataFrame,
+    table: Table,
+    days: Sequence[date],
+    files: Mapping[date, int],
+    write: Callable[[Batches], Batches],
+    rows: int,
+) -> dict[date, NewFiles]:
+    """The same as ``write_days``, where there are more ``rows`` than an engine should hold.
+
+    Rows go to the disk as they are read, and are brought together part by part.
+    """
+    if rows <= _MANY_ROWS:
+        return write_days(build, frame, table, days, max(files.values()), write)
+    scratch = build.lake.store.child(RUNS, build.run)
+    root = scratch.uri()
+
+    def to_runs(batches: Batches) -> Batches:
+        return write_runs(batches, root)
+
+    try:
+        pieces: dict[tuple[int, int], list[Piece]] = {}
+        for row in frame.mapInArrow(to_runs, PIECES_DDL).collect():
+            pieces.setdefault((row["day"], row["part"]), []).append(
+                Piece(row["name"], row["place"])
+            )
+        parts = sorted(pieces)
+
+        def merge(batches: Batches) -> Batches:
+            return merge_runs(batches, pieces, root, write)
+
+        tasks = [(number, *part) for number, part in enumerate(parts)]
+        asked = build.spark.createDataFrame(tasks, PARTS_DDL)
+        spread = build.partitioning.spread(asked, F.col("number"), of=len(tasks))
+        return _new_files(build, table, days, spread.mapInArrow(merge, WRITTEN_DDL).collect())
+    finally:
+        scratch.delete([entry.path for entry in scratch.list()])
+
+
+def vacuum_runs(lake: Lake, *, keep: timedelta, dry_run: bool) -> tuple[int, int]:
+    """Remove what killed runs have left of large days; (files, bytes)."""
+    store = lake.store.child(RUNS)
+    cutoff_ns = int((datetime.now(UTC) - keep).timestamp() * 1_000_000_000)
+    gone = [entry for entry in store.list() if entry.modified_ns < cutoff_ns]
+    if not dry_run:
+        store.delete(entry.path for entry in gone)
+    return len(gone), sum(entry.size for entry in gone)
+
+
+def _new_files(
+    build: Build, table: Table, days: Sequence[date], rows: Sequence[Any]
+) -> dict[date, NewFiles]:
+    """By day; one of which nothing was written gets an empty file."""
     written: dict[date, list[Written]] = {day: [] for day in days}
-    for row in spread.mapInArrow(write, WRITTEN_DDL).collect():
+    for row in rows:
         written[day_of(row["day"])].append(Written(*row))
     for day, files in written.items():
         if not files:
@@ -156,8 +225,14 @@ def count_by_day(sources: Sequence[RawDays], days: Sequence[date]) -> dict[date,
 
 
 def files_by_day(counted: Mapping[date, int], rows_per_file: int) -> dict[date, int]:
-    """Files of about that many rows; of the day's own rows alone, so that any run has the same."""
-    return {day: max(1, round(count / rows_per_file)) for day, count in counted.items()}
+    """Files of about that many rows; of the day's own rows alone, so that any run has the same.
+
+    Those of a large day have half of them, since each core holds one while it is written.
+    """
+    return {
+        day: max(1, round(count / rows_per_file * (2 if count > _MANY_ROWS else 1)))
+        for day, count in counted.items()
+    }
 
 
 def by_day(values: Mapping[date, int]) -> Column:

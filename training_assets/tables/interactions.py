@@ -21,7 +21,7 @@ from training_assets.tables.build import (
     count_by_day,
     files_by_day,
     of_faulty_days,
-    write_days,
+    write_large_days,
     write_rejected,
 )
 from training_assets.tables.shop_ids import with_ids
@@ -50,7 +50,8 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
 
     part = F.pmod(F.xxhash64("customer_id"), by_day(files)).cast("int")
     parted = named.withColumn("part", part)
-    written = write_days(build, parted, INTERACTIONS, days, max(files.values()), write)
+    rows_in = sum(counted.values())
+    written = write_large_days(build, parted, INTERACTIONS, days, files, write, rows_in)
     write_rejected(build, INTERACTIONS, of_faulty_days([raw], counted, written))
     return written
 

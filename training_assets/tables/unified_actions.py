@@ -29,7 +29,7 @@ from training_assets.tables.build import (
     count_by_day,
     files_by_day,
     of_faulty_days,
-    write_days,
+    write_large_days,
     write_rejected,
 )
 from training_assets.tables.spec import TableSpec
@@ -44,7 +44,7 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     sources = [build.raw(table, days) for table in tables]
     actions = unite_actions([(of.table, of.read_valid(build.spark)) for of in sources])
     counted = count_by_day(sources, days)
-    files = files_by_day(counted, _ACTIONS_PER_FILE)
+    files, rows = files_by_day(counted, _ACTIONS_PER_FILE), sum(counted.values())
     stream = _from_interactions(build, days)
     if stream is None:
         # The kernel knows the others, which say nothing here.
@@ -53,8 +53,9 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
         actions = actions.unionByName(stream)
         published = build.lake.snapshot(INTERACTIONS.name).files
         for day in days:
-            rows = sum(file.rows for file in published.get(day, ()))
-            files[day] = max(1, round(files[day] + rows / _ACTIONS_PER_FILE - 0.5))
+            of_stream = sum(file.rows for file in published.get(day, ()))
+            files[day] = max(1, round(files[day] + of_stream / _ACTIONS_PER_FILE - 0.5))
+            rows += of_stream
     root, run = build.root(UNIFIED_ACTIONS.name), build.run
 
     def write(batches: Batches) -> Batches:
@@ -62,7 +63,7 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
 
     part = F.pmod(F.xxhash64("customer_id"), by_day(files)).cast("int")
     parted = actions.withColumn("part", part)
-    written = write_days(build, parted, UNIFIED_ACTIONS, days, max(files.values()), write)
+    written = write_large_days(build, parted, UNIFIED_ACTIONS, days, files, write, rows)
     # Nobody knows how many of the rows are the stream's.
     faulty = of_faulty_days(sources, counted, written) if stream is None else sources
     write_rejected(build, UNIFIED_ACTIONS, faulty)

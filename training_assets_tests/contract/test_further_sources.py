@@ -23,6 +23,7 @@ from training_assets.provenance import Provenance, find_outdated
 from training_assets.retention import RetentionSettings, plan_retention
 from training_assets.settings import Settings
 from training_assets.tables import BUILT_FROM, SPECS
+from training_assets.tables import build as tables_build
 from training_assets_tests.support.planting import replant, rows_of
 
 DAYS = [date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3)]
@@ -111,13 +112,18 @@ def late_days(root: Path) -> dict[date, str]:
     return {late.day: "; ".join(late.reasons) for late in found if late.table == "unified_actions"}
 
 
-def test_further_sources_are_in_the_tables_and_counted(spark: SparkSession, tmp_path: Path) -> None:
+def test_further_sources_are_in_the_tables_and_counted(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By way of the disk, as large days are.
+    monkeypatch.setattr(tables_build, "_MANY_ROWS", 0)
     write_lake(tmp_path)
     clicks = [{"customer_id": 1, "item_id": 32}, {"customer_id": 3, "item_id": 0}]
     timed = [{**clicks[0], "occurred_at": f"{DAYS[1]}T0{hour}:00:00Z"} for hour in (1, 1, 2)]
     # Of equal rows one, of likes both; a row that is set aside stays as it is.
     put(tmp_path, f"app/{DAYS[1]:%Y%m%d}/a.jsonl", [*clicks, clicks[0], *clicks, *timed])
     assert problems(build(spark, tmp_path)) == []
+    assert Lake.at(tmp_path).store.list("_runs") == []
     assert actions(tmp_path, DAYS[0]) == {(1, 11, 1): 1}
     assert actions(tmp_path, DAYS[1]) == {(1, 12, 1): 1, (1, 32, 1): 3, (1, 22, 5): 1}
     (liked,) = [r for r in published(tmp_path, "unified_actions", DAYS[1]) if r["action_type"] == 5]

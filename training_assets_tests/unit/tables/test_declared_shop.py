@@ -1,6 +1,6 @@
 """Text ids beside the four tables, snapshots of changes, equal rows: as a shop declares them."""
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from training_assets.provenance import Provenance
 from training_assets.settings import Settings
 from training_assets.sources import engagement_of, ids
 from training_assets.tables import SPECS
+from training_assets.tables import build as tables_build
 from training_assets_tests.support.shops import DAYS, interactions, items, put, write_shop
 
 Row = dict[str, Any]
@@ -116,6 +117,32 @@ def test_a_snapshot_of_changes_says_nothing_of_others(spark: SparkSession, tmp_p
     (root / "sources.toml").write_text("")
     built = SPECS["items"].built_from
     assert Provenance(Lake.at(root), settings).outdated(built, DAYS) == DAYS
+
+
+@on_sail
+def test_large_days_go_by_way_of_the_disk_and_are_the_same(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for rows in (10**9, 0):
+        monkeypatch.setattr(tables_build, "_MANY_ROWS", rows)
+        root = write_shop(tmp_path / str(rows), text=True)
+        (root / "raw/interactions" / f"dt={DAYS[2]}" / "a.jsonl").write_text("")
+        tables = ("items", "users", "interactions", "unified_actions")
+        assert problems(build(spark, root, tables, DAYS, min_valid_share=0.0)) == []
+        store = Lake.at(root).store
+        assert store.list("_runs") == []
+        snapshots = [Lake.at(root).snapshot(table).files for table in tables[2:]]
+        # Names have the hash of the file, and then the run.
+        found.append(
+            {d: [f.name.rpartition("-")[0] for f in fs] for s in snapshots for d, fs in s.items()}
+        )
+    assert found[0] == found[1]
+    # What a killed run left goes with the vacuum, what one is at work on stays.
+    store.put("_runs/abc/left.arrow", b"x")
+    assert tables_build.vacuum_runs(Lake.at(root), keep=timedelta(days=1), dry_run=False) == (0, 0)
+    assert tables_build.vacuum_runs(Lake.at(root), keep=timedelta(0), dry_run=False) == (1, 1)
+    assert store.list("_runs") == []
 
 
 @on_sail
