@@ -1,6 +1,7 @@
 """The commands of transactions, as a person gives them."""
 
 import csv
+import gzip
 import io
 import os
 import signal
@@ -93,7 +94,11 @@ def test_feed_and_detect_in_two_processes_and_a_store_meet(
     write_lines(folder / "t.csv", [line(f"C{i % 3}", "M") for i in range(300)])
     write_weights(folder / "i.csv", [])
     url = s3_server.new_url()
-    place = ["--workdir", url, "--transactions", "t.csv", "--importance", "i.csv"]
+    # The source may lie on a store, too.
+    packed = gzip.compress((folder / "t.csv").read_bytes())
+    open_store(url).child("source").put("t.csv.gz", packed)
+    place = ["--workdir", url, "--transactions", f"{url}/source/t.csv.gz"]
+    place += ["--importance", "i.csv"]
     fast = ["--every", "0.1s", "--chunk-rows", "60"]
     with (
         subprocess.Popen(arguments("feed", *place, *fast), cwd=folder) as feed,
