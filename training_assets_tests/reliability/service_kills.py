@@ -4,6 +4,7 @@ Each client sends files with rows of its own until they are accepted, as real on
 broken connection or a 503 it sends the same again.
 """
 
+import http.client
 import io
 import json
 import os
@@ -132,7 +133,8 @@ class Sender:
                 if error.code not in (429, 503):
                     self.wrong.append(f"{name} was answered {error.code}")
                     return
-            except OSError:
+            except (OSError, http.client.HTTPException):
+                # Also an answer that breaks off in the middle.
                 pass
             time.sleep(0.02)
 
