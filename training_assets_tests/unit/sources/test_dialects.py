@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from training_assets.lake import Lake
-from training_assets.schemas import CLICKS, MAX_ITEM_ID
+from training_assets.schemas import CLICKS, MAX_ITEM_ID, SHOP_TABLES, Table
 from training_assets.sources import blocks, find_raw_days
 from training_assets_tests.support.frames import DAY
 from training_assets_tests.support.raw_input import Row, put, read
@@ -79,6 +79,27 @@ def spell_name(draw: st.DrawFn, name: str) -> str:
     return draw(st.sampled_from([name, name.upper(), camel, name.replace("_", " "), name.title()]))
 
 
+def spell(draw: st.DrawFn, table: Table, name: str, value: Any, in_json: bool) -> Any:
+    """A value that is there, in one of the ways in which it may be delivered."""
+    (column,) = (c for c in table.columns if c.name == name)
+    if column.type == "timestamp":
+        return spell_time(draw, value)
+    if column.type in ("long", "int"):
+        return spell_id(draw, value, in_json)
+    if column.type == "boolean":
+        words: list[Any] = ["TRUE", "true", "t", "1"] if value else ["False", "f", "0"]
+        return draw(st.sampled_from([*words, *([value, int(value)] if in_json else [])]))
+    if column.type == "date":
+        return draw(st.sampled_from([str(value), f"{value:%Y%m%d}", f"{value} 00:00:00"]))
+    if column.type in ("double", "decimal(18,4)"):
+        forms: list[Any] = [str(value), f"{value}0", f" {value}"]
+        return draw(st.sampled_from([*forms, *([float(value)] if in_json else [])]))
+    if column.is_json:
+        return json.loads(value) if in_json and draw(st.booleans()) else value
+    texts = [value, f" {value} ", value.replace(" ", " \t ")]
+    return draw(st.sampled_from([*texts, *([value.upper()] if column.is_key else [])]))
+
+
 class Written(NamedTuple):
     name: str
     content: bytes
@@ -87,7 +108,7 @@ class Written(NamedTuple):
 
 
 @st.composite
-def csv_files(draw: st.DrawFn, rows: list[Row]) -> Written:
+def csv_files(draw: st.DrawFn, rows: list[Row], table: Table) -> Written:
     delimiter = draw(st.sampled_from([",", ";", "\t", "|"]))
     null = draw(st.sampled_from(["", "NULL", "\\N"]))
     names = draw(st.permutations([*rows[0], "spare"]))
@@ -102,24 +123,21 @@ def csv_files(draw: st.DrawFn, rows: list[Row]) -> Written:
     out.writerow([spelled.get(name, name) for name in names])
     spare = st.sampled_from(["", "x", 'a "b"', "two\nlines", "ä,;|\tö", '"'])
     for row in rows:
-        cells = {name: _cell(draw, name, value, null) for name, value in row.items()}
+        cells = {
+            name: null if value is None else str(spell(draw, table, name, value, False))
+            for name, value in row.items()
+        }
         out.writerow([cells[name] if name in cells else draw(spare) for name in names])
     text = ("\ufeff" if draw(st.booleans()) else "") + file.getvalue()
     if draw(st.booleans()):
         text = text.rstrip("\r\n")
-    declared = f"[clicks.csv]\ndelimiter = {json.dumps(delimiter)}\n"
+    declared = f"[{table.name}.csv]\ndelimiter = {json.dumps(delimiter)}\n"
     declared += f"null = ['', '{null}']\n"
     return packed(draw, "csv", text.encode(), declared)
 
 
-def _cell(draw: st.DrawFn, name: str, value: Any, null: str) -> str:
-    if value is None:
-        return null
-    return str(spell_time(draw, value) if name == "click_time" else spell_id(draw, value, False))
-
-
 @st.composite
-def json_files(draw: st.DrawFn, rows: list[Row]) -> Written:
+def json_files(draw: st.DrawFn, rows: list[Row], table: Table) -> Written:
     names = draw(st.permutations(list(rows[0])))
     spare = st.sampled_from([None, 1, 2.5, "x", 'a "b" \\ \n ä', [1, {"a": None}], {"b": [True]}])
     shown = []
@@ -130,10 +148,8 @@ def json_files(draw: st.DrawFn, rows: list[Row]) -> Written:
             if value is None:
                 if draw(st.booleans()):
                     found[name] = None
-            elif name == "click_time":
-                found[name] = spell_time(draw, value)
             else:
-                found[name] = spell_id(draw, value, True)
+                found[name] = spell(draw, table, name, value, True)
         if draw(st.booleans()):
             found["spare"] = draw(spare)
         shown.append(found)
@@ -146,12 +162,24 @@ def json_files(draw: st.DrawFn, rows: list[Row]) -> Written:
 
 
 @st.composite
-def parquet_files(draw: st.DrawFn, rows: list[Row]) -> Written:
+def parquet_files(draw: st.DrawFn, rows: list[Row], table: Table) -> Written:
     columns: dict[str, pa.Array] = {}
     for name in draw(st.permutations(list(rows[0]))):
         values = [row[name] for row in rows]
-        if name == "click_time":
+        (column,) = (c for c in table.columns if c.name == name)
+        if column.type == "timestamp":
             array = draw(st.sampled_from([_texts_of_times, _micros, _zoned]))(draw, values)
+        elif column.type not in ("long", "int"):
+            array = pa.array(values, column.arrow)
+            if draw(st.booleans()):
+                texts = [
+                    v if v is None else str(spell(draw, table, name, v, False)) for v in values
+                ]
+                array = pa.array(texts, draw(st.sampled_from([pa.string(), pa.large_string()])))
+            if draw(st.booleans()):
+                array = array.dictionary_encode()
+        elif None in values:
+            array = pa.array(values, draw(st.sampled_from([pa.int64(), pa.float64()])))
         else:
             kinds = [pa.int64(), pa.string(), pa.large_string(), pa.decimal128(38, 0)]
             kind = draw(st.sampled_from(kinds))
@@ -207,12 +235,76 @@ def packed(draw: st.DrawFn, ending: str, content: bytes, declared: str) -> Writt
 def written_clicks(draw: st.DrawFn) -> tuple[list[Row], Written]:
     rows = draw(some_clicks)
     of = draw(st.sampled_from([csv_files, json_files, parquet_files]))
-    return rows, draw(of(rows))
+    return rows, draw(of(rows, CLICKS))
 
 
-def put_written(root: Path, written: Written) -> None:
+texts = st.sampled_from(["u1", "prod_456", "Äpfel grün", "0b5f", "x y z", "-"])
+keys = st.none() | st.sampled_from(["mobile", "grün", "a b"])
+moments = st.builds(
+    lambda s: datetime(2001, 1, 1, tzinfo=UTC) + timedelta(seconds=s), st.integers(0, 10**8)
+)
+money = st.none() | st.sampled_from([Decimal("0.0000"), Decimal("1.5000"), Decimal("17.2500")])
+objects = st.none() | st.sampled_from(['{"a": 1}', '{"b": {"c": "ä"}}'])
+SHOP: dict[str, dict[str, st.SearchStrategy]] = {
+    "interactions": {
+        "user_id": texts,
+        "item_id": texts,
+        "interaction_type": st.sampled_from(["view", "click", "add_to_cart", "purchase", "like"]),
+        "timestamp": moments,
+        "session_id": st.none() | texts,
+        "rating": st.none() | st.sampled_from([1.0, 2.5, 5.0]),
+        "price": money,
+        "quantity": st.none() | st.sampled_from([0.5, 1.0, 3.0]),
+        "device_type": keys,
+    },
+    "items": {
+        "item_id": texts,
+        "title": texts,
+        "category": keys,
+        "price": money,
+        "attributes": objects,
+        "num_reviews": st.none() | st.integers(0, 2**40),
+        "created_at": st.none() | moments,
+        "is_active": st.none() | st.booleans(),
+    },
+    "users": {
+        "user_id": texts,
+        "gender": keys,
+        "location": st.none() | texts,
+        "join_date": st.none() | moments.map(datetime.date),
+        "preferences": objects,
+    },
+}
+
+
+@st.composite
+def written_shop(draw: st.DrawFn) -> tuple[Table, list[Row], Written]:
+    table = SHOP_TABLES[draw(st.sampled_from(list(SHOP)))]
+    rows = draw(st.lists(st.fixed_dictionaries(SHOP[table.name]), min_size=1, max_size=6))
+    of = draw(st.sampled_from([csv_files, json_files, parquet_files]))
+    return table, rows, draw(of(rows, table))
+
+
+@given(case=written_shop())
+def test_rows_of_a_shop_are_those_of_the_plain_table(
+    case: tuple[Table, list[Row], Written],
+) -> None:
+    table, rows, written = case
+    with tempfile.TemporaryDirectory() as folder:
+        put_written(Path(folder), written, table)
+        found = read(Path(folder), table)
+    assert found.faults == []
+    plain = [{name: row[name] for name in rows[0]} for row in found.valid]
+    for row in plain:
+        for name in ("attributes", "preferences"):
+            if row.get(name) is not None:
+                row[name] = json.dumps(json.loads(row[name]), ensure_ascii=False)
+    assert plain == rows
+
+
+def put_written(root: Path, written: Written, table: Table = CLICKS) -> None:
     folder = f"dt={DAY}/{written.folder}".rstrip("/")
-    put(root, written.name, written.content, CLICKS, folder)
+    put(root, written.name, written.content, table, folder)
     if written.declared:
         (root / "sources.toml").write_text(written.declared)
 
