@@ -7,6 +7,8 @@
                          (--rows in all; 33,000 customers, 50,000 items)
     features             the same 14 days where features of users and items are published: both are
                          joined to each sample; compare with ours of days
+    catalogue            the same 14 days where a catalogue says what may be drawn, with features
+                         of pairs
     draws, draws popularity
                          negatives of one day by sample_negatives, from positives, candidates and
                          --rows pairs seen, as Parquet files
@@ -32,7 +34,16 @@ from pathlib import Path
 from typing import Any
 
 from baselines.measure import run_measured
-from samples_data import LAST, actions, check_draws, check_table, features, interactions, pairs
+from samples_data import (
+    LAST,
+    actions,
+    catalogue,
+    check_draws,
+    check_table,
+    features,
+    interactions,
+    pairs,
+)
 
 HERE = Path(__file__).parent
 PACKAGES = ("polars", "pyarrow", "numpy", "pyspark", "pysail")
@@ -41,6 +52,7 @@ CASES = {
     "day": ("samples_ours.py", "samples_polars.py", ["--days", "1"]),
     "days": ("samples_ours.py", "samples_polars.py", ["--days", "14"]),
     "features": ("samples_ours.py", None, ["--days", "14"]),
+    "catalogue": ("samples_ours.py", None, ["--days", "14"]),
     "draws": ("sampling_ours.py", "sampling_polars.py", ["--strategy", "uniform"]),
     "draws popularity": ("sampling_ours.py", "sampling_polars.py", ["--strategy", "popularity"]),
     "splits": ("splits_ours.py", "splits_polars.py", []),
@@ -89,7 +101,8 @@ def _turn(case: str, options: argparse.Namespace) -> dict[str, Any]:
     elif case.startswith("splits"):
         assert found["ours"]["parts"] == found["polars"]["parts"], found
     else:
-        check_table(source, [out / name for name in contestants], has_features=case == "features")
+        has_features = case if theirs is None else ""
+        check_table(source, [out / name for name in contestants], has_features=has_features)
     return found
 
 
@@ -108,7 +121,8 @@ def _input(case: str, options: argparse.Namespace) -> Path:
     if case.startswith("splits"):
         return interactions(place / f"interactions-{rows}", rows)
     lake = actions(place / f"actions-{rows}", rows)
-    return features(place / f"features-{rows}", lake) if case == "features" else lake
+    beside = {"features": features, "catalogue": catalogue}
+    return beside[case](place / f"{case}-{rows}", lake) if case in beside else lake
 
 
 def report(runs: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> None:

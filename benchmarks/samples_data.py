@@ -78,6 +78,41 @@ def features(lake: Path, with_actions: Path) -> Path:
     return lake
 
 
+def catalogue(lake: Path, with_actions: Path) -> Path:
+    """The same actions, with a snapshot of all items before each of the last days; made up."""
+    if (lake / "done").exists():
+        return lake
+    shutil.rmtree(lake, ignore_errors=True)
+    from training_assets.kernels import write_rows
+    from training_assets.lake import Lake, new_run, publish
+    from training_assets.tables import SPECS
+
+    shutil.copytree(with_actions, lake, ignore=shutil.ignore_patterns("done"))
+    opened, rng, run = Lake.at(lake), np.random.default_rng(SEED), new_run()
+    table = SPECS["items"].built_from.table
+    store, new = opened.table_store(table.name), {}
+    known: dict[str, Any] = {
+        name: [f"{name} {number}" for number in rng.integers(0, values, ITEMS)]
+        for name, values in (("category", 40), ("subcategory", 400), ("brand", 2_000))
+    }
+    known["price"] = np.round(rng.lognormal(3, 1, ITEMS), 2)
+    for n in range(1, DAYS_WITH_FEATURES + 1):
+        day = LAST - timedelta(days=n)
+        batch = _made_up(table.arrow_schema, table.key[0], ITEMS, day, rng).to_pydict()
+        batch |= known | {"is_active": rng.random(ITEMS) < 0.8, "is_listed": [True] * ITEMS}
+        types = {**{f.name: f.type for f in table.arrow_schema}, "dt": pa.date32()}
+        columns = {
+            name: pa.array(values).cast(types.get(name, pa.int32()))
+            for name, values in batch.items()
+        }
+        rows = write_rows([pa.RecordBatch.from_pydict(columns)], table, store.uri(), run)
+        (written,) = (row for b in rows for row in b.to_pylist())
+        new[day] = _new_day(table.name, day, run, written)
+    publish(store, table, new, opened.snapshot(table.name), {"run": run})
+    (lake / "done").write_text("")
+    return lake
+
+
 def _made_up(schema: pa.Schema, key: str, size: int, day: date, rng: Any) -> pa.RecordBatch:
     """Rows of a table of features: numbers of any size, ids from 1, and null for all else."""
     columns = {}
@@ -152,8 +187,8 @@ def interactions(folder: Path, rows: int) -> Path:
     return folder
 
 
-def check_table(lake: Path, outs: list[Path], *, has_features: bool) -> None:
-    """Raise where samples of the last day break the contract."""
+def check_table(lake: Path, outs: list[Path], *, has_features: str) -> None:
+    """Raise where samples of the last day break the contract; has_features: "", or the case."""
     found = [pl.read_parquet(out / f"dt={LAST}" / "*.parquet") for out in outs]
     keys = ["customer_id", "item_number"]
     positives = [some.filter(label=1.0).select(keys).sort(keys) for some in found]
@@ -162,6 +197,7 @@ def check_table(lake: Path, outs: list[Path], *, has_features: bool) -> None:
     assert len({len(some) for some in found}) == 1
     if has_features:
         names = ["user_total_interactions", "item_popularity_score"]
+        names = names if has_features == "features" else ["user_item_affinity", "category_match"]
         assert not found[0].select(pl.any_horizontal(pl.col(names).is_null()).any()).item()
     start = LAST - timedelta(days=365)
     files = sorted((lake / "unified_actions").glob("dt=*/*.parquet"))
