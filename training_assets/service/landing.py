@@ -23,7 +23,7 @@ UPLOAD_COLUMN: Final = "_upload_id"
 DAY_COLUMN: Final = "dt"
 ARRIVAL_COLUMN: Final = "ingested_at"
 # Rows in memory; a file is written part by part, and of a size that is sent in one piece.
-_FLUSH_BYTES: Final = 8 * 2**20
+_FLUSH_BYTES: Final = 4 * 2**20
 _FILE_BYTES: Final = 8 * 2**20
 _MAX_OPEN: Final = 32
 _TIME: Final = pa.timestamp("us", tz="UTC")
