@@ -7,8 +7,9 @@ It is the platform's own reader, so that what is accepted here is what is read f
 is read in blocks, so that its size does not matter; of each row every column that is wrong is told.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from os import PathLike, fspath
 from typing import IO, Any, Final, Literal, NamedTuple, cast
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from training_assets.errors import RawDataError, SchemaError
 from training_assets.schemas import Table
+from training_assets.sources.cleaning import clean_texts, is_cleaned
 from training_assets.sources.columns import (
     IGNORED_COLUMNS,
     OUTSIDE,
@@ -34,6 +36,7 @@ from training_assets.sources.parquet import chunk_of, type_at
 from training_assets.sources.reading import Dialect, Reading
 from training_assets.sources.rows import has_item_ids, is_no_item, must_be, unreadable
 from training_assets.sources.text import HEAD_BYTES, chunks_of, head_of, json_rows_of, with_layout
+from training_assets.sources.text_ids import Entity, TextIds, as_texts
 from training_assets.sources.typed import is_readable
 
 Format = Literal["csv", "jsonl", "json", "parquet"]
@@ -70,6 +73,7 @@ _CODES: Final[tuple[tuple[str, Code], ...]] = (
     ("outside ", "out_of_range"),
     ("more than 4 digits", "out_of_range"),
     ("too long", "too_long"),
+    ("is longer than", "too_long"),
 )
 _BATCH_ROWS: Final = 65_536
 
@@ -116,6 +120,7 @@ def judge(
     dialect: Dialect | None = None,
     columns: Mapping[str, str] | None = None,
     names: Collection[str] | None = None,
+    text_ids: Iterable[Entity] = (),
     threads: int = 1,
     ignored: Callable[[Sequence[str]], None] = lambda names: None,
 ) -> Iterator[Judged]:
@@ -125,8 +130,10 @@ def judge(
     beforehand. ``threads`` read blocks of text, in their order. ``ignored`` is told of the columns
     that the table has not, as far as the first bytes of the file show them. The day column need not
     be in it. Raises ``SchemaError`` where a column is missing or of another kind, ``RawDataError``
-    where the file cannot be read at all.
+    where the file cannot be read at all. ``text_ids`` are entities whose ids are texts, of tables of
+    actions: they are given as they were delivered, without blanks around them.
     """
+    table = as_texts(table, TextIds(tuple(text_ids)))
     paths = {name: tuple(other.split(".")) for name, other in (columns or {}).items()}
     reading = Reading(paths=paths, dialect=dialect or Dialect())
     text = partial(_text, known=names, threads=threads)
@@ -140,7 +147,7 @@ def judge(
         try:
             row = 1
             for chunk in read(opened, table, reading, format, where, ignored):
-                yield _judged(chunk, table, row)
+                yield _judged(_trimmed(chunk, table), table, row)
                 row += len(chunk.faults)
         except (SchemaError, RawDataError):
             raise
@@ -254,6 +261,14 @@ def _require(
 # --- the rules ------------------------------------------------------------------------------------
 
 
+def _trimmed(chunk: Chunk, table: Table) -> Chunk:
+    """Ids that are texts as the reader of a lake takes them."""
+    ids = tuple(c for c in table.columns if c.is_id and c.type == "string")
+    if is_cleaned(table) or not ids:
+        return chunk
+    return chunk._replace(columns=clean_texts(replace(table, columns=ids), chunk.columns))
+
+
 def _judged(chunk: Chunk, table: Table, row: int) -> Judged:
     size = len(chunk.faults)
     of_columns = dict(chunk.of_columns)
@@ -267,6 +282,10 @@ def _judged(chunk: Chunk, table: Table, row: int) -> Judged:
             faults = first_fault(faults, pc.is_null(values), f"{column.name} is null")
         if has_item_ids(column):
             faults = first_fault(faults, is_no_item(values), f"{column.name} {OUTSIDE['int']}")
+        if column.is_id and column.max_length and not is_cleaned(table):
+            long = pc.greater(pc.utf8_length(values), column.max_length)
+            phrase = f"is longer than {column.max_length} characters"
+            faults = first_fault(faults, long, f"{column.name} {phrase}")
         if faults.null_count < size:
             of_columns[column.name] = faults
     is_valid = np.ones(size, bool)

@@ -145,6 +145,25 @@ def test_file_without_a_required_column_or_that_cannot_be_read_is_an_error() -> 
     assert whole(judge(io.BytesIO(b""), CLICKS, "csv")) == ([], [], [])
 
 
+@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+def test_ids_of_actions_may_be_texts(format_: str) -> None:
+    ids = [("u1", "prod_1"), (" u2 ", "2"), (" ", "prod_1"), ("u" * 256, "prod_1")]
+    lines = ["customer_id,item_id", *(",".join(pair) for pair in ids)]
+    if format_ == "jsonl":
+        lines = [json.dumps({"customer_id": c, "item_id": i}) for c, i in ids]
+    parts = judge(text_of(lines), CLICKS, format_, text_ids=("customer", "item"))  # type: ignore[arg-type]
+    rows, numbers, faults = whole(parts)
+    found = [(row["customer_id"], row["item_id"]) for row in rows]
+    assert found == [("u1", "prod_1"), ("u2", "2")]
+    assert numbers == [1, 2]
+    assert [fault[2:4] for fault in faults] == [
+        ("customer_id", "required"),
+        ("customer_id", "too_long"),
+    ]
+    # Where they are not said to be texts, they are integers.
+    assert whole(judge(text_of(lines), CLICKS, format_))[0] == []  # type: ignore[arg-type]
+
+
 def test_every_reason_has_its_code() -> None:
     allowed = {
         "is not a string",
