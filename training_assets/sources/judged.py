@@ -130,8 +130,8 @@ def judge(
     beforehand. ``threads`` read blocks of text, in their order. ``ignored`` is told of the columns
     that the table has not, as far as the first bytes of the file show them. The day column need not
     be in it. Raises ``SchemaError`` where a column is missing or of another kind, ``RawDataError``
-    where the file cannot be read at all. ``text_ids`` are entities whose ids are texts, of tables of
-    actions: they are given as they were delivered, without blanks around them.
+    where the file cannot be read at all. ``text_ids`` are entities of which tables of actions have
+    texts: they are given as they were delivered, without blanks around them.
     """
     table = as_texts(table, TextIds(tuple(text_ids)))
     paths = {name: tuple(other.split(".")) for name, other in (columns or {}).items()}
