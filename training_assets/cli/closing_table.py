@@ -6,12 +6,14 @@ from typing import Any, Final, NamedTuple
 
 from rich.table import Table as Grid
 
-from training_assets.cli.console import as_text, console
+from training_assets.cli.console import as_text, console, say
 from training_assets.lake import Lake
 from training_assets.pipeline import FailedDay, by_fault, in_short
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
 
 _FAILED: Final = "red"
+# Columns of a terminal that leave reasons about 50.
+_WIDE: Final = 140
 
 
 class _Row(NamedTuple):
@@ -23,21 +25,28 @@ class _Row(NamedTuple):
 def print_days(
     lake: Lake, days: Sequence[date], reasons: Mapping[date, str], seconds: Mapping[str, float]
 ) -> None:
-    """One row per day that is published; days in a row that failed alike are one, in red."""
+    """One row per day that is published; days in a row that failed alike are one, in red.
+
+    Where the terminal is too narrow for reasons beside the rows, they stand below the table.
+    """
     grid = Grid("day", "training rows", "customers", "positives", "median history", "seconds")
     grid.columns[0].no_wrap = True
     for column in grid.columns[1:]:
         column.justify = "right"
     rows = _rows(lake, days, reasons, seconds)
-    if any(row.reason for row in rows):
+    failed = [row for row in rows if row.reason]
+    is_beside = console.log_format == "json" or console.width >= _WIDE
+    if failed and is_beside:
         grid.add_column("failed because", overflow="fold")
     for row in rows:
-        cells = (_span(row.days), *row.cells)
-        if row.reason:
-            grid.add_row(*cells, as_text(in_short(row.reason)), style=_FAILED)
-        else:
-            grid.add_row(*cells)
+        reason = [as_text(in_short(row.reason))] if row.reason and is_beside else []
+        style = _FAILED if row.reason else None
+        grid.add_row(_span(row.days), *row.cells, *reason, style=style)
     console.print(grid)
+    if not is_beside:
+        for row in failed:
+            days = _span(row.days).replace("\n", " ")
+            say(f"{days} failed: {in_short(row.reason)}", style=_FAILED)
 
 
 def _rows(
