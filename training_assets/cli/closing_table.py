@@ -45,8 +45,8 @@ def print_days(
     console.print(grid)
     if not is_beside:
         for row in failed:
-            days = _span(row.days).replace("\n", " ")
-            say(f"{days} failed: {in_short(row.reason)}", style=_FAILED)
+            span = _span(row.days).replace("\n", " ")
+            say(f"{span} failed: {in_short(row.reason)}", style=_FAILED)
 
 
 def _rows(
