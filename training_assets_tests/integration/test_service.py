@@ -574,6 +574,14 @@ def test_failing_store_is_told_without_its_place(tmp_path: Path, monkeypatch) ->
         assert str(tmp_path) not in sent.text
 
 
+def test_dagster_that_does_not_answer_is_to_be_asked_again(tmp_path: Path) -> None:
+    with serving(lake=str(tmp_path), dagster="http://127.0.0.1:9") as alone:
+        asked = {"assets": ["items"], "start_date": "2026-11-20", "end_date": "2026-11-20"}
+        sent = alone.client(scopes=["run"]).post("/api/runs", json=asked)
+        assert sent.status_code == 503, sent.text
+        assert int(sent.headers["Retry-After"]) >= 1
+
+
 def test_stopping_service_takes_nothing_new(tmp_path: Path) -> None:
     with serving(lake=str(tmp_path)) as alone:
         client = alone.client()
