@@ -73,11 +73,9 @@ def test_a_terminal_shows_days_done_and_seconds_left() -> None:
     assert "{'2026-03-02': 'it is gone'}" in printed
 
 
-def test_without_a_terminal_there_are_plain_lines() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _BUILD], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines() == [
+def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(_BUILD, {})
+    assert capsys.readouterr().out.splitlines() == [
         "a line of its own",
         "generated 9 of 90 days, up to 2026-03-09",
         "{'2026-03-02': 'it is gone'}",
