@@ -115,7 +115,7 @@ def test_a_new_instance_can_be_opened_by_several_processes_at_once(root: Path) -
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(3)
+        for _ in range(2)
     ]
     for opener in openers:
         assert opener.stdout is not None
@@ -125,4 +125,4 @@ def test_a_new_instance_can_be_opened_by_several_processes_at_once(root: Path) -
         opener.stdin.write("\n")
         opener.stdin.flush()
     said = [opener.communicate(timeout=60) for opener in openers]
-    assert [out for out, _ in said] == ["0\n"] * 3, [err[-500:] for _, err in said]
+    assert [out for out, _ in said] == ["0\n"] * 2, [err[-500:] for _, err in said]

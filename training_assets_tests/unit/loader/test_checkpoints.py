@@ -68,9 +68,10 @@ def test_a_stateful_dataloader_gives_epoch_after_epoch(
     assert [[rows(batch) for batch in loader] for _ in range(3)] == epochs(lake, 3)
 
 
-# At the start, in the middle and before the last batch; with two workers, at each of their turns.
-SEEN = [(workers, seen) for workers in WORKERS for seen in ((0, 5, 12) if workers[0] else (0, 12))]
-SEEN += [((2, False), 1), ((2, False), 2)]
+# In the middle; with two workers, at the start, at each of their turns and before the last batch.
+SEEN = [(workers, 5) for workers in WORKERS]
+SEEN += [((0, False), 0), ((0, False), 12), ((2, True), 0), ((2, True), 12)]
+SEEN += [((2, False), seen) for seen in (0, 1, 2, 12)]
 
 
 @pytest.mark.parametrize(("workers", "num_seen"), SEEN)
@@ -78,7 +79,7 @@ def test_a_stateful_dataloader_goes_on_with_the_very_next_batch(
     lake: Path, workers: tuple[int, bool], num_seen: int
 ) -> None:
     num_workers, persistent_workers = workers
-    _, second, third, fourth = epochs(lake, 4)
+    _, second, third = epochs(lake, 3)
     assert len(second) == 13
     loader = stateful(training_days(lake), num_workers, persistent_workers)
     list(loader)
@@ -89,7 +90,6 @@ def test_a_stateful_dataloader_goes_on_with_the_very_next_batch(
     resumed.load_state_dict(state)
     assert seen + [rows(batch) for batch in resumed] == second
     assert [rows(batch) for batch in resumed] == third
-    assert [rows(batch) for batch in resumed] == fourth
 
 
 @pytest.mark.parametrize(("num_workers", "persistent_workers"), WORKERS)

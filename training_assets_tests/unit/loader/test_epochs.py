@@ -141,7 +141,8 @@ def test_set_epoch_reaches_workers_that_are_there(
 
 
 def test_workers_that_are_spawned_share_the_epochs(lake: Path, expected: Any) -> None:
-    loader = loader_of(training_days(lake), 2, multiprocessing_context="spawn")
+    # One, since each takes seconds to import torch in every epoch.
+    loader = loader_of(training_days(lake), 1, multiprocessing_context="spawn")
     assert [[rows(batch) for batch in loader] for _ in range(2)] == expected[:2]
 
 
