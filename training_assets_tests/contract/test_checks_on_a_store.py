@@ -60,6 +60,8 @@ def failed(spark: SparkSession, lake: Lake) -> list[tuple[str, str, date]]:
     return [(r.check.table, r.check.name, r.day) for r in found if not r.passed]
 
 
+# On Spark, all checks of a store are made by the cluster of ``integration/test_stores.py``.
+@pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
 def test_checks_of_a_store_see_what_is_wrong_and_nothing_else(
     spark: SparkSession, lake: Lake
 ) -> None:

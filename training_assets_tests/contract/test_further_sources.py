@@ -102,9 +102,10 @@ def actions(root: Path, day: date) -> Counter[tuple[int, int, int]]:
     return Counter((r["customer_id"], r["item_id"], r["action_type"]) for r in rows)
 
 
-def check(spark: SparkSession, root: Path, name: str, day: date) -> CheckResult:
+def checked(spark: SparkSession, root: Path, day: date) -> dict[str, CheckResult]:
+    """The outcome of each check of the actions, by its name."""
     found = check_days(spark, Lake.at(root), settings(root), [SPECS["unified_actions"]], [day])
-    return next(result for result in found if result.check.name == name)
+    return {result.check.name: result for result in found}
 
 
 def late_days(root: Path) -> dict[date, str]:
@@ -130,24 +131,25 @@ def test_further_sources_are_in_the_tables_and_counted(
     assert (liked["has_time"], str(liked["occurred_at"])) == (True, "2026-03-02 08:00:00+00:00")
     (history,) = published(tmp_path, "customer_history", DAYS[2])
     assert sorted(history["action_items"]) == [11, 12, 32, 32, 32]
-    counted = check(spark, tmp_path, "row_counts", DAYS[1])
+    found = checked(spark, tmp_path, DAYS[1])
+    counted = found["row_counts"]
     assert counted.passed
     expected = {"clicks_in": 1, "app_clicks_in": 8, "app_clicks_quarantined": 2, "click_valid": 4}
     expected |= {"app_clicks_re_delivered": 3}
     expected |= {"likes_in": 2, "likes_valid": 1, "likes_quarantined": 1}
     assert {name: counted.metrics[name] for name in expected} == expected
-    share = check(spark, tmp_path, "valid_share", DAYS[1]).metrics
+    share = found["valid_share"].metrics
     wanted = {"clicks": 1, "app_clicks": 0.75, "likes": 0.5}
     assert {name: share[f"{name}_valid_share"] for name in wanted} == wanted
     # A row more than was delivered, and one less.
     rows = rows_of(Lake.at(tmp_path), "unified_actions", DAYS[1])
     is_like = [kind == 5 for kind in rows["action_type"].to_pylist()]
     replant(Lake.at(tmp_path), "unified_actions", DAYS[1], rows.filter([not of for of in is_like]))
-    failed = check(spark, tmp_path, "row_counts", DAYS[1])
+    failed = checked(spark, tmp_path, DAYS[1])["row_counts"]
     assert "likes: 2 in, 0 valid + 1 quarantined" in failed.message
     is_app = [item == 32 for item in rows["item_id"].to_pylist()]
     replant(Lake.at(tmp_path), "unified_actions", DAYS[1], rows.filter([not of for of in is_app]))
-    failed = check(spark, tmp_path, "row_counts", DAYS[1])
+    failed = checked(spark, tmp_path, DAYS[1])["row_counts"]
     assert "clicks, app_clicks: 6 in, 1 valid + 2 quarantined" in failed.message
 
 

@@ -212,7 +212,7 @@ def small_lake(built: Lake, tmp_path: Path) -> Lake:
 
 
 def test_customers_with_other_actions_are_counted_with_what_is_theirs(
-    spark: SparkSession, small_lake: Lake
+    spark: SparkSession, small_lake: Lake, engine: str
 ) -> None:
     lake, days = small_lake, [before(3), before(2), before(1)]
     found = changed_customers(spark, Provenance(lake, SETTINGS), days)
@@ -221,6 +221,9 @@ def test_customers_with_other_actions_are_counted_with_what_is_theirs(
     assert found.histories == {before(1): 2, DAY: 1}
     # SHORT has three rankings a day of three items, TRUNCATED two; SILENT is shown nothing.
     assert found.rows == {before(1): 15, DAY: 6}
+    if engine == "spark":
+        # The same queries, which take many seconds there.
+        return
     one = changed_customers(spark, Provenance(lake, SETTINGS), days, num_examples=1)
     assert one.examples == [TRUNCATED]
     assert changed_customers(spark, Provenance(lake, SETTINGS), []).customers == {}
