@@ -252,10 +252,15 @@ def _unused(names: Sequence[str], paths: Mapping[str, tuple[str, ...]], table: T
 def _require(
     table: Table, paths: Mapping[str, tuple[str, ...]], names: Sequence[str], where: str
 ) -> None:
-    for column in table.columns:
-        is_needed = not column.is_optional and column.name != table.day_column
-        if is_needed and column.name not in paths:
-            raise SchemaError(missing_column(table, column, where, names))
+    """Raises ``SchemaError`` where a column is missing that no row is judged by.
+
+    A file that has some of the columns that each row must fill is of this table: its rows are told
+    what they lack, as those of JSON are.
+    """
+    needed = [c for c in table.columns if not c.is_optional and c.name != table.day_column]
+    missing = [column for column in needed if column.name not in paths]
+    if missing and (missing == needed or not all(must_be(column) for column in missing)):
+        raise SchemaError(missing_column(table, missing[0], where, names))
 
 
 # --- the rules ------------------------------------------------------------------------------------
@@ -274,8 +279,12 @@ def _judged(chunk: Chunk, table: Table, row: int) -> Judged:
     of_columns = dict(chunk.of_columns)
     of_rows = of_columns.get("")
     for column in table.columns:
+        if column.name in IGNORED_COLUMNS:
+            continue
         values = chunk.columns.get(column.name)
-        if values is None or column.name in IGNORED_COLUMNS:
+        if values is None and must_be(column) and column.name != table.day_column:
+            values = pa.nulls(size, WIDE[column.type])
+        if values is None:
             continue
         faults = of_columns.get(column.name, pa.nulls(size, pa.string()))
         if must_be(column):

@@ -135,9 +135,26 @@ def test_dialect_and_other_names_are_declared() -> None:
     assert [fault[:4] for fault in faults] == [(1, 1, "item_id", "required")]
 
 
-def test_file_without_a_required_column_or_that_cannot_be_read_is_an_error() -> None:
-    with pytest.raises(SchemaError, match=r"clicks\.item_id: the column is missing in the file"):
-        list(judge(text_of(["customer_id", "1"]), CLICKS, "csv"))
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
+def test_rows_of_a_file_without_a_required_column_lack_it(format_: Any) -> None:
+    delivered = io.BytesIO()
+    if format_ == "parquet":
+        pq.write_table(pa.table({"customer_id": [1, 2]}), delivered)
+    else:
+        rows = ["customer_id", "1", "2"] if format_ == "csv" else ['{"customer_id": 1}'] * 2
+        delivered = text_of(rows)
+    delivered.seek(0)
+    rows, _, faults = whole(judge(delivered, CLICKS, format_))
+    assert not rows
+    assert [(f.row, f.column, f.code) for f in faults] == [
+        (1, "item_id", "required"),
+        (2, "item_id", "required"),
+    ]
+
+
+def test_file_of_another_kind_or_that_cannot_be_read_is_an_error() -> None:
+    with pytest.raises(SchemaError, match=r"clicks\.customer_id: the column is missing in the file"):
+        list(judge(text_of(["customer;item", "1;2"]), CLICKS, "csv"))
     with pytest.raises(RawDataError, match="cannot be read as parquet"):
         list(judge(io.BytesIO(b"PAR1junk"), CLICKS, "parquet"))
     with pytest.raises(RawDataError, match="UTF-16"):
