@@ -1,4 +1,4 @@
-"""The commands as a user gives them; those that build in processes of their own."""
+"""The commands as a user gives them, most of them in this process."""
 
 import json
 import os
@@ -19,6 +19,7 @@ from training_assets.lake import Lake, LocalStore, day_range, list_versions, mig
 from training_assets.loader import TrainingDays
 from training_assets.sample.generate import SampleSpec, generate
 from training_assets.tables import SPECS
+from training_assets_tests.support.commands import invoke
 from training_assets_tests.support.old_lakes import write_old_lake
 from training_assets_tests.support.published_days import DAYS, numbers_of, publish_days
 
@@ -43,10 +44,10 @@ def command(home: Path, *arguments: str, **variables: str) -> subprocess.Complet
 
 
 def in_this_process(home: Path, *arguments: str, **variables: str) -> Result:
-    """A command that starts no engine, without the seconds that a process takes to begin."""
+    """Without the seconds that a process takes to begin, and with an engine of its own."""
     env = {"TRAINING_ASSETS_LAKE": str(home / "lake"), "TRAINING_ASSETS_HISTORY_LENGTH": "50"}
     env |= {"DAGSTER_HOME": str(home / "dagster")} | variables
-    return CliRunner().invoke(main, arguments, env=env)
+    return invoke(*arguments, **env)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +57,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = ("--customers", "80", "--items", "50", "--interactions", "3000", "--days", "20")
     generated = in_this_process(home, "generate", *sizes, "--end-date", LAST)
     assert generated.exit_code == 0, generated.output
-    for first, last in (("2024-02-29", "2024-02-29"), ("2024-02-27", LAST)):
-        built = command(home, "run", "--start-date", first, "--end-date", last)
-        assert built.returncode == 0, built.stderr + built.stdout
+    first = in_this_process(home, "run", "--start-date", "2024-02-29", "--end-date", "2024-02-29")
+    assert first.exit_code == 0, first.output
+    built = command(home, "run", "--start-date", "2024-02-27", "--end-date", LAST)
+    assert built.returncode == 0, built.stderr + built.stdout
     (home / "built.txt").write_text(built.stdout)
     return home
 
@@ -88,8 +90,8 @@ def test_run_builds_features_only_where_they_are_asked_for(home: Path, tmp_path:
 
     shutil.copytree(home / "lake", tmp_path / "lake")
     wanted = ("--start-date", LAST, "--end-date", LAST)
-    built = command(tmp_path, "run", "--with", "features", *wanted)
-    assert built.returncode == 0, built.stderr + built.stdout
+    built = in_this_process(tmp_path, "run", "--with", "features", *wanted)
+    assert built.exit_code == 0, built.output
     with_features = Lake.at(tmp_path / "lake")
     assert {name for name in features if date(2024, 3, 1) in with_features.days(name)} == {
         *features
@@ -97,15 +99,15 @@ def test_run_builds_features_only_where_they_are_asked_for(home: Path, tmp_path:
     again = in_this_process(tmp_path, "run", "--all", *wanted)
     assert "all days are published and up to date" in again.output
     # A day that has no features fails where some of the days asked for have them.
-    checked = command(tmp_path, "check", "--start-date", "2024-02-29", "--end-date", LAST)
-    assert checked.returncode == 1, checked.stdout + checked.stderr
+    checked = in_this_process(tmp_path, "check", "--start-date", "2024-02-29", "--end-date", LAST)
+    assert checked.exit_code == 1, checked.output
     assert "user_features" in checked.stdout
 
 
 def test_the_weekly_run_ends_in_splits_an_export_and_a_report(home: Path, tmp_path: Path) -> None:
     shutil.copytree(home / "lake", tmp_path / "lake")
-    built = command(tmp_path, "weekly", "--end-date", LAST, "--days", "10")
-    assert built.returncode == 0, built.stderr + built.stdout
+    built = in_this_process(tmp_path, "weekly", "--end-date", LAST, "--days", "10")
+    assert built.exit_code == 0, built.output
     root, days = tmp_path / "lake", day_range(date(2024, 2, 21), date(2024, 3, 1))
     lake = Lake.at(root)
     for table in ("customer_history", "training_input", "training_samples"):
@@ -153,31 +155,23 @@ def test_json_lines_say_what_the_table_says(home: Path) -> None:
     assert all(line["level"] == "info" and line["time"] for line in lines)
     assert next(line["day"] for line in lines if "day" in line) == "2024-02-27"
     assert all(line["training_rows"] > 0 for line in lines if "day" in line)
-    refused = command(
+    refused = in_this_process(
         home, "run", "--log-format", "json", "--start-date", "2024-03-02", "--end-date", LAST
     )
-    assert refused.returncode == 1
+    assert refused.exit_code == 1
     assert json.loads(refused.stderr)["message"].startswith("--start-date: 2024-03-02 is after")
 
 
 def test_check_passes_on_good_days(home: Path) -> None:
-    checked = command(home, "check", "--start-date", "2024-02-28", "--end-date", LAST)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checked = in_this_process(home, "check", "--start-date", "2024-02-28", "--end-date", LAST)
+    assert checked.exit_code == 0, checked.output
     assert "leakage" in checked.stdout
 
 
 def test_check_fails_on_a_day_that_is_not_published_and_names_it(home: Path) -> None:
-    checked = command(
-        home,
-        "check",
-        "--start-date",
-        "2024-02-26",
-        "--end-date",
-        "2024-02-27",
-        "--asset",
-        "training_input",
-    )
-    assert checked.returncode == 1
+    days = ("--start-date", "2024-02-26", "--end-date", "2024-02-27")
+    checked = in_this_process(home, "check", *days, "--asset", "training_input")
+    assert checked.exit_code == 1
     assert "day 2024-02-26 is not published" in checked.stdout
 
 
@@ -199,8 +193,8 @@ def test_a_raw_day_that_is_missing_fails_the_run_and_keeps_the_others(tmp_path: 
     for file in missing.iterdir():
         file.unlink()
     missing.rmdir()
-    built = command(tmp_path, "run", "--start-date", "2024-02-27", "--end-date", LAST)
-    assert built.returncode == 1
+    built = in_this_process(tmp_path, "run", "--start-date", "2024-02-27", "--end-date", LAST)
+    assert built.exit_code == 1
     assert "clicks: raw day 2024-02-28 is missing" in built.stdout + built.stderr
     assert (
         "customer_history: 2 days failed in the same way, 2024-02-29 to 2024-03-01; the first: "
@@ -210,8 +204,7 @@ def test_a_raw_day_that_is_missing_fails_the_run_and_keeps_the_others(tmp_path: 
     # Once for each table that looks back: histories and samples.
     assert built.stderr.count("of the look-back of") == 2
     assert "2024-02-29 to │ not published" in re.sub(" +", " ", built.stdout)
-    # The form of what is said is that of the process.
-    listed = command(tmp_path, "failures", "--log-format", "json")
+    listed = in_this_process(tmp_path, "failures", "--log-format", "json")
     rows = [json.loads(line) for line in listed.stdout.splitlines()]
     assert [(row["table"], row["day"]) for row in rows] == [
         ("unified_actions", "2024-02-28"),
@@ -232,8 +225,9 @@ def test_a_raw_day_that_is_missing_fails_the_run_and_keeps_the_others(tmp_path: 
 
 
 def test_days_that_are_not_over_are_left_out_and_any_folder_can_hold_the_lake(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     root, today = tmp_path / "Läden [2]" / "lake[1]", datetime.now(UTC).date()
     spec = SampleSpec(
         customers=20, items=20, interactions=300, days=3, end_date=today - timedelta(days=1)
@@ -242,11 +236,11 @@ def test_days_that_are_not_over_are_left_out_and_any_folder_can_hold_the_lake(
     raw, tomorrow = root / "raw" / "impressions", today + timedelta(days=1)
     shutil.copytree(raw / f"dt={spec.end_date}", raw / f"dt={tomorrow}")
     variables = {"TRAINING_ASSETS_LAKE": "~/Läden [2]/lake[1]", "HOME": str(tmp_path)}
-    done = command(tmp_path, "run", **variables)
-    assert done.returncode == 0, done.stderr + done.stdout
+    done = in_this_process(tmp_path, "run", **variables)
+    assert done.exit_code == 0, done.output
     again = in_this_process(tmp_path, "run", **variables)
     assert again.exit_code == 0, again.output
-    for number, said in enumerate((done.stdout, again.output)):
+    for number, said in enumerate((done.output, again.output)):
         assert f"raw/impressions: {tomorrow} is not over yet; left for later" in said
         assert ("all days are published and up to date" in said) == bool(number)
     assert Lake.at(root).days("training_input") == spec.dates

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import dagster as dg
@@ -15,6 +16,10 @@ from training_assets import spark_session
 from training_assets.engine import session as sessions
 from training_assets.engine.resource import SparkResource
 from training_assets.errors import EngineError
+from training_assets_tests.support.frames import DAY
+from training_assets_tests.support.lakes import write_tiny_lake
+
+COMPARE = Path(__file__).parents[2] / "benchmarks" / "compare_engines.py"
 
 # pyspark holds one mode per process, classic or Connect, and Sail's is Connect.
 beside_sail = pytest.mark.parametrize("engine", ["sail"], indirect=True)
@@ -163,3 +168,16 @@ with spark_session() as spark:
 """
     done = [subprocess.run([sys.executable, "-c", code], check=False) for _ in range(3)]
     assert [process.returncode for process in done] == [0, 0, 0]
+
+
+def test_the_script_that_compares_engines_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one engine: rows of several are compared elsewhere, on a cluster in ``test_stores.py``."""
+    lake = write_tiny_lake(tmp_path / "lake")
+    monkeypatch.setenv("TRAINING_ASSETS_LOOKBACK_DAYS", "4")
+    span = ["--start-date", str(DAY), "--end-date", str(DAY)]
+    words = [sys.executable, COMPARE, "--lake", lake, *span, "--engines", "sail"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("identical") == 3

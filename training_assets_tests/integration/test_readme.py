@@ -15,6 +15,7 @@ from training_assets.cli import main
 from training_assets.sample.generate import SampleSpec, generate
 from training_assets.service import settings as service_settings
 from training_assets.settings import Settings
+from training_assets_tests.support.commands import invoke
 
 ROOT = Path(__file__).parents[2]
 _VARIABLE = re.compile(r"TRAINING_ASSETS_[A-Z_]*[A-Z]\b")
@@ -64,22 +65,18 @@ def test_linked_files_exist() -> None:
         assert target.startswith("http") or found, target
 
 
-def test_python_runs_on_a_built_lake(tmp_path: Path) -> None:
+def test_python_runs_on_a_built_lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"customers": 40, "items": 30, "interactions": 400, "days": 5}
     generate(tmp_path / "data" / "lake", SampleSpec(end_date=date(2026, 11, 19), **sizes))
-    env = {
-        k: v for k, v in os.environ.items() if not k.startswith(("TRAINING", "SPARK", "DAGSTER"))
-    }
+    for name in list(os.environ):
+        if name.startswith(("TRAINING", "SPARK", "DAGSTER")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    built = invoke("run")
+    assert built.exit_code == 0, built.output
     python = "\n".join(block for language, block in BLOCKS if language == "python")
-    for code in ("from training_assets.cli import main; main(['run'])", python):
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=tmp_path,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", python], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
     assert "impression_item_id" in done.stdout

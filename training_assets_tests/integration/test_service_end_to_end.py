@@ -1,8 +1,5 @@
 """From a shop's request to what a model and a product get, with the commands that users have."""
 
-import os
-import subprocess
-import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +11,7 @@ from training_assets.lake import Lake
 from training_assets.list_format import SealedParquet
 from training_assets.loader import TrainingDays
 from training_assets.sources.ids import hash_text
+from training_assets_tests.support.commands import invoke
 from training_assets_tests.support.kafka import broker, make_topics
 from training_assets_tests.support.service import Client, serving
 
@@ -40,20 +38,11 @@ def interactions(days_ago: int, count: int = 60) -> list[dict[str, Any]]:
     ]
 
 
-def command(lake: Path, *arguments: str, **variables: str) -> str:
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("TRAINING_ASSETS", "DAGSTER"))}
-    env |= {"TRAINING_ASSETS_LAKE": str(lake), "TRAINING_ASSETS_HISTORY_LENGTH": "20", **variables}
-    done = subprocess.run(
-        [sys.executable, "-m", "training_assets.cli", *arguments],
-        capture_output=True,
-        text=True,
-        env=env,
-        cwd=lake.parent,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def command(lake: Path, *arguments: str, **variables: str) -> None:
+    env = {"TRAINING_ASSETS_LAKE": str(lake), "TRAINING_ASSETS_HISTORY_LENGTH": "20", **variables}
+    env["DAGSTER_HOME"] = str(lake.parent / "dagster")
+    done = invoke(*arguments, **env)
+    assert done.exit_code == 0, done.output
 
 
 def rows_of(lake: Path, table: str, *, whole: bool = False) -> list[dict[str, Any]]:

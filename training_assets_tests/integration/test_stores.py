@@ -6,10 +6,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from pyspark.sql import SparkSession
 
-from training_assets.cli import main
 from training_assets.engine import spark_session
 from training_assets.lake import Lake, day_range, list_versions
 from training_assets.loader import TrainingDays
@@ -17,7 +15,7 @@ from training_assets.pipeline import build_days, check_days, rebuild_outdated, v
 from training_assets.settings import Settings
 from training_assets.tables import unified_actions
 from training_assets_tests.conftest import HAS_JAVA, NO_JAVA
-from training_assets_tests.integration.test_cluster import SMALL
+from training_assets_tests.support.commands import invoke
 from training_assets_tests.support.frames import DAY, at, before, click
 from training_assets_tests.support.lakes import (
     ACTION_DAYS,
@@ -35,6 +33,19 @@ from local_cluster import local_cluster
 
 ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
 EVERYTHING = list(SEQUENCE.values())
+# Java must start quickly here, and has nothing to do that would be worth compiling well.
+QUICK_JAVA = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
+    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+)
+SMALL = (
+    f"spark.executor.extraJavaOptions={QUICK_JAVA}",
+    f"spark.driver.extraJavaOptions={QUICK_JAVA}",
+    "spark.sql.shuffle.partitions=2",
+    "spark.sql.adaptive.enabled=false",
+    "spark.sql.codegen.wholeStage=false",
+    "spark.ui.enabled=false",
+)
 
 
 def build(spark: SparkSession, lake: Lake) -> None:
@@ -132,8 +143,8 @@ def test_the_commands_work_on_a_bucket(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
     monkeypatch.chdir(tmp_path)
 
-    def command(*words: str) -> str:
-        """In a process of its own, for what starts an engine."""
+    def elsewhere(*words: str) -> str:
+        """In a process of its own, whose engine has all that it knows from the environment."""
         done = subprocess.run(
             [sys.executable, "-m", "training_assets.cli", *words],
             capture_output=True,
@@ -146,20 +157,20 @@ def test_the_commands_work_on_a_bucket(
         return done.stdout
 
     def here(*words: str) -> str:
-        done = CliRunner().invoke(main, words)
+        done = invoke(*words)
         assert done.exit_code == 0, done.output
         assert s3_server.secret not in done.output
         return done.output
 
     size = ["--customers", "40", "--items", "30", "--interactions", "400", "--days", "6"]
     here("generate", *size, "--end-date", "2026-11-19")
-    command("run", "--start-date", "2026-11-18")
+    elsewhere("run", "--start-date", "2026-11-18")
     assert "all days are published" in here("run", "--start-date", "2026-11-18")
-    command("run", "--start-date", "2026-11-16", "--end-date", "2026-11-17")
-    command("check", "--start-date", "2026-11-16", "--end-date", "2026-11-19")
+    here("run", "--start-date", "2026-11-16", "--end-date", "2026-11-17")
+    here("check", "--start-date", "2026-11-16", "--end-date", "2026-11-19")
     assert "4" in here("sql", "select count(distinct dt) n from training_input")
     # Click-through rates of later days know of more items shown now.
-    command("rebuild")
+    here("rebuild")
     assert "Every published day is up to date" in here("outdated")
     # Nothing of the lake lies here.
     assert {path.name for path in tmp_path.iterdir()} == {"dagster"}
@@ -170,8 +181,8 @@ def test_the_commands_work_on_a_bucket(
 def test_a_cluster_needs_the_bucket_and_nothing_shared(
     local: Path, bucket: Lake, tmp_path: Path
 ) -> None:
-    days = day_range(before(1), DAY)
-    settings = Settings(history_length=6, lookback_days=4)
+    settings = Settings(history_length=6, lookback_days=2)
+    stages = ([unified_actions.SPEC], day_range(before(2), DAY)), (EVERYTHING[1:], [DAY])
     # Executors have pyarrow and NumPy, but not the platform, and work in a folder of their own.
     bare = tmp_path / "bare"
     bare.mkdir()
@@ -181,21 +192,14 @@ def test_a_cluster_needs_the_bucket_and_nothing_shared(
         local_cluster(workers=1, memory_mb=512, conf=conf) as cluster,
         spark_session("remote", remote=cluster.remote) as spark,
     ):
-        for specs, some in (
-            ([unified_actions.SPEC], day_range(before(5), DAY)),
-            (EVERYTHING[1:], days),
-        ):
+        for specs, some in stages:
             reports = list(build_days(spark, bucket, settings, specs, some))
             assert [report.problem for report in reports if report.problem] == []
     of_folder = Lake.at(local)
     with spark_session("sail") as spark:
-        for specs, some in (
-            ([unified_actions.SPEC], day_range(before(5), DAY)),
-            (EVERYTHING[1:], days),
-        ):
+        for specs, some in stages:
             list(build_days(spark, of_folder, settings, specs, some))
     for lake in (bucket, of_folder):
         lake.refresh()
-    assert {key: of for key, of in contents(bucket).items() if key[1] in days} == {
-        key: of for key, of in contents(of_folder).items() if key[1] in days
-    }
+    found, expected = contents(bucket), contents(of_folder)
+    assert [found[name, DAY] for name in SEQUENCE] == [expected[name, DAY] for name in SEQUENCE]

@@ -22,6 +22,7 @@ from training_assets.lake import Lake, day_range
 from training_assets.pipeline import DayReport, build_days
 from training_assets.schemas import CUSTOMER_HISTORY, UNIFIED_ACTIONS
 from training_assets.settings import Settings
+from training_assets_tests.support.commands import invoke
 from training_assets_tests.support.frames import DAY, at, before, click, order, ranking
 from training_assets_tests.support.lakes import write_raw_lake
 from training_assets_tests.support.tables import SEQUENCE
@@ -181,9 +182,9 @@ def test_runs_that_were_stopped_are_ended_and_block_nothing(
     assert seconds < 20
     assert statuses(root) == ["FAILURE", "FAILURE"]
     assert not Lake.at(root / "lake").days("training_input")
-    last = command(root, "--start-date", str(DAYS[0]), "--end-date", str(DAY))
-    said = last.communicate(timeout=90)[0]
-    assert last.returncode == 0, said
+    place = {"TRAINING_ASSETS_LAKE": str(root / "lake"), "DAGSTER_HOME": str(root / "dagster")}
+    last = invoke("run", "--start-date", str(DAYS[0]), "--end-date", str(DAY), **place)
+    assert last.exit_code == 0, last.output
     assert statuses(root) == ["SUCCESS", "FAILURE", "FAILURE"]
 
 
