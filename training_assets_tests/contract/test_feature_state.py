@@ -51,7 +51,7 @@ def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_pairs, "_STEPS", (2, 4))
     monkeypatch.setattr(feature_pairs, "_ACTIONS_PER_PART", 60)
     monkeypatch.setattr(feature_state, "_MIN_DAYS", 1)
-    monkeypatch.setattr(feature_state, "_ACTIONS_PER_CORE", 20)
+    monkeypatch.setattr(feature_state, "_ACTIONS_PER_CORE", 30)
 
 
 @pytest.fixture
