@@ -88,18 +88,30 @@ def prepare(size: str, scratch: Path) -> Path:
     """The lake of this size, generated and with unified_actions; what is there is kept."""
     lake = scratch / f"lake-{size}"
     actions, customers = SIZES[size]
-    python = Path(sys.executable)
-    if not (lake / "raw" / "impressions" / f"dt={LAST}").exists():
-        spec = f"--customers {customers} --items {ITEMS} --interactions {actions}"
-        spec += f" --days {NUM_DAYS} --seed {SEED} --end-date {LAST}"
-        command = [python.with_name("training-assets"), "generate", *spec.split()]
-        environment = {**os.environ, "TRAINING_ASSETS_LAKE": str(lake)}
-        subprocess.run(command, env=environment, check=True)
+    generate_lake(lake, customers, actions, NUM_DAYS, SEED)
     days = [LAST - timedelta(days=n) for n in reversed(range(NUM_DAYS))]
     missing = [d for d in days if not (lake / "unified_actions" / f"dt={d}").exists()]
     if missing:
         build_actions(lake, missing)
     return lake
+
+
+def generate_lake(root: Path, customers: int, actions: int, days: int, seed: int) -> None:
+    """Raw rows of the four tables, where there are none; the scripts know of no others."""
+    from training_assets.sample.generate import generate
+    from training_assets.sample.shop import SampleSpec
+
+    if (root / "raw" / "impressions" / f"dt={LAST}").exists():
+        return
+    spec = SampleSpec(
+        customers=customers,
+        items=ITEMS,
+        interactions=actions,
+        days=days,
+        end_date=LAST,
+        seed=seed,
+    )
+    generate(str(root), spec, lambda line: print(line, flush=True), with_stream=False)
 
 
 def compact(lake: Path, options: Any) -> None:

@@ -32,20 +32,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from baselines.measure import run_measured
-from compare_scripts import HERE, LAST, RESULTS, about, build_actions
+from compare_scripts import HERE, LAST, RESULTS, about, build_actions, generate_lake
 
 OURS = [sys.executable, str(HERE / "baselines" / "ours.py")]
 HOT = {"customers": 1_100, "actions": 1_000_000, "days": 380, "hot_actions": 5_000_000}
+SEED = 1
 TWO_YEARS = {"customers": 11_000, "actions": 20_000_000, "days": 745}
-
-
-def generate(root: Path, customers: int, actions: int, days: int) -> None:
-    if (root / "raw" / "impressions" / f"dt={LAST}").exists():
-        return
-    command = [str(Path(sys.executable).with_name("training-assets")), "generate"]
-    spec = f"--customers {customers} --items 50000 --interactions {actions} --days {days} --seed 1"
-    command += [*spec.split(), "--end-date", str(LAST)]
-    subprocess.run(command, env={**os.environ, "TRAINING_ASSETS_LAKE": str(root)}, check=True)
 
 
 def build_missing(root: Path, num_days: int) -> None:
@@ -68,7 +60,7 @@ def ours(lake: Path, out: Path, days: int, *more: str) -> dict[str, Any]:
 
 def case_lookback(scratch: Path) -> dict[str, Any]:
     lake = scratch / "lake-two-years"
-    generate(lake, TWO_YEARS["customers"], TWO_YEARS["actions"], TWO_YEARS["days"])
+    generate_lake(lake, TWO_YEARS["customers"], TWO_YEARS["actions"], TWO_YEARS["days"], SEED)
     build_missing(lake, TWO_YEARS["days"])
     variants = {}
     for n in (90, 365, 730):
@@ -90,7 +82,7 @@ def case_days(scratch: Path) -> dict[str, Any]:
 
 def case_hot(scratch: Path) -> dict[str, Any]:
     lake = scratch / "lake-hot"
-    generate(lake, HOT["customers"], HOT["actions"], HOT["days"])
+    generate_lake(lake, HOT["customers"], HOT["actions"], HOT["days"], SEED)
     add_hot_customer(lake)
 
     def run(engine: str) -> dict[str, Any]:
