@@ -1,13 +1,13 @@
 """Puts messages into Kafka, and says that it did once all replicas have them.
 
-One producer and one thread that polls it; the asyncio version of the library has an open deadlock.
+One producer; the asyncio version of the library has an open deadlock. Who waits for reports asks
+for them: a thread that asked for all would, for each, wait until the loop lets the interpreter go.
 """
 
 import asyncio
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -33,6 +33,8 @@ _ASK_SECONDS: Final = 3
 _BACK_OFF_SECONDS: Final = 10
 _EVENT_SECONDS: Final = 25
 _FLUSH_SECONDS: Final = 20
+_REPORT_SECONDS: Final = 0.001
+_IDLE_SECONDS: Final = 1
 
 
 class Message(NamedTuple):
@@ -91,32 +93,25 @@ class EventLog:
         except (BufferError, KafkaException):
             failed.append("full")
             done.set()
-        return done.wait(_RECEIPT_SECONDS) and not failed
+        until = time.monotonic() + _RECEIPT_SECONDS
+        while not done.is_set() and time.monotonic() < until:
+            self._producer.poll(_REPORT_SECONDS)
+        return done.is_set() and not failed
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Returns once all replicas have all of them; raises ``Problem`` 503 otherwise."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Any] = loop.create_future()
-        left = len(messages)
-        failed: list[Any] = []
-
-        def report(error: Any, _: Any) -> None:
-            # In the polling thread, one after another.
-            nonlocal left
-            left -= 1
-            if error is not None:
-                failed.append(error)
-            if left == 0:
-                with suppress(RuntimeError):
-                    loop.call_soon_threadsafe(_settle, done)
-
+        # Whatever thread asks is told of all messages.
+        reports: list[Any] = []
         try:
             for message in messages:
-                self._produce(message, report)
-            await asyncio.wait_for(done, _EVENT_SECONDS)
-        except (BufferError, KafkaException, TimeoutError):
+                self._produce(message, lambda error, _: reports.append(error))
+        except (BufferError, KafkaException):
             raise _unavailable() from None
-        if failed:
+        until = time.monotonic() + _EVENT_SECONDS
+        while len(reports) < len(messages) and time.monotonic() < until:
+            await asyncio.sleep(_REPORT_SECONDS)
+            self._producer.poll(0)
+        if len(reports) < len(messages) or any(error is not None for error in reports):
             raise _unavailable()
 
     def require_up(self) -> None:
@@ -168,16 +163,12 @@ class EventLog:
         )
 
     def _poll(self) -> None:
-        while not self._is_closing.is_set():
-            self._producer.poll(0.1)
+        """So that errors are told while nobody sends."""
+        while not self._is_closing.wait(_IDLE_SECONDS):
+            self._producer.poll(0)
 
     def _on_error(self, error: KafkaError) -> None:
         self._log.warning("kafka", error=error.name(), is_fatal=error.fatal())
-
-
-def _settle(done: "asyncio.Future[Any]") -> None:
-    if not done.done():
-        done.set_result(None)
 
 
 def _unavailable() -> Problem:
