@@ -18,5 +18,8 @@ def vacuum_lake(lake: Lake, settings: Settings, *, dry_run: bool = False) -> dic
     }
     removed[BLOCKS] = Removed(*vacuum_blocks(Lake(lake.store), keep=keep, dry_run=dry_run))
     removed[STATE] = Removed(*vacuum_state(Lake(lake.store), keep=keep, dry_run=dry_run))
-    removed[RUNS] = Removed(*vacuum_runs(Lake(lake.store), keep=keep, dry_run=dry_run))
+    # A run that builds a large day needs them until it ends.
+    removed[RUNS] = Removed(
+        *vacuum_runs(Lake(lake.store), keep=max(keep, timedelta(days=1)), dry_run=dry_run)
+    )
     return removed

@@ -84,9 +84,7 @@ def _columns(rows: pa.Table, table: Table, day: int, beside: Beside) -> pa.Table
     found["user_id"] = _delivered(customers, texts.get("customer_id", ()))
     found["item_id"] = _delivered(items, texts.get("item_id", ()))
     found["positive_item_id"] = _delivered(of, texts.get("item_id", ()))
-    # Rows are by customer.
-    distinct = customers[np.diff(customers, prepend=-1) != 0]
-    actions = _actions(beside.actions.get(day, ()), distinct)
+    actions = _actions(beside.actions.get(day, ()), np.unique(customers))
     of_pairs = contexts(actions, beside.kinds).of(customers, of)
     found |= {name: of_pairs[name] for name in of_pairs.column_names}
     for joined in beside.joined:

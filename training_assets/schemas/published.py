@@ -14,7 +14,7 @@ ADD_TO_CART: Final = 2
 ORDER: Final = 3
 VIEW: Final = 4
 LIKE: Final = 5
-# A purchase that was taken back: no action of a customer, it only lowers what was spent.
+# A purchase that was taken back: in no history, pair or sample; it lowers what was spent.
 RETURN: Final = 6
 ACTION_TYPES: Final = {
     CLICK: "click",

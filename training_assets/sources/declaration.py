@@ -30,8 +30,8 @@ KINDS: Final = {
 class Declared:
     """What is declared of one source; ``path`` is empty where it lies as the contract says.
 
-    ``snapshot`` of items and users is ``full`` or ``changes``; ``dedupe`` of interactions is
-    ``exact`` where equal rows are one; ``engagement`` is ``view`` or ``click`` where it is said.
+    ``snapshot`` of items and users is ``full`` or ``changes``; ``dedupe`` is ``exact``
+    where equal rows of actions are one; ``engagement`` is ``view`` or ``click`` where it is said.
     Items and users that are not ``is_complete`` are a part of those there are, as a sample is.
     ``returns`` is ``subtract`` where a purchase below zero is one that was taken back.
     ``text_ids`` are entities whose ids are texts, whatever they look like.

@@ -33,6 +33,8 @@ from training_assets.sources import REJECTS_DDL, RawDays, write_rejects
 RUNS: Final = "_runs"
 # Above, rows go by way of the disk: an engine that shuffles them holds all of them.
 _MANY_ROWS: Final = 8_000_000
+# Of as many small days, each run would be of as many pieces, and each piece is a file to open.
+_MANY_DAYS: Final = 32
 _EPOCH = date(1970, 1, 1).toordinal()
 
 Batches = Iterator[pa.RecordBatch]
@@ -119,7 +121,7 @@ def write_large_days(
 
     Rows go to the disk as they are read, and are brought together part by part.
     """
-    if rows <= _MANY_ROWS:
+    if rows <= _MANY_ROWS or rows // len(days) < _MANY_ROWS // _MANY_DAYS:
         return write_days(build, frame, table, days, max(files.values()), write)
     scratch = build.lake.store.child(RUNS, build.run)
     root = scratch.uri()
@@ -138,6 +140,8 @@ def write_large_days(
         def merge(batches: Batches) -> Batches:
             return merge_runs(batches, pieces, root, write)
 
+        if not parts:
+            return _new_files(build, table, days, [])
         tasks = [(number, *part) for number, part in enumerate(parts)]
         asked = build.spark.createDataFrame(tasks, PARTS_DDL)
         spread = build.partitioning.spread(asked, F.col("number"), of=len(tasks))

@@ -88,7 +88,7 @@ def _core(
     step, further = steps[0], steps[1:]
     end = day // step * step
     lookback = build.settings.lookback_days
-    first = min(map(number_of, window)) if lookback is None else end + step - 1 - lookback
+    first = end + step - 1 - lookback if lookback else min(map(number_of, window), default=end)
     stretch = Stretch.of(f"{PAIRS} {step}", first, end, window)
     if not stretch.contents:
         return stretch, _NOTHING
@@ -116,8 +116,11 @@ def _core(
     files = {part: [*kept.files.get(part, ())] for part in range(num_parts)}
     for file in counted:
         files[file.part].append(f"{root}/{file.name}")
-    whole = store.add({stretch: write([], files)})[stretch]
-    store.remove(stretch, counted)
+    merged = write([], files)
+    whole = store.add({stretch: merged})[stretch]
+    # What came into a part at once is there under the same name, which its content gives it.
+    names = {file.name for file in merged}
+    store.remove(stretch, (file for file in counted if file.name not in names))
     return stretch, whole
 
 

@@ -210,3 +210,20 @@ def test_a_damaged_or_half_written_stretch_is_made_again(spark: SparkSession, la
     files = [e.path for e in store.list() if e.path.startswith(seals[1].partition("/")[0])]
     store.delete(path for path in files if path.endswith(".parquet"))
     assert_same_both_ways(a_build(spark, lake), LAST)
+
+
+@ONLY_SAIL
+def test_parts_may_have_no_customers(spark: SparkSession, tmp_path: Path) -> None:
+    # All of them come into the first part.
+    rows = [{**row, "customer_id": 2520 * row["customer_id"]} for row in shop_actions()]
+    lake = write_shop_lake(tmp_path, rows, shop_items())
+    assert_same_both_ways(a_build(spark, lake), LAST)
+    # Now from what is kept.
+    assert_same_both_ways(a_build(spark, lake), LAST)
+
+
+@ONLY_SAIL
+def test_nothing_is_before_the_first_day(spark: SparkSession, lake: Lake) -> None:
+    build = a_build(spark, lake, replace(SETTINGS, lookback_days=None))
+    assert user_features.from_state(build, ACTION_DAYS[0]).count() == 0
+    item_features.from_state(build, ACTION_DAYS[0]).count()

@@ -113,6 +113,16 @@ def late_days(root: Path) -> dict[date, str]:
     return {late.day: "; ".join(late.reasons) for late in found if late.table == "unified_actions"}
 
 
+def test_a_large_day_without_a_valid_row_is_set_aside(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables_build, "_MANY_ROWS", 0)
+    write_lake(tmp_path)
+    put(tmp_path, f"raw/clicks/dt={DAYS[0]}/a.jsonl", [{"customer_id": 1, "item_id": None}] * 9)
+    (report, *_) = build(spark, tmp_path, DAYS[0])
+    assert "clicks has 0 of 9 valid" in report.problem
+
+
 def test_further_sources_are_in_the_tables_and_counted(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
