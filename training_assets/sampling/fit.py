@@ -151,6 +151,7 @@ def fit(
     affinity = np.zeros(len(rows))
     favorite = np.full(num_customers, -1, np.int32)
     order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
     size = max(1, _MAX_CELLS // max(sum(catalogue.sizes), 1))
     for start in range(0, num_customers, size):
         low, high = np.searchsorted(acts.customers, [start, start + size])
@@ -158,7 +159,7 @@ def fit(
         some = some._replace(customers=some.customers - start)
         num = min(size, num_customers - start)
         favorite[start : start + num] = _favorites(some, catalogue, num)
-        low, high = np.searchsorted(rows[order], [start, start + size])
+        low, high = np.searchsorted(ordered, [start, start + size])
         asked = order[low:high]
         affinity[asked] = _affinity(rows[asked] - start, places[asked], some, catalogue, num)
     category = catalogue.words[0][places]

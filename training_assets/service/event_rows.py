@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final
 
 import orjson
@@ -50,10 +51,21 @@ def parsed(document: bytes) -> Any:
 
 
 def written(row: Mapping[str, Any]) -> bytes:
+    """As JSON, with what of it JSON has no word for as it was read."""
     try:
-        return orjson.dumps(row)
+        found = orjson.dumps(row)
     except TypeError:
         return json.dumps(row).encode()
+    # Of Infinity and NaN it makes null.
+    return found if b"null" not in found or _is_finite(row) else json.dumps(row).encode()
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or isfinite(value)
 
 
 def under_own_names(row: dict[str, Any], data_type: str) -> dict[str, Any]:
@@ -95,8 +107,8 @@ def events_of(
     if len(rows) > most:
         raise Problem("too_large", f"There are more than {most} events.")
     events = [_event(*one, data_type, key, number) for number, one in enumerate(rows, 1)]
-    # Their ids may be ours.
-    if any(len(e.document) - len(e.id) > settings.max_event_bytes for e in events):
+    # The id may be ours.
+    if any(len(e.document) > settings.max_event_bytes + _MAX_ID for e in events):
         raise Problem("too_large", f"An event is larger than {settings.max_event_bytes} bytes.")
     return events
 
@@ -109,13 +121,14 @@ def _event(line: bytes, row: Any, data_type: str, key: str | None, number: int) 
         raise Problem("too_large", f"An event has more than {MAX_NAMES} members.")
     named = under_own_names(row, data_type)
     column = ID_COLUMN.get(data_type, "")
-    given = named.get(column)
+    given = named.get(column) if column else None
     if given in (None, ""):
         event_id = _new_id() if key is None else _id_of_key(key, number)
         if column:
             named = {**named, column: event_id}
     else:
-        event_id = str(given)
+        is_whole = isinstance(given, float) and given.is_integer()
+        event_id = str(int(given) if is_whole else given)
     entity = str(named.get(ROW_TOPICS[data_type], ""))
     return Event(written(named), entity, event_id, named.keys())
 

@@ -78,6 +78,8 @@ async def answer_events(request: Request, data_type: str, mode: str) -> Response
     events = await with_body(
         request, principal, lambda found: _events(found, data_type, key, core.settings)
     )
+    # Before they are judged, which others wait for.
+    core.limits.take(principal, ROWS, len(events))
     names = dict.fromkeys(chain.from_iterable(one.names for one in events))
     documents = Documents([one.document for one in events], names)
     verdict, numbers = await core.gathering.judge(documents, data_type)
@@ -87,7 +89,6 @@ async def answer_events(request: Request, data_type: str, mode: str) -> Response
             f"{verdict.rejected} of {verdict.rows} events are not valid; none was taken.",
             **verdict.report,
         )
-    core.limits.take(principal, ROWS, verdict.rows)
     taken = [events[number - 1] for number in numbers]
     told = headers(principal.tenant)
     await log.send(

@@ -161,8 +161,9 @@ def _second_chance(bad: dict[int, str], names: list[str]) -> pa.Table:
 
 def _split(line: str, count: int) -> list[str] | None:
     """At commas that are not within quotes; the quotes stay, as in lines split at every comma."""
-    values, start = [], 0
-    while start <= len(line):
+    values: list[str] = []
+    start = 0
+    while start <= len(line) and len(values) <= count:
         end = _VALUE.match(line, start).end()  # type: ignore[union-attr]
         values.append(line[start:end])
         start = end + 1

@@ -38,10 +38,10 @@ BODIES: Sequence[Any] = (
 )
 
 
-def events(body: Any, key: str | None = "k") -> list[Event]:
+def events(body: Any, key: str | None = "k", data_type: str = "interactions") -> list[Event]:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     given = Body(io.BytesIO(content), len(content), len(content), "")
-    return events_of(given, "interactions", key, SETTINGS)
+    return events_of(given, data_type, key, SETTINGS)
 
 
 SETTINGS = ServiceSettings(lake="unused")
@@ -89,6 +89,7 @@ def test_event_stands_under_the_names_of_the_table() -> None:
 
 def test_ids_are_given_made_of_the_key_or_new() -> None:
     assert events({**ROW, "interaction_id": 5})[0].id == "5"
+    assert events({**ROW, "interaction_id": 1e3})[0].id == "1000"
     assert json.loads(events({**ROW, "interaction_id": ""})[0].document)["interaction_id"] == "k:1"
     long = [one.id for one in events([ROW, ROW], "x" * 255)]
     assert max(map(len, long)) <= 255
@@ -96,6 +97,21 @@ def test_ids_are_given_made_of_the_key_or_new() -> None:
     new = [one.id for one in events([ROW] * 50, None)]
     assert len(set(new)) == 50
     assert new == sorted(new, key=lambda one: one[:13])
+
+
+def test_what_json_has_no_word_for_is_not_taken_for_nothing() -> None:
+    line = json.dumps({**ROW, "price": 1.0}).replace("1.0", "Infinity").encode() + b"\n"
+    lines = json.dumps(ROW).encode() + b"\n" + line
+    assert b"Infinity" in events(lines)[1].document
+    ((verdict, good),) = judge_together([documents(lines)], "interactions", SETTINGS)
+    assert good == [1]
+    assert {(e["row"], e["code"]) for e in verdict.errors} <= {(2, "not_a_number"), (2, "not_json")}
+
+
+def test_events_of_items_have_ids_of_ours_whatever_is_in_them() -> None:
+    row = {"item_id": "i", "title": "t", "": "x" * 300}
+    (one,) = events(row, data_type="items")
+    assert one.id == "k:1"
 
 
 @pytest.mark.parametrize(
@@ -110,6 +126,7 @@ def test_ids_are_given_made_of_the_key_or_new() -> None:
         (b"[" * 10**5, "too_large"),
         (b'{"a":' * 10**5 + b"1" + b"}" * 10**5, "too_large"),
         (b'{"a": "' + b"x" * 2**16 + b'"}', "too_large"),
+        (b'{"interaction_id": "' + b"x" * 2**16 + b'"}', "too_large"),
         (json.dumps(dict.fromkeys(map(str, range(101)))).encode(), "too_large"),
         (b"{}\n" * 10_001, "too_large"),
     ],
