@@ -36,10 +36,13 @@ on_sail_only = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope=
 
 
 def actions_of(n: int) -> list[Row]:
-    """Of ``n`` days before DAY: 40 customers at random, a bot, and one who has acted on all."""
+    """Of ``n`` days before DAY: 40 customers at random, a bot, and one who has acted on all.
+
+    One of the 40 is -1, as shops name guests.
+    """
     rng, day = np.random.default_rng(n), before(n)
     acted = [
-        (int(c), int(NUM_ITEMS * rng.random() ** 2) + 1, int(rng.integers(1, 6)))
+        (int(c) if c > 1 else -1, int(NUM_ITEMS * rng.random() ** 2) + 1, int(rng.integers(1, 6)))
         for c in rng.integers(1, 41, 150)
     ]
     acted += [(BOT, item, 3) for item in range(1, 30)]
@@ -132,6 +135,7 @@ def test_a_negative_has_the_context_of_its_positive(built: Path) -> None:
         assert [row[n] for n in names] == positives[row["customer_id"], row["positive_item_id"]]
         assert row["user_id"] == str(row["customer_id"])
         assert row["item_id"] == str(row["item_number"])
+    assert any(row["occurred_at"] for row in rows if row["customer_id"] == -1)
 
 
 def test_a_day_alone_has_the_same_bytes(spark: SparkSession, lake: Lake, engine: str) -> None:
