@@ -59,7 +59,7 @@ def set_outcomes(
     table = AssetCheckExecutionsTable
     update = table.update().values({name: bindparam(name) for name in outcomes[0]})
     for name in _OF_OUTCOME:
-        wanted = bindparam(f"of_{name}")
+        wanted: Any = bindparam(f"of_{name}")
         # Of two nulls it holds, too: of a check of no partition.
         update = update.where(table.c[name].is_not_distinct_from(wanted))
     keys = [{f"of_{name}": outcome[name] for name in _OF_OUTCOME} for outcome in outcomes]
