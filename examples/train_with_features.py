@@ -199,12 +199,17 @@ def run(
 def main(arguments: Sequence[str] | None = None) -> Mapping[str, list[float]]:
     """Train, judge, print; returns the AUCs by model."""
     options = options_of_training(__doc__.split("\n")[0]).parse_args(arguments)
-    published = published_days(options.lake)
+    # A day without features has nothing to compare.
+    with_features = [
+        {d["dt"] for d in DeltaTable(f"{options.lake}/{t}").partitions()} for t in TABLES
+    ]
+    known = set.intersection(*with_features)
+    published = [day for day in published_days(options.lake) if str(day) in known]
     num_test = options.test_days or max(1, len(published) // 5)
     days = published[:-num_test], published[-num_test:]
     if not days[0]:
         raise SystemExit(
-            f"{options.lake}: {len(published)} published days; expected more than {num_test}. "
+            f"{options.lake}: {len(published)} days with features; expected more than {num_test}. "
             "Build more days, or lower --test-days."
         )
     vocabulary = Vocabulary.build(options.lake, days=days[0], min_count=options.min_count)
