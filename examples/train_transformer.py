@@ -104,9 +104,17 @@ class Recommender(nn.Module):
 
 
 def open_days(
-    options: argparse.Namespace, days: Sequence[date], vocabulary: Vocabulary, *, seed: int
+    options: argparse.Namespace,
+    days: Sequence[date],
+    vocabulary: Vocabulary,
+    *,
+    seed: int,
+    further: Sequence[str] = (),
 ) -> TrainingDays:
-    """Batches that hold each history once; the rows of a history stay together for that."""
+    """Batches that hold each history once; the rows of a history stay together for that.
+
+    ``further``: extras of the loader that the model does not need.
+    """
     return TrainingDays(
         options.lake,
         days=days,
@@ -114,7 +122,7 @@ def open_days(
         length=options.length,
         layout="deduplicated",
         shuffle="histories",
-        extras=["days_ago", "mask"],
+        extras=["days_ago", "mask", *further],
         vocabulary=vocabulary,
         seed=seed,
     )

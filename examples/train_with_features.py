@@ -24,9 +24,9 @@ import pyarrow.compute as pc
 import torch
 from deltalake import DeltaTable
 from torch import nn
-from train_transformer import Recommender, auc, options_of_training, score
+from train_transformer import Recommender, auc, open_days, options_of_training, score
 
-from training_assets.loader import Batch, TrainingDays, Vocabulary, published_days
+from training_assets.loader import Batch, Vocabulary, published_days
 
 MODELS = ("sequences", "features", "both")
 TABLES = {
@@ -134,22 +134,6 @@ class Scorer(nn.Module):
         return logits
 
 
-def open_days(
-    options: argparse.Namespace, days: Sequence[date], vocabulary: Vocabulary, seed: int
-) -> TrainingDays:
-    return TrainingDays(
-        options.lake,
-        days=days,
-        batch_size=options.batch_size,
-        length=options.length,
-        layout="deduplicated",
-        shuffle="histories",
-        extras=["days_ago", "mask", "identity"],
-        vocabulary=vocabulary,
-        seed=seed,
-    )
-
-
 def scored(
     model: Scorer, batch: Batch[Any], features: Features, device: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -172,7 +156,7 @@ def run(
     torch.manual_seed(seed)
     sizes = {"width": options.width, "heads": options.heads, "layers": options.layers}
     model = Scorer(name, vocabulary.size, features.num_features, **sizes).to(options.device)
-    loader = open_days(options, days[0], vocabulary, seed)
+    loader = open_days(options, days[0], vocabulary, seed=seed, further=["identity"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=0.01)
     steps = options.epochs * len(loader)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -189,8 +173,9 @@ def run(
             schedule.step()
     model.eval()
     found = []
+    judged = open_days(options, days[1], vocabulary, seed=0, further=["identity"])
     with torch.no_grad():
-        for batch in open_days(options, days[1], vocabulary, 0).tensors(options.device):
+        for batch in judged.tensors(options.device):
             found.append([t.cpu() for t in scored(model, batch, features, options.device)])
     logits, labels = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
     return auc(logits, labels)
@@ -214,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> Mapping[str, list[float]]:
         )
     vocabulary = Vocabulary.build(options.lake, days=days[0], min_count=options.min_count)
     features = Features(options.lake, published, scaled_on=days[0])
-    print(f"train: {open_days(options, days[0], vocabulary, 0)}")
+    print(f"train: {open_days(options, days[0], vocabulary, seed=0)}")
     print(f"judge: {days[1][0]} to {days[1][-1]}, {features.num_features} features")
     found: dict[str, list[float]] = {name: [] for name in MODELS}
     for seed in range(options.seeds):

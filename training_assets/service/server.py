@@ -86,5 +86,6 @@ def serve(core: Core) -> None:
 
 def _give_memory_back() -> None:
     """Arrow's own choice of an allocator keeps tens of megabytes of an upload after its end."""
+    # An Arrow that was built without jemalloc keeps its own choice.
     with suppress(NotImplementedError):
         pa.set_memory_pool(pa.jemalloc_memory_pool())

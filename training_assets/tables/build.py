@@ -135,14 +135,13 @@ def write_large_days(
             pieces.setdefault((row["day"], row["part"]), []).append(
                 Piece(row["name"], row["place"])
             )
-        parts = sorted(pieces)
+        if not pieces:
+            return _new_files(build, table, days, [])
 
         def merge(batches: Batches) -> Batches:
             return merge_runs(batches, pieces, root, write)
 
-        if not parts:
-            return _new_files(build, table, days, [])
-        tasks = [(number, *part) for number, part in enumerate(parts)]
+        tasks = [(number, *part) for number, part in enumerate(sorted(pieces))]
         asked = build.spark.createDataFrame(tasks, PARTS_DDL)
         spread = build.partitioning.spread(asked, F.col("number"), of=len(tasks))
         return _new_files(build, table, days, spread.mapInArrow(merge, WRITTEN_DDL).collect())
