@@ -12,24 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.schemas import (
-    MAX_ITEM_ID,
-    MIN_ITEM_ID,
     PURCHASE_WORD,
     RETURN_WORD,
     SHOP_TABLES,
     WORTH_COLUMNS,
     Table,
 )
-from training_assets.sources.columns import first_fault
-from training_assets.sources.ids import are_integers, is_integer
-from training_assets.sources.rules import first_reasons
+from training_assets.sources.rules import NO_TERMS, Terms, first_reasons
 
 # What several blanks or a tab in a row look like; free text keeps its lines.
 _BLANKS: Final = r"\s\s+|[\t\n\r\f\v]"
-_INTEGER_IDS: Final = (
-    ("user_id", -(2**63), 2**63 - 1, "outside 64 bits"),
-    ("item_id", MIN_ITEM_ID, MAX_ITEM_ID, f"outside {MIN_ITEM_ID}..{MAX_ITEM_ID}"),
-)
 _FREE_TEXT: Final = ("description",)
 # A day is judged by the end of the next one, and so alike whenever it is built.
 _DAY: Final = timedelta(days=1)
@@ -77,36 +69,13 @@ def with_returns(columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
 
 
 def judge_rows_of(
-    table: Table,
-    columns: Mapping[str, pa.Array],
-    day: date | None,
-    *,
-    takes_returns: bool = False,
+    table: Table, columns: Mapping[str, pa.Array], day: date | None, terms: Terms = NO_TERMS
 ) -> pa.Array:
     """Of each row the reason why it cannot be used; ``day`` is the one it is filed under."""
     rows = pa.table(
         {c.name: columns[c.name].cast(c.arrow) for c in table.columns if c.name in columns}
     )
-    reasons = first_reasons(table.name, rows, now=latest_time(day), takes_returns=takes_returns)
-    for name, low, high, phrase in _INTEGER_IDS:
-        if name in columns:
-            outside = pc.and_(are_integers(columns[name]), _is_outside(columns[name], low, high))
-            reasons = first_fault(reasons, outside, f"{name} {phrase}")
-    return reasons
-
-
-def _is_outside(texts: pa.Array, low: int, high: int) -> pa.Array:
-    """Of texts that are integers, which are outside; by their length where 64 bits are too few."""
-    fits = pc.less_equal(pc.binary_length(texts), 18)
-    numbers = pc.if_else(
-        pc.and_(are_integers(texts), fits), texts, pa.scalar("1", texts.type)
-    ).cast(pa.int64())
-    outside = pc.or_(pc.less(numbers, low), pc.greater(numbers, high))
-    long = [
-        text is not None and len(text) > 18 and is_integer(text) and not low <= int(text) <= high
-        for text in (texts.to_pylist() if not pc.all(fits, min_count=0).as_py() else ())
-    ]
-    return pc.or_(outside, pa.array(long)) if long else outside
+    return first_reasons(table.name, rows, now=latest_time(day), terms=terms)
 
 
 def latest_time(day: date | None) -> datetime:

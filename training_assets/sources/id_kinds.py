@@ -30,9 +30,12 @@ _INTEGER: Final = re.compile(r"[+-]?\d+(\.0*)?")
 
 
 def text_ids_of(lake: Lake, table: Table, files: Sequence[RawFile]) -> TextIds:
-    """Which ids of a table of actions or impressions are texts; none of a shop's other tables."""
+    """Which ids of a table of actions or impressions are texts.
+
+    Those of a shop's other tables are all read as texts; of them it is told which may be digits.
+    """
     if table.name in SHOP_TABLES:
-        return NO_TEXT_IDS
+        return NO_TEXT_IDS._replace(takes_digits=takes_digits(lake))
     found = tuple(
         entity
         for entity in entities_of(table)

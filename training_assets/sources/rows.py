@@ -42,6 +42,7 @@ from training_assets.sources.columns import (
 from training_assets.sources.opening import open_parquet
 from training_assets.sources.parquet import parquet_chunks, row_groups
 from training_assets.sources.reading import Reading, table_of
+from training_assets.sources.rules import Terms
 from training_assets.sources.text import count_text_rows, text_chunks
 from training_assets.sources.text_ids import (
     ENTITY_OF,
@@ -93,7 +94,7 @@ def parse(
             of = table_of(table, reading)
             give = _valid_rows if not reading.has_rows_per_item else _valid_items_of_rows
             give = _reject_rows if wants_rejects else give
-            for judged in _judge_all(task, as_texts(of, texts), of.column_names):
+            for judged in _judge_all(task, as_texts(of, texts), of.column_names, texts):
                 is_given = texts.entities and not wants_rejects
                 known = _with_integers(judged, texts, task) if is_given else judged
                 rows = give(known, of, task, days)
@@ -199,14 +200,16 @@ def _chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chunk]:
 # --- the rules of the contract --------------------------------------------------------------------
 
 
-def _judge_all(task: Task, table: Table, names: Sequence[str]) -> Iterator[_Judged]:
+def _judge_all(
+    task: Task, table: Table, names: Sequence[str], texts: TextIds = NO_TEXT_IDS
+) -> Iterator[_Judged]:
     first, place = None, 0
     needed = [c.name for c in table.columns if c.name in names and not c.is_optional]
     constants = _constants(task, table, names)
-    takes_returns = is_cleaned(table) and Reading.of(task.reading).takes_returns
+    terms = Terms(Reading.of(task.reading).takes_returns, texts.takes_digits)
     for read in _chunks(task, table, names):
         chunk = _cleaned(_with(read, constants), table)
-        if takes_returns:
+        if terms.takes_returns and is_cleaned(table):
             chunk = chunk._replace(columns=with_returns(chunk.columns))
         lost = [n for n in needed if n not in chunk.columns and n != table.day_column]
         if lost:
@@ -220,7 +223,7 @@ def _judge_all(task: Task, table: Table, names: Sequence[str]) -> Iterator[_Judg
             days = pc.fill_null(days, pa.scalar(first, pa.date32()))
         faults = _judge(chunk, table, faults)
         if is_cleaned(table) and len(names) == len(table.columns):
-            broken = judge_rows_of(table, chunk.columns, task.day, takes_returns=takes_returns)
+            broken = judge_rows_of(table, chunk.columns, task.day, terms)
             faults = pc.coalesce(faults, broken)
         yield _Judged(chunk, days, faults, place)
         place += len(faults)

@@ -10,7 +10,7 @@ only.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import reduce
@@ -19,7 +19,17 @@ from typing import Any, Final, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training_assets.schemas import RETURN_WORD, SHOP_TABLES, WORTH_COLUMNS, Column, Table
+from training_assets.schemas import (
+    MAX_ITEM_ID,
+    MIN_ITEM_ID,
+    RETURN_WORD,
+    SHOP_TABLES,
+    WORTH_COLUMNS,
+    Column,
+    Table,
+)
+from training_assets.sources.ids import are_integers, is_integer
+from training_assets.sources.text_ids import ENTITY_OF, Entity
 
 Severity = Literal["error", "warn"]
 Kind = Literal[
@@ -30,6 +40,7 @@ Kind = Literal[
     "json",
     "future",
     "past",
+    "integer",
     "nulls",
     "unique",
     "repeated",
@@ -53,7 +64,11 @@ Code = Literal[
 FUTURE: Final = timedelta(minutes=5)
 OLDEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_UNKNOWN_SHARE: Final = 0.01
-_OF_ROWS: Final = ("required", "allowed", "range", "length", "json", "future", "past")
+_OF_ROWS: Final = ("required", "allowed", "range", "length", "json", "future", "past", "integer")
+_INTEGER_IDS: Final = (
+    ("user_id", -(2**63), 2**63 - 1, "outside 64 bits"),
+    ("item_id", MIN_ITEM_ID, MAX_ITEM_ID, f"outside {MIN_ITEM_ID}..{MAX_ITEM_ID}"),
+)
 _MAX_VALUE: Final = 200
 
 
@@ -103,6 +118,20 @@ class Rule:
         return _BROKEN[self.kind](self, values, now)
 
 
+class Terms(NamedTuple):
+    """What a source says of its rows that rules go by.
+
+    With ``takes_returns`` rows that are named a return may be below zero. Ids of the entities
+    ``takes_digits`` are texts also where one looks like an integer.
+    """
+
+    takes_returns: bool = False
+    takes_digits: tuple[Entity, ...] = ()
+
+
+NO_TERMS: Final = Terms()
+
+
 class RowFault(NamedTuple):
     """Row ``row`` (from 0) breaks a rule; ``value`` is the cell as text, cut after 200 letters."""
 
@@ -145,6 +174,22 @@ def _is_not_allowed(rule: Rule, values: pa.Array, now: datetime) -> pa.BooleanAr
     return pc.and_(pc.is_valid(values), pc.invert(is_allowed))
 
 
+def _is_no_integer_id(rule: Rule, texts: pa.Array, now: datetime) -> pa.BooleanArray:
+    """Of texts that are integers, which are outside; by their length where 64 bits are too few."""
+    low, high = rule.limits
+    is_integer_id = are_integers(texts)
+    fits = pc.and_(is_integer_id, pc.less_equal(pc.binary_length(texts), 18))
+    numbers = pc.if_else(fits, texts, pa.scalar("1", texts.type)).cast(pa.int64())
+    outside = pc.or_(pc.less(numbers, low), pc.greater(numbers, high))
+    if pc.all(pc.equal(fits, is_integer_id), min_count=0).as_py():
+        return outside
+    long = [
+        text is not None and len(text) > 18 and is_integer(text) and not low <= int(text) <= high
+        for text in texts.to_pylist()
+    ]
+    return pc.or_(outside, pa.array(long))
+
+
 def _scalar(limit: float, type_: pa.DataType) -> pa.Scalar:
     return pa.scalar(Decimal(str(limit)) if pa.types.is_decimal(type_) else limit, type_)
 
@@ -158,6 +203,7 @@ _BROKEN: Final = {
     "json": lambda rule, values, now: _is_no_object(values),
     "future": lambda rule, values, now: pc.greater(values, pa.scalar(now + FUTURE, _TIME)),
     "past": lambda rule, values, now: pc.less(values, pa.scalar(OLDEST, _TIME)),
+    "integer": _is_no_integer_id,
     **dict.fromkeys(("nulls", "unique", "repeated", "order", "known"), _no_row),
     "not before": _no_row,
 }
@@ -204,6 +250,16 @@ def _of_times(table: str, column: str) -> Iterator[Rule]:
         f"{table}.{column}.future", table, (column,), "future", "out_of_range", "error", future
     )
     yield Rule(f"{table}.{column}.past", table, (column,), "past", "out_of_range", "error", past)
+
+
+def _of_ids(table: Table) -> Iterator[Rule]:
+    for column, low, high, phrase in _INTEGER_IDS:
+        if column in table.column_names:
+            name = f"{table.name}.{column}.integer"
+            limits = (low, high)
+            yield Rule(
+                name, table.name, (column,), "integer", "out_of_range", "error", phrase, 0.0, limits
+            )
 
 
 def _of_many_rows() -> Iterator[Rule]:
@@ -268,6 +324,7 @@ RULES: Final[tuple[Rule, ...]] = (
         for rule in _of_column(table, column)
     ),
     *_of_times("interactions", "timestamp"),
+    *(rule for table in SHOP_TABLES.values() for rule in _of_ids(table)),
     *_of_many_rows(),
 )
 
@@ -284,16 +341,15 @@ def rules_of(table_name: str) -> tuple[Rule, ...]:
 
 
 def judge_rows(
-    table_name: str, rows: pa.Table, *, now: datetime, takes_returns: bool = False
+    table_name: str, rows: pa.Table, *, now: datetime, terms: Terms = NO_TERMS
 ) -> list[RowFault]:
     """What is wrong with single rows, by row and then in the order of the rules.
 
     ``rows`` has the table's columns as ``schemas`` types them; an absent one reads as null. ``now``
     is the moment beyond which the future begins. A row has a fault for each rule that it breaks.
-    With ``takes_returns`` rows that are named a return may be below zero.
     """
     faults = []
-    for rule, mask in broken_rows(table_name, rows, now=now, takes_returns=takes_returns):
+    for rule, mask in broken_rows(table_name, rows, now=now, terms=terms):
         places = pc.indices_nonzero(mask)
         values = (
             rows[rule.column].take(places).to_pylist()
@@ -309,7 +365,7 @@ def judge_rows(
 
 
 def broken_rows(
-    table_name: str, rows: pa.Table, *, now: datetime, takes_returns: bool = False
+    table_name: str, rows: pa.Table, *, now: datetime, terms: Terms = NO_TERMS
 ) -> list[tuple[Rule, pa.BooleanArray]]:
     """The rules of rows that any row breaks, each with a mask of those rows."""
     if not len(rows):
@@ -319,6 +375,8 @@ def broken_rows(
     columns = {name: _combined(rows[name]) for name in {rule.column for rule in rules} & known}
     found = []
     for rule in rules:
+        if rule.kind == "integer" and ENTITY_OF[rule.column] in terms.takes_digits:
+            continue
         values = columns.get(rule.column)
         if values is None or values.null_count == len(rows):
             # Nothing but null breaks no rule but that there must be something.
@@ -327,7 +385,7 @@ def broken_rows(
             mask = pa.repeat(pa.scalar(True), len(rows))
         else:
             mask = rule.broken(values, now)
-        if takes_returns and rule.spares_returns and "interaction_type" in known:
+        if terms.takes_returns and rule.spares_returns and "interaction_type" in known:
             mask = _without_returns(mask, rule, rows)
         if pc.any(mask, min_count=0).as_py():
             found.append((rule, pc.fill_null(mask, False)))
@@ -335,11 +393,11 @@ def broken_rows(
 
 
 def first_reasons(
-    table_name: str, rows: pa.Table, *, now: datetime, takes_returns: bool = False
+    table_name: str, rows: pa.Table, *, now: datetime, terms: Terms = NO_TERMS
 ) -> pa.StringArray:
     """Of each row the reason why it cannot be used, null where it can."""
     reasons = pa.nulls(len(rows), pa.string())
-    for rule, mask in broken_rows(table_name, rows, now=now, takes_returns=takes_returns):
+    for rule, mask in broken_rows(table_name, rows, now=now, terms=terms):
         if rule.severity == "error":
             hit = pc.and_(mask, pc.is_null(reasons))
             reasons = pc.if_else(hit, pa.scalar(rule.reason), reasons)
@@ -388,13 +446,16 @@ _JSON_TYPES: Final[dict[str, Sequence[str]]] = {
 _FORMATS: Final = {"date": "date", "timestamp": "date-time"}
 
 
-def json_schema(data_type: str) -> dict[str, Any]:
+def json_schema(data_type: str, terms: Terms = NO_TERMS) -> dict[str, Any]:
     """One delivered object of a table as JSON Schema 2020-12; raises ``KeyError`` for another name.
 
-    Columns that have aliases may come under any of their names.
+    Columns that have aliases may come under any of their names. Where returns are taken, nothing
+    is said of what is worth less than nothing: the kind of the interaction decides it.
     """
     table = SHOP_TABLES[data_type]
     columns = [column for column in table.columns if column.name != table.day_column]
+    if terms.takes_returns:
+        columns = [_with_returns(column) for column in columns]
     properties = {
         name: _property(column) for column in columns for name in (column.name, *column.aliases)
     }
@@ -413,6 +474,12 @@ def json_schema(data_type: str) -> dict[str, Any]:
         ],
         "additionalProperties": True,
     }
+
+
+def _with_returns(column: Column) -> Column:
+    if column.name == "interaction_type":
+        return replace(column, allowed=(*column.allowed, RETURN_WORD))
+    return replace(column, minimum=None, above=None) if column.name in WORTH_COLUMNS else column
 
 
 def _property(column: Column) -> dict[str, Any]:

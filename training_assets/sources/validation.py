@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from training_assets.list_format import SealedParquet
 from training_assets.schemas import SHOP_TABLES, UNKNOWN
 from training_assets.sources.memo import kept
-from training_assets.sources.rules import Rule, broken_rows, rules_of
+from training_assets.sources.rules import Rule, Terms, broken_rows, rules_of
 
 Verdict = Literal["ok", "warn", "error", "not judged"]
 FINDINGS_DDL: Final = (
@@ -38,6 +38,8 @@ EARLY_DAYS: Final = 3
 _FREE_TEXT: Final = ("title", "description", "attributes", "preferences", "location")
 _MAX_EXAMPLE: Final = 60
 _TYPES: Final = "types"
+# What is among rows that were not set aside is what its source takes.
+_SPARED: Final = Terms(True, ("customer", "item"))
 _MARKUP: Final = "|<>[]`*\\!"
 
 
@@ -112,7 +114,7 @@ def examine(
         Finding(
             rule.name, len(rows), int(pc.sum(mask).as_py() or 0), 0, _examples(rule, rows, mask)
         )
-        for rule, mask in broken_rows(table, plain, now=now, takes_returns=True)
+        for rule, mask in broken_rows(table, plain, now=now, terms=_SPARED)
     ]
     named = {finding.rule for finding in found}
     for rule in rules_of(table):
