@@ -26,9 +26,11 @@ from training_assets.service.problems import Problem
 from training_assets.service.rejects import RejectedRows
 from training_assets.service.settings import ServiceSettings
 from training_assets.service.shapes import Format, format_of, require_shape
+from training_assets.service.terms import PLAIN, Deliveries
 from training_assets.sources import printable
+from training_assets.sources.cleaning import clean_texts, with_returns
 from training_assets.sources.judged import Code, Fault, Judged, judge
-from training_assets.sources.rules import judge_rows
+from training_assets.sources.rules import Terms, judge_rows
 
 MAX_ERRORS: Final = 1000
 MAX_VALUE: Final = 100
@@ -90,11 +92,13 @@ def table_of(data_type: str) -> Table:
     return table
 
 
-def judge_body(body: Body, data_type: str, settings: ServiceSettings) -> Verdict:
+def judge_body(
+    body: Body, data_type: str, settings: ServiceSettings, by: Deliveries = PLAIN
+) -> Verdict:
     """Judge and keep nothing; raises ``Problem`` for a body that cannot be read at all."""
     found = _checked_format(body, settings)
     verdict = Verdict(found)
-    for _ in _judged(body, found, data_type, verdict, settings, seen=SeenIds()):
+    for _ in _judged(body, found, data_type, verdict, settings, by, seen=SeenIds()):
         pass
     return _whole(verdict)
 
@@ -110,6 +114,7 @@ def judge_documents(
     documents: Documents,
     data_type: str,
     settings: ServiceSettings,
+    by: Deliveries = PLAIN,
     now: datetime | None = None,
     seen: SeenIds | None = None,
 ) -> Iterator[tuple[pa.Table, pa.Array, list[Fault]]]:
@@ -122,12 +127,15 @@ def judge_documents(
         content = b"\n".join(line if line.strip() else b"null" for line in lines)
     body = Body(io.BytesIO(content + b"\n"), len(content), len(content), "")
     yield from _judged(
-        body, "jsonl", data_type, Verdict("jsonl"), settings, now, seen, documents.names
+        body, "jsonl", data_type, Verdict("jsonl"), settings, by, now, seen, documents.names
     )
 
 
 def judge_together(
-    requests: Sequence[Documents], data_type: str, settings: ServiceSettings
+    requests: Sequence[Documents],
+    data_type: str,
+    settings: ServiceSettings,
+    by: Deliveries = PLAIN,
 ) -> list[tuple[Verdict, list[int]]]:
     """Judge the documents of several requests at once; of each its verdict and its good rows.
 
@@ -141,7 +149,7 @@ def judge_together(
     found: list[tuple[Verdict, list[int]]] = [(Verdict("jsonl"), []) for _ in requests]
     broken: list[list[Fault]] = [[] for _ in requests]
     seen = SeenIds(starts.tolist())
-    for _, numbers, faults in judge_documents(together, data_type, settings, seen=seen):
+    for _, numbers, faults in judge_documents(together, data_type, settings, by, seen=seen):
         good = np.asarray(numbers)
         owners = np.searchsorted(starts, good, side="right") - 1
         for owner in np.unique(owners).tolist():
@@ -165,6 +173,7 @@ def landed_body(
     upload_id: str,
     filing: Filing,
     settings: ServiceSettings,
+    by: Deliveries = PLAIN,
     *,
     keeps_rejects: bool,
 ) -> Iterator[Verdict]:
@@ -175,7 +184,7 @@ def landed_body(
         landing = Landing(Path(folder), filing, upload_id, settings.max_days)
         rejected = RejectedRows(Path(folder))
         for rows, numbers, faults in _judged(
-            body, found, data_type, verdict, settings, seen=SeenIds()
+            body, found, data_type, verdict, settings, by, seen=SeenIds()
         ):
             landing.add(rows, numbers)
             if keeps_rejects:
@@ -199,6 +208,7 @@ def _judged(
     data_type: str,
     verdict: Verdict,
     settings: ServiceSettings,
+    by: Deliveries,
     now: datetime | None = None,
     seen: SeenIds | None = None,
     names: Collection[str] | None = None,
@@ -212,11 +222,12 @@ def _judged(
             table_of(data_type),
             found,
             names=names,
+            time_zone=by.time_zone,
             threads=settings.threads,
             ignored=verdict.warn,
         ):
-            rows, numbers, broken = _by_the_rules(block, data_type, now, seen)
-            found_too = _by_the_rules_too(block, data_type, now)
+            rows, numbers, broken = _by_the_rules(block, data_type, now, by.terms, seen)
+            found_too = _by_the_rules_too(block, data_type, now, by.terms)
             faults = sorted([*block.faults, *found_too, *broken], key=lambda fault: fault.row)
             verdict.accepted += len(rows)
             verdict.rejected += _count(faults, verdict)
@@ -240,18 +251,19 @@ def for_clients(error: TrainingAssetsError) -> str:
 
 
 def _by_the_rules(
-    block: Judged, data_type: str, now: datetime, seen: SeenIds | None
+    block: Judged, data_type: str, now: datetime, terms: Terms, seen: SeenIds | None
 ) -> tuple[pa.Table, np.ndarray, list[Fault]]:
     """Of rows that can be read those that keep the rules, their numbers, and what others break."""
     rows, numbers = block.rows, np.asarray(block.numbers)
+    as_read = _as_read(rows, data_type, terms)
     broken: list[tuple[int, str, Any, str, Any]] = [
         (one.row, one.column, one.code, one.message, one.value)
-        for one in judge_rows(data_type, rows, now=now)
+        for one in judge_rows(data_type, as_read, now=now, terms=terms)
         if one.severity == "error"
     ]
     if seen is not None:
         column = UNIQUE[data_type]
-        again = np.flatnonzero(seen.repeated(rows[column], numbers))
+        again = np.flatnonzero(seen.repeated(as_read[column], numbers))
         values = rows[column].take(pa.array(again)).to_pylist() if len(again) else []
         broken += [
             (place, column, "duplicate_id", "stands in an earlier row", value)
@@ -268,14 +280,25 @@ def _by_the_rules(
     return rows.filter(pa.array(is_good)), numbers[is_good], faults
 
 
-def _by_the_rules_too(block: Judged, data_type: str, now: datetime) -> list[Fault]:
+def _as_read(rows: pa.Table, data_type: str, terms: Terms) -> pa.Table:
+    """As a lake's reader has them: texts cleaned, and purchases below zero called returns.
+
+    Rows are judged so, and kept as they were delivered.
+    """
+    columns = {name: rows[name].combine_chunks() for name in rows.column_names}
+    columns = clean_texts(SHOP_TABLES[data_type], columns)
+    return pa.table(with_returns(columns) if terms.takes_returns else columns)
+
+
+def _by_the_rules_too(block: Judged, data_type: str, now: datetime, terms: Terms) -> list[Fault]:
     """What is wrong with other columns of rows that have one that cannot be read."""
     if not len(block.others):
         return []
     known = {(fault.row, fault.column) for fault in block.faults}
     lines = {fault.row: fault.line for fault in block.faults}
     found = []
-    for one in judge_rows(data_type, block.others, now=now):
+    as_read = _as_read(block.others, data_type, terms)
+    for one in judge_rows(data_type, as_read, now=now, terms=terms):
         row = int(block.other_numbers[one.row])
         if one.severity == "error" and (row, one.column) not in known:
             message = f"{one.column} {one.message}"

@@ -51,6 +51,8 @@ class AroundRequests:
 
 def _as_problem(error: Exception, log: Any, request_id: str) -> Problem:
     if isinstance(error, Problem):
+        if error.__cause__ is not None:
+            log.error(error.kind, request_id=request_id, error=str(error.__cause__))
         return error
     if isinstance(error, StoreError):
         log.error("store", request_id=request_id, error=str(error))

@@ -33,6 +33,7 @@ from training_assets.service.landing import ARRIVAL_COLUMN, DAY_COLUMN, open_day
 from training_assets.service.problems import Problem
 from training_assets.service.settings import ServiceSettings
 from training_assets.service.tenants import DEFAULT, Tenants
+from training_assets.service.terms import Deliveries, deliveries_of
 from training_assets.service.topics import EVENT_HEADER, TENANT_HEADER
 
 QUARANTINE: Final = "quarantine"
@@ -106,7 +107,12 @@ class RangeWriter:
         documents = Documents([row for row, _ in found], names)
         newest = datetime.fromtimestamp(max(r.at_ms for r in records) / 1000, UTC)
         tables: list[pa.Table] = []
-        errors, numbers = _judged(documents, self._data_type, self._settings, newest, tables)
+        try:
+            by = deliveries_of(self._tenants.lake(tenant), self._data_type)
+        except Problem:
+            # The others' records are not held up by what one tenant declares.
+            return Landed(0, [Poison(record, "not_allowed", tenant) for record in records])
+        errors, numbers = _judged(documents, self._data_type, self._settings, by, newest, tables)
         good = set(numbers)
         poison = [
             Poison(record, errors.get(number, "not_json"), tenant)
@@ -115,8 +121,9 @@ class RangeWriter:
         ]
         if numbers:
             kept = [records[number - 1] for number in numbers]
-            self._write_days(own, tenant, pa.concat_tables(tables), kept)
-        return Landed(len(numbers), poison)
+            lost = self._write_days(own, tenant, pa.concat_tables(tables), kept)
+            poison += [Poison(r, "not_allowed", tenant) for r in kept if r.offset in lost]
+        return Landed(len(records) - len(poison), poison)
 
     def _document(self, record: Record) -> tuple[bytes, Collection[str]]:
         """Under the names of the table, with the id by which a second delivery is told."""
@@ -136,7 +143,8 @@ class RangeWriter:
 
     def _write_days(
         self, own: Range, tenant: str, rows: pa.Table, records: Sequence[Record]
-    ) -> None:
+    ) -> set[int]:
+        """Offsets of records that are in no file, though they could be: see ``_put``."""
         arrival = pa.array([record.at_ms * 1000 for record in records], pa.int64()).cast(_TIME)
         marked = rows.drop_columns(
             [name for name in rows.column_names if name in (ARRIVAL_COLUMN, DAY_COLUMN)]
@@ -151,14 +159,23 @@ class RangeWriter:
             rows, arrival, self._settings.day_closes, TIME_COLUMNS.get(self._data_type)
         )
         lake = self._tenants.lake(tenant)
+        lost: set[int] = set()
         for day in sorted(pc.unique(days).to_pylist()):
             part = marked.filter(pc.equal(days, pa.scalar(day, pa.date32())))
-            self._put(lake, f"raw/{self._data_type}/dt={day}/{own.name}.parquet", _encoded(part))
+            lost |= self._put(lake, f"raw/{self._data_type}/dt={day}/{own.name}.parquet", part)
+        return lost
 
-    def _put(self, lake: Lake, path: str, content: bytes) -> None:
-        # A second copy would have a new time of change, and a day built from it look outdated.
+    def _put(self, lake: Lake, path: str, rows: pa.Table) -> set[int]:
+        """Offsets of rows that a file lacks which is there already.
+
+        A range that is done again after other rules were declared may have such. The file stays: a
+        second copy would have a new time of change, and a day built from it look outdated.
+        """
         if lake.store.stat(path) is None:
-            lake.store.put(path, content)
+            lake.store.put(path, _encoded(rows))
+            return set()
+        there = pq.read_table(io.BytesIO(lake.store.read(path)), columns=["_offset"])
+        return set(rows["_offset"].to_pylist()) - set(there["_offset"].to_pylist())
 
     def _quarantine(self, own: Range, poison: Sequence[Poison]) -> None:
         by_tenant: dict[str, list[Poison]] = defaultdict(list)
@@ -186,6 +203,7 @@ def _judged(
     documents: Documents,
     data_type: str,
     settings: ServiceSettings,
+    by: Deliveries,
     now: datetime,
     tables: list[pa.Table],
 ) -> tuple[dict[int, str], list[int]]:
@@ -193,7 +211,7 @@ def _judged(
     codes: dict[int, str] = {}
     numbers: list[int] = []
     try:
-        for rows, own, faults in judge_documents(documents, data_type, settings, now):
+        for rows, own, faults in judge_documents(documents, data_type, settings, by, now):
             tables.append(rows)
             numbers += own.to_pylist()
             for fault in faults:
@@ -206,7 +224,7 @@ def _judged(
         codes, numbers = {}, []
         for number, row in enumerate(documents.rows, 1):
             alone = Documents([row], documents.names)
-            found, single = _judged(alone, data_type, settings, now, tables)
+            found, single = _judged(alone, data_type, settings, by, now, tables)
             codes |= dict.fromkeys([number] if found else [], found.get(1, "not_json"))
             numbers += [number] * len(single)
     return codes, numbers

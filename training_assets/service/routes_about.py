@@ -1,5 +1,6 @@
 """Routes that tell of the service: what it is, whether it works, what it counts."""
 
+import asyncio
 import hmac
 from importlib.metadata import version
 from typing import Annotated, Any, Final
@@ -83,15 +84,19 @@ async def metrics(request: Request) -> Response:
     "/api/validation/schema/{data_type}",
     tags=["validate"],
     summary="JSON Schema of a data type",
-    responses=answers({200: "JsonSchema"}, "unknown_data_type", "invalid_parameter"),
+    responses=answers(
+        {200: "JsonSchema"}, "unknown_data_type", "invalid_parameter", "not_configured"
+    ),
 )
 async def get_schema(
     request: Request, data_type: Annotated[str, Path(max_length=100, examples=["items"])]
 ) -> Response:
     """Made from the platform's own schema and rules."""
-    await principal_of(request, "validate")
+    core = core_of(request)
+    principal = await principal_of(request, "validate")
     table_of(data_type)
-    found: dict[str, Any] = json_schema(data_type)
+    by = await asyncio.to_thread(core.deliveries, principal.tenant, data_type)
+    found: dict[str, Any] = json_schema(data_type, by.terms)
     return Json(found)
 
 

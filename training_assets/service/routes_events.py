@@ -75,14 +75,19 @@ async def answer_events(request: Request, data_type: str, mode: str) -> Response
     if not isinstance(log, EventLog):
         raise Problem("not_configured", "No Kafka is set up here; upload files instead.")
     key = idempotency_key(request)
-    events = await with_body(
-        request, principal, lambda found: _events(found, data_type, key, core.settings)
+    events, by = await with_body(
+        request,
+        principal,
+        lambda found: (
+            _events(found, data_type, key, core.settings),
+            core.deliveries(principal.tenant, data_type),
+        ),
     )
     # Before they are judged, which others wait for.
     core.limits.take(principal, ROWS, len(events))
     names = dict.fromkeys(chain.from_iterable(one.names for one in events))
     documents = Documents([one.document for one in events], names)
-    verdict, numbers = await core.gathering.judge(documents, data_type)
+    verdict, numbers = await core.gathering.judge(documents, data_type, by)
     if verdict.rejected and (mode == "strict" or not verdict.accepted):
         raise Problem(
             "rejected_rows",

@@ -23,6 +23,7 @@ from training_assets.service.requests import (
 )
 from training_assets.service.routes_receipts import shown_receipt
 from training_assets.service.shapes import format_of
+from training_assets.service.terms import deliveries_of
 from training_assets.service.uploads import Accepted
 
 router: Final = APIRouter(tags=["deliver"])
@@ -35,6 +36,7 @@ _UPLOAD_PROBLEMS: Final = (
     "unsupported_format",
     "rejected_rows",
     "disk_full",
+    "not_configured",
 )
 _EXAMPLE: Final = {
     "user_id": "u-1",
@@ -189,7 +191,8 @@ async def validate(request: Request, data_type: DataType) -> Response:
     table_of(data_type)
 
     def judged(found: Body) -> dict[str, Any]:
-        verdict = judge_body(found, data_type, core.settings)
+        by = deliveries_of(core.tenants.lake(principal.tenant), data_type)
+        verdict = judge_body(found, data_type, core.settings, by)
         core.limits.take(principal, ROWS, verdict.rows)
         request.state.rows = verdict.rows
         return {"valid": not verdict.rejected, **verdict.report}

@@ -37,6 +37,7 @@ from training_assets.service.receipts import (
 )
 from training_assets.service.settings import ServiceSettings
 from training_assets.service.tenants import SERVICE
+from training_assets.service.terms import deliveries_of
 
 # Far below the time after which the sweep takes an attempt without receipt away.
 MAX_ATTEMPT_SECONDS: Final = 600
@@ -65,6 +66,7 @@ class Uploads:
         settings: ServiceSettings,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self._lake = lake
         self._store: Store = lake.store.child(SERVICE)
         self._outbox = outbox
         self._settings = settings
@@ -83,6 +85,7 @@ class Uploads:
         before = find_receipt(self._store, upload_id)
         if before is not None:
             return self._replay(before, body)
+        by = deliveries_of(self._lake, asked.data_type)
         arrived_at = self._clock()
         filing = Filing(
             arrived_at,
@@ -97,6 +100,7 @@ class Uploads:
             upload_id,
             filing,
             self._settings,
+            by,
             keeps_rejects=keeps_rejects,
         ) as verdict:
             _require_accepted(verdict, asked.mode)

@@ -36,6 +36,8 @@ _BYTES_PER_TASK: Final = 16 << 20
 _SAMPLE_ROWS: Final = 1_000
 _MAX_NAMES: Final = 20
 _MAX_SHOWN: Final = 200
+# Columns of files that the service has filed, of uploads and of events.
+_OF_SERVICE: Final = ({"_row", "_upload_id"}, {"_topic", "_partition", "_offset"})
 # Numbers, days and times.
 _VALUE: Final = re.compile(r"[-+\d.,:TZ ]*\d[-+\d.,:TZ ]*")
 
@@ -117,6 +119,10 @@ def _packing_of(name: str) -> str:
 
 def _look_at_parquet(file: Task, reading: Reading, table: Table) -> Looked:
     with open_parquet(file.uri) as opened:
+        if any(marks <= set(opened.schema_arrow.names) for marks in _OF_SERVICE):
+            # It has the table's own columns, whatever the shop's other files look like.
+            reading = reading.plain()
+            file = file._replace(reading=reading.json())
         schema = schema_of(opened.schema_arrow, reading.rows)
     looked = _looked(file, reading, table, schema.names, True, schema)
     for column in looked.table.columns:

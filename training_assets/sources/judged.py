@@ -121,6 +121,7 @@ def judge(
     columns: Mapping[str, str] | None = None,
     names: Collection[str] | None = None,
     text_ids: Iterable[Entity] = (),
+    time_zone: str = "",
     threads: int = 1,
     ignored: Callable[[Sequence[str]], None] = lambda names: None,
 ) -> Iterator[Judged]:
@@ -131,11 +132,12 @@ def judge(
     that the table has not, as far as the first bytes of the file show them. The day column need not
     be in it. Raises ``SchemaError`` where a column is missing or of another kind, ``RawDataError``
     where the file cannot be read at all. ``text_ids`` are entities of which tables of actions have
-    texts: they are given as they were delivered, without blanks around them.
+    texts: they are given as they were delivered, without blanks around them. ``time_zone`` is that
+    of times that name none, UTC where it is empty.
     """
     table = as_texts(table, TextIds(tuple(text_ids)))
     paths = {name: tuple(other.split(".")) for name, other in (columns or {}).items()}
-    reading = Reading(paths=paths, dialect=dialect or Dialect())
+    reading = Reading(paths=paths, zone=time_zone, dialect=dialect or Dialect())
     text = partial(_text, known=names, threads=threads)
     where = fspath(file) if isinstance(file, str | PathLike) else "the file"
     with ExitStack() as stack:

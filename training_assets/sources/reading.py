@@ -121,6 +121,10 @@ class Reading:
         plain = asdict(Reading())
         return json.dumps({k: v for k, v in asdict(self).items() if v != plain[k]})
 
+    def plain(self) -> "Reading":
+        """Of what is declared only what holds however a file is written."""
+        return Reading(zone=self.zone, cleaning=self.cleaning)
+
     @classmethod
     def of(cls, text: str) -> "Reading":
         found: dict[str, Any] = json.loads(text or "{}")
