@@ -58,7 +58,7 @@ def raw_specs(settings: Settings) -> list[dg.AssetSpec]:
                 "dagster/column_schema": column_schema(table),
                 "path": place_value(declared.of(table).path or raw.uri(table.name)),
             },
-            kinds={"parquet"},
+            kinds={"parquet", "json", "csv"},
             owners=owners(),
             tags={"group": "raw", "rows": "by_day"},
         )

@@ -1,7 +1,8 @@
 """Whose actions a rebuild of out-of-date days would change, and which later rows are theirs.
 
 The published actions of the days are compared with what their raw files give now, as multisets of
-rows. All of it happens in the engine; only counts and a few ids come back.
+rows. All of it happens in the engine; only counts and a few ids come back. Of the event stream
+counts what is published: its own days that are out of date are to be rebuilt first.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.sources import action_sources
+from training_assets.tables.unified_actions import streamed_actions
 from training_assets.transforms import unite_actions
 
 
@@ -62,7 +64,11 @@ def _changed(spark: SparkSession, provenance: Provenance, days: Sequence[date]) 
     tables = action_sources(provenance.lake)
     sources = [(table, provenance.raw(table, days).read_valid(spark)) for table in tables]
     names = UNIFIED_ACTIONS.column_names
-    now = unite_actions(sources).select(*names).withColumn("side", F.lit(1))
+    now = unite_actions(sources).select(*names)
+    stream = streamed_actions(spark, provenance, days)
+    if stream is not None:
+        now = now.unionByName(stream)
+    now = now.withColumn("side", F.lit(1))
     published = _published(spark, provenance, UNIFIED_ACTIONS, days, *names)
     both = now.unionByName(published.withColumn("side", F.lit(-1)))
     balance = both.groupBy(*names).agg(F.sum("side").alias("balance"))

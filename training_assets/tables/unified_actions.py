@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training_assets import checks
 from training_assets.kernels import write_actions
 from training_assets.lake.frames import read_days
-from training_assets.provenance import BuiltFrom, Upstream
+from training_assets.provenance import BuiltFrom, Provenance, Upstream
 from training_assets.schemas import (
     ACTION_SOURCES,
     INTERACTION_TYPES,
@@ -45,7 +45,7 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     actions = unite_actions([(of.table, of.read_valid(build.spark)) for of in sources])
     counted = count_by_day(sources, days)
     files, rows = files_by_day(counted, _ACTIONS_PER_FILE), sum(counted.values())
-    stream = _from_interactions(build, days)
+    stream = streamed_actions(build.spark, build.provenance, days)
     if stream is None:
         # The kernel knows the others, which say nothing here.
         actions = actions.select(*UNIFIED_ACTIONS.column_names[:6])
@@ -70,9 +70,14 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     return written
 
 
-def _from_interactions(build: Build, days: Sequence[date]) -> DataFrame | None:
-    """What the event stream tells of kinds that no source of their own tells of."""
-    kinds = {day: build.provenance.kinds_from_interactions(day) for day in days}
+def streamed_actions(
+    spark: SparkSession, provenance: Provenance, days: Sequence[date]
+) -> DataFrame | None:
+    """Rows of ``unified_actions`` from the published interactions; None where there are none.
+
+    The event stream counts for the kinds that no source of their own tells of.
+    """
+    kinds = {day: provenance.kinds_from_interactions(day) for day in days}
     if not any(kinds.values()):
         return None
     condition = F.lit(False)
@@ -80,7 +85,7 @@ def _from_interactions(build: Build, days: Sequence[date]) -> DataFrame | None:
         codes = (*taken, RETURN) if ORDER in taken else taken
         of_days = [F.lit(day) for day, found in kinds.items() if found == taken]
         condition = condition | (F.col("dt").isin(*of_days) & F.col("action_type").isin(*codes))
-    rows = read_days(build.spark, build.lake.snapshot(INTERACTIONS.name), INTERACTIONS, days)
+    rows = read_days(spark, provenance.lake.snapshot(INTERACTIONS.name), INTERACTIONS, days)
     code = F.lit(None)
     for name, number in INTERACTION_TYPES.items():
         code = F.when(F.col("interaction_type") == name, F.lit(number)).otherwise(code)

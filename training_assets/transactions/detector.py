@@ -93,12 +93,8 @@ class Detector:
             self._apply([known[key]], [sha256], of_chunk, rejected, began)
         self.export()
 
-    def waiting(self) -> list[Chunk]:
-        """Chunks that follow what was applied, without a gap."""
-        return self._following(self._inbox.chunks())
-
     def arrivals(self) -> list[Chunk]:
-        """``waiting``, after the weights that are in force from here on are applied."""
+        """Chunks that follow what was applied, without a gap, after the weights before them."""
         listing = self._inbox.look()
         self._apply_weights(self.next_row, listing.weights)
         return self._following(listing.chunks)

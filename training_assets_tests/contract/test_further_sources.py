@@ -245,6 +245,8 @@ def test_a_like_of_a_stream_and_of_its_own_source_is_one_like(
         kinds = [Counter(kind for _, _, kind in actions(tmp_path, day)) for day in DAYS]
         assert [of[5] for of in kinds] == [1, likes, likes]
         assert [of[4] for of in kinds] == [1, 1, 1]
+        provenance = Provenance(Lake.at(tmp_path), knobs)
+        assert changed_customers(spark, provenance, DAYS).customers == {}
 
 
 @on_sail_only

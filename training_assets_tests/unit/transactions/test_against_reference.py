@@ -49,7 +49,7 @@ def test_state_and_detections_are_as_by_plain_loops_after_every_chunk(
         write_rows(bank.source, fed)
         bank.feed()
         detector = bank.detector()
-        (waiting,) = detector.waiting()
+        (waiting,) = detector.arrivals()
         frame, _ = detector.read([waiting])
         detector.process_batch(frame, 0)
         require_equal(bank.state(), expected_state(fed, weights, bank.settings))

@@ -38,7 +38,7 @@ def chunk_path(bank: Bank, number: int) -> Path:
 
 def test_a_chunk_that_comes_again_changes_nothing(bank: Bank) -> None:
     detector = bank.detector()
-    chunks = detector.waiting()
+    chunks = detector.arrivals()
     for _ in range(2):
         frame, _ = detector.read(chunks)
         detector.process_batch(frame, 0)
@@ -49,7 +49,7 @@ def test_a_chunk_that_comes_again_changes_nothing(bank: Bank) -> None:
 
 def test_chunks_that_no_batch_brought_are_applied_first(bank: Bank) -> None:
     detector = bank.detector()
-    frame, _ = detector.read(detector.waiting()[2:])
+    frame, _ = detector.read(detector.arrivals()[2:])
     detector.process_batch(frame, 7)
     assert bank.rows("SELECT first_row FROM applied_chunks ORDER BY 1") == [(0,), (3,), (6,)]
     assert bank.detections_by_chunk() == {6: [("PatId2", "M", "C0")]}
@@ -114,7 +114,7 @@ def test_a_chunk_with_fewer_rows_than_its_name_says_is_an_error(bank: Bank) -> N
 @only_sail
 def test_two_detectors_in_turn_apply_each_chunk_once(bank: Bank) -> None:
     one, other = bank.detector(), bank.detector()
-    chunks = one.waiting()
+    chunks = one.arrivals()
     frames = [one.read([chunk])[0] for chunk in chunks]
     for frame in frames:
         one.process_batch(frame, 0)
