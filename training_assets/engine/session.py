@@ -39,6 +39,9 @@ _COMMON_CONF: Final = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.parquet.compression.codec": "zstd",
+    # Else each call of a function of pyspark looks at the stack, and through all of sys.path for
+    # IPython, so that an error could say where in the source the call was.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 # Padded rows are written by many day-writers at once instead of being sorted by day again, and
 # listing a year of day folders is not worth a Spark job.

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+from pyspark.errors.utils import is_debugging_enabled
 from pyspark.sql import SparkSession
 
 from training_assets import spark_session
@@ -27,6 +28,11 @@ beside_sail = pytest.mark.parametrize("engine", ["sail"], indirect=True)
 
 def test_session_is_in_utc(spark: SparkSession) -> None:
     assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
+
+
+def test_no_call_is_looked_up_for_errors_that_may_come(spark: SparkSession) -> None:
+    assert spark.range(3).select("id").count() == 3
+    assert not is_debugging_enabled()
 
 
 def test_unknown_engine_names_the_known_ones() -> None:
