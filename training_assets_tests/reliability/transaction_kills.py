@@ -235,7 +235,7 @@ def two_detectors(root: Path, times: int) -> dict[str, Any]:
 
 def restarts(root: Path, times: int) -> dict[str, Any]:
     """The database ends as by a loss of power, and starts again, while a process detects."""
-    settings, database, expected = _undisturbed(root, rows=2_000, chunk_rows=40)
+    settings, database, expected = _undisturbed(root, rows=800, chunk_rows=40)
     server = Server(Path(settings.database))
     rng, wrong, struck = random.Random(times), [], 0
     for number in range(times):
