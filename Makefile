@@ -23,8 +23,9 @@ serve: $(VENV)/.ready-service  ## The HTTP service on 127.0.0.1:8002; shows a fi
 test: $(READY)/test lint  ## The whole suite, on both engines
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-test-fast: $(READY)/test lint  ## Without Apache Spark
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not spark"
+# The other two folders have whole programs, of which most of the time is the start, and their ends.
+test-fast: $(READY)/test lint  ## The loop: unit/ and contract/ without Spark; make test has the rest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not spark" training_assets_tests/unit training_assets_tests/contract
 
 lint: $(READY)/test
 	@$(BIN)/ruff check .
