@@ -4,6 +4,7 @@ Counted in rows and bytes too, since a limit of requests alone is evaded by larg
 within one process; several count apart.
 """
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -29,12 +30,14 @@ class Limits:
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
         self._counting = FixedWindowRateLimiter(MemoryStorage())
+        self._lock = threading.Lock()
         self._running: Counter[str] = Counter()
         self._most = {
             REQUESTS: settings.requests_per_minute,
             ROWS: settings.rows_per_minute,
             BYTES: settings.bytes_per_minute,
         }
+        self._of_tenants = {name: RateLimitItemPerMinute(most) for name, most in self._most.items()}
 
     def of(self, principal: Principal) -> dict[str, int]:
         """What the key may in a minute."""
@@ -43,20 +46,22 @@ class Limits:
         }
 
     def take(self, principal: Principal, what: str, amount: int = 1) -> None:
-        """Count ``amount`` to the tenant and to the key, or neither."""
-        tenant, key = self._items(principal, what)
-        if amount > min(tenant[0].amount, key[0].amount):
+        """Count ``amount`` to the tenant and to the key, or to neither."""
+        items = self._items(principal, what)
+        most = min(item.amount for item, _ in items)
+        if amount > most:
             raise Problem(
                 "too_large",
-                f"{amount} {what} are more than the {min(tenant[0].amount, key[0].amount)} a "
-                "minute that are allowed; send less at a time.",
+                f"{amount} {what} are more than the {most} a minute that are allowed; send less at "
+                "a time.",
             )
-        for item, names in (tenant, key):
-            if not self._counting.test(item, *names, cost=amount):
-                raise self._refusal(item, names, what)
-        for item, names in (tenant, key):
-            if not self._counting.hit(item, *names, cost=amount):
-                raise self._refusal(item, names, what)
+        # What counts starts a timer, which two threads would start twice.
+        with self._lock:
+            for item, names in items:
+                if not self._counting.test(item, *names, cost=amount):
+                    raise self._refusal(item, names, what)
+            for item, names in items:
+                self._counting.hit(item, *names, cost=amount)
 
     def left(self, principal: Principal, what: str) -> int:
         """How much of the minute is left."""
@@ -86,16 +91,16 @@ class Limits:
 
     def _items(
         self, principal: Principal, what: str
-    ) -> tuple[
-        tuple[RateLimitItemPerMinute, tuple[str, ...]],
-        tuple[RateLimitItemPerMinute, tuple[str, ...]],
-    ]:
-        tenant = RateLimitItemPerMinute(self._most[what])
-        key = RateLimitItemPerMinute(self.of(principal)[what])
-        return (tenant, ("tenant", principal.tenant, what)), (
-            key,
-            ("key", principal.tenant, principal.id, what),
-        )
+    ) -> list[tuple[RateLimitItemPerMinute, tuple[str, ...]]]:
+        """What is counted: of the tenant, and of a key that may less than its tenant."""
+        items: list[tuple[RateLimitItemPerMinute, tuple[str, ...]]] = [
+            (self._of_tenants[what], ("tenant", principal.tenant, what))
+        ]
+        most = principal.limits.get(what, self._most[what])
+        if most < self._most[what]:
+            names = ("key", principal.tenant, principal.id, what)
+            items.append((RateLimitItemPerMinute(most), names))
+        return items
 
     def _refusal(self, item: RateLimitItemPerMinute, names: tuple[str, ...], what: str) -> Problem:
         reset = self._counting.get_window_stats(item, *names).reset_time

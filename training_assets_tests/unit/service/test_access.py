@@ -5,8 +5,10 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +18,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from limits.storage import MemoryStorage
 
 from training_assets.errors import SettingsError, StoreError
 from training_assets.lake import LocalStore
@@ -342,3 +345,24 @@ def test_uploads_at_once_are_limited_by_tenant() -> None:
         limits.upload(one).__enter__()
     with limits.upload(one):
         pass
+
+
+def test_threads_that_count_at_once_all_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library keeps a timer, which two threads can start twice: then one of them fails."""
+
+    def timer(storage: MemoryStorage) -> threading.Timer:
+        # So that one thread comes between two steps of another.
+        time.sleep(0.001)
+        found: threading.Timer = storage.kept
+        return found
+
+    def keep(storage: MemoryStorage, found: threading.Timer) -> None:
+        storage.kept = found
+
+    monkeypatch.setattr(MemoryStorage, "timer", property(timer, keep), raising=False)
+    settings = ServiceSettings(lake="unused")
+    limits, one = Limits(settings), Principal("k", "acme", frozenset())
+    with ThreadPoolExecutor(4) as pool:
+        # Longer than a timer runs.
+        list(pool.map(lambda n: limits.take(one, ROWS), range(60)))
+    assert limits.left(one, ROWS) == settings.rows_per_minute - 60
