@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,6 +24,7 @@ from training_assets.sources.rules import NO_TERMS, Terms, first_reasons
 # What several blanks or a tab in a row look like; free text keeps its lines.
 _BLANKS: Final = r"\s\s+|[\t\n\r\f\v]"
 _FREE_TEXT: Final = ("description",)
+_DELETE: Final = 127
 # A day is judged by the end of the next one, and so alike whenever it is built.
 _DAY: Final = timedelta(days=1)
 
@@ -38,18 +40,34 @@ def clean_texts(table: Table, columns: Mapping[str, pa.Array]) -> dict[str, pa.A
     for column in table.columns:
         if column.type != "string" or column.name not in columns or column.is_json:
             continue
-        texts = pc.utf8_trim_whitespace(columns[column.name])
-        if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
-            texts = pc.utf8_normalize(texts, form="NFC")
-        is_free = column.name in _FREE_TEXT
-        has_blanks = pc.match_substring_regex(texts, _BLANKS)
-        if not is_free and pc.any(has_blanks, min_count=0).as_py():
-            texts = pc.replace_substring_regex(texts, r"\s+", " ")
+        texts = columns[column.name]
+        if texts.null_count == len(texts):
+            continue
+        if not _is_plain(texts):
+            texts = pc.utf8_trim_whitespace(texts)
+            if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+                texts = pc.utf8_normalize(texts, form="NFC")
+            is_free = column.name in _FREE_TEXT
+            has_blanks = pc.match_substring_regex(texts, _BLANKS)
+            if not is_free and pc.any(has_blanks, min_count=0).as_py():
+                texts = pc.replace_substring_regex(texts, r"\s+", " ")
         if column.is_key:
             texts = pc.utf8_lower(texts)
         is_empty = pc.equal(pc.binary_length(texts), 0)
         cleaned[column.name] = pc.if_else(is_empty, pa.scalar(None, texts.type), texts)
     return cleaned
+
+
+def _is_plain(texts: pa.Array) -> bool:
+    """Whether all that is in them is ASCII that is neither blank nor controls anything."""
+    if texts.type != pa.string():
+        return False
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    if data is None or ends[0] == ends[-1]:
+        return True
+    found = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
+    return bool(found.min() > ord(" ") and found.max() < _DELETE)
 
 
 def with_returns(columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:

@@ -329,12 +329,18 @@ def _without_faults(
 
 def _typed(known: Mapping[str, pa.Array], table: Table, is_wanted: np.ndarray) -> pa.Table:
     mask = pa.array(is_wanted)
-    count = int(is_wanted.sum())
+    count = mask.true_count
     columns = {}
     for column in table.columns:
         values = known.get(column.name)
-        values = pa.nulls(count, WIDE[column.type]) if values is None else values.filter(mask)
-        columns[column.name] = values.cast(column.arrow, safe=column.name not in IGNORED_COLUMNS)
+        if values is None:
+            columns[column.name] = pa.nulls(count, column.arrow)
+            continue
+        if count < len(mask):
+            values = values.filter(mask)
+        if values.type != column.arrow:
+            values = values.cast(column.arrow, safe=column.name not in IGNORED_COLUMNS)
+        columns[column.name] = values
     return pa.table(columns)
 
 

@@ -151,7 +151,7 @@ def _no_row(rule: Rule, values: pa.Array, now: datetime) -> pa.BooleanArray:
 def _is_missing(rule: Rule, values: pa.Array, now: datetime) -> pa.BooleanArray:
     if _column(rule).type != "string":
         return pc.is_null(values)
-    is_blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(values)), 0)
+    is_blank = pc.equal(pc.utf8_trim_whitespace(values), "")
     return pc.fill_null(is_blank, True)
 
 
@@ -387,7 +387,7 @@ def broken_rows(
             mask = rule.broken(values, now)
         if terms.takes_returns and rule.spares_returns and "interaction_type" in known:
             mask = _without_returns(mask, rule, rows)
-        if pc.any(mask, min_count=0).as_py():
+        if mask.true_count:
             found.append((rule, pc.fill_null(mask, False)))
     return found
 
