@@ -6,7 +6,6 @@ A line goes to the log before the answer is sent, and to the store a few seconds
 holds content, keys or tokens. Calls of nobody lie where keys do.
 """
 
-import json
 import secrets
 import threading
 from collections import defaultdict
@@ -16,11 +15,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import orjson
+
 from training_assets.errors import StoreError
 from training_assets.lake import Store
 
 _FOLDER: Final = "audit"
 _MAX_WAITING: Final = 10_000
+_LINE: Final = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Audit:
 
     def _put(self, tenant: str, calls: list[Call]) -> None:
         self._number += 1
-        lines = "".join(json.dumps(vars(call), sort_keys=True) + "\n" for call in calls)
+        lines = b"".join(orjson.dumps(vars(call), option=_LINE) for call in calls)
         day = datetime.now(UTC).date()
         name = f"{_FOLDER}/dt={day}/{self._instance}-{self._number:06}.jsonl"
         with suppress(FileNotFoundError):
-            self._store_of(tenant).put(name, lines.encode())
+            self._store_of(tenant).put(name, lines)

@@ -7,7 +7,6 @@ one file out of a multipart body and unpacks it in steps, against bounds of size
 
 import asyncio
 import hashlib
-import time
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -57,24 +56,25 @@ async def receive(
 
 
 async def _copy(stream: AsyncIterator[bytes], spool: IO[bytes], settings: ServiceSettings) -> None:
-    size, began = 0, time.monotonic()
-    while True:
-        try:
-            chunk = await asyncio.wait_for(anext(stream), settings.body_seconds)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise Problem(
-                "timeout", f"Nothing came for {settings.body_seconds:g} seconds."
-            ) from None
-        size += len(chunk)
-        if size > settings.max_packed_bytes:
-            raise _too_large("The body", settings.max_packed_bytes)
-        late = time.monotonic() - began - settings.body_seconds
-        if late > 0 and size < late * _MIN_BYTES_PER_SECOND:
-            raise Problem("timeout", f"Less than {_MIN_BYTES_PER_SECOND} bytes a second came.")
-        with told_disk():
-            spool.write(chunk)
+    clock = asyncio.get_running_loop().time
+    size, began = 0, clock()
+    try:
+        async with asyncio.timeout(settings.body_seconds) as waiting:
+            async for chunk in stream:
+                now = clock()
+                waiting.reschedule(now + settings.body_seconds)
+                size += len(chunk)
+                if size > settings.max_packed_bytes:
+                    raise _too_large("The body", settings.max_packed_bytes)
+                late = now - began - settings.body_seconds
+                if late > 0 and size < late * _MIN_BYTES_PER_SECOND:
+                    raise Problem(
+                        "timeout", f"Less than {_MIN_BYTES_PER_SECOND} bytes a second came."
+                    )
+                with told_disk():
+                    spool.write(chunk)
+    except TimeoutError:
+        raise Problem("timeout", f"Nothing came for {settings.body_seconds:g} seconds.") from None
 
 
 def unpack(sent: IO[bytes], headers: Mapping[str, str], settings: ServiceSettings) -> Body:

@@ -75,10 +75,12 @@ class Core:
         self.metrics = Metrics(settings.metrics_tenants)
         self.audit = Audit(self._audit_store, self.log)
         self.workers = Workers(settings, self.metrics)
-        self.gathering = Gathering(settings)
         self.publisher = publisher
         if publisher is None and settings.kafka:
             self.publisher = EventLog(settings, self.log)
+        self.gathering: Gathering | None = None
+        if isinstance(self.publisher, EventLog):
+            self.gathering = Gathering(settings, self.publisher)
         self.is_stopping = False
         self.oldest_seconds = 0.0
         self._uploads: dict[str, Uploads] = {}
@@ -104,12 +106,16 @@ class Core:
 
         To ask the store for each event would take longer than all else.
         """
-        now = time.monotonic()
-        at, found = self._deliveries.get((tenant, data_type), (-_DECLARED_SECONDS, PLAIN))
-        if now - at >= _DECLARED_SECONDS:
+        found = self.known_deliveries(tenant, data_type)
+        if found is None:
             found = deliveries_of(self.tenants.lake(tenant), data_type)
-            self._deliveries[tenant, data_type] = now, found
+            self._deliveries[tenant, data_type] = time.monotonic(), found
         return found
+
+    def known_deliveries(self, tenant: str, data_type: str) -> Deliveries | None:
+        """The same where it is known without the store."""
+        at, found = self._deliveries.get((tenant, data_type), (float("-inf"), PLAIN))
+        return found if time.monotonic() - at < _DECLARED_SECONDS else None
 
     def online(self, tenant: str) -> OnlineStore:
         if tenant not in self._online:
@@ -159,6 +165,8 @@ class Core:
         for store in self._online.values():
             store.close()
         self.audit.flush()
+        if self.gathering is not None:
+            self.gathering.close()
         if isinstance(self.publisher, EventLog):
             self.publisher.close()
 

@@ -1,10 +1,9 @@
 """Puts messages into Kafka, and says that it did once all replicas have them.
 
 One producer; the asyncio version of the library has an open deadlock. Who waits for reports asks
-for them: a thread that asked for all would, for each, wait until the loop lets the interpreter go.
+for them, and is told of all messages then.
 """
 
-import asyncio
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -13,10 +12,12 @@ from typing import Any, Final, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from training_assets.errors import StoreError
+from training_assets.service.event_rows import Event
 from training_assets.service.problems import Problem
 from training_assets.service.receipts import Receipt
 from training_assets.service.settings import ServiceSettings
 from training_assets.service.topics import (
+    EVENT_HEADER,
     ROW_TOPICS,
     UPLOADS,
     Headers,
@@ -44,6 +45,23 @@ class Message(NamedTuple):
     key: str
     value: bytes
     headers: Headers
+
+
+class Sending(NamedTuple):
+    """Events on their way: of each an error or None comes into ``reports`` as the log is asked."""
+
+    messages: int
+    reports: Sequence[KafkaError | None]
+    until: float
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.reports) >= self.messages or time.monotonic() >= self.until
+
+    def require_taken(self) -> None:
+        """Raises ``Problem`` 503 unless all replicas have all of them."""
+        if sum(error is None for error in self.reports) < self.messages:
+            raise _unavailable()
 
 
 class EventLog:
@@ -98,21 +116,34 @@ class EventLog:
             self._producer.poll(_REPORT_SECONDS)
         return done.is_set() and not failed
 
-    async def send(self, messages: Sequence[Message]) -> None:
-        """Returns once all replicas have all of them; raises ``Problem`` 503 otherwise."""
-        # Whatever thread asks is told of all messages.
-        reports: list[Any] = []
+    def send(self, name: str, tenant: str, events: Sequence[Event]) -> "Sending":
+        """Hand over events for the topic of that name; raises ``Problem`` 503 where it is full."""
+        reports: list[KafkaError | None] = []
+
+        def report(error: KafkaError | None, _: Any) -> None:
+            reports.append(error)
+
+        produce, to, told_of_all = (
+            self._producer.produce,
+            topic(self._settings, name),
+            headers(tenant),
+        )
         try:
-            for message in messages:
-                self._produce(message, lambda error, _: reports.append(error))
+            for event in events:
+                produce(
+                    to,
+                    value=event.document,
+                    key=event.entity,
+                    headers=[*told_of_all, (EVENT_HEADER, event.id)],
+                    on_delivery=report,
+                )
         except (BufferError, KafkaException):
             raise _unavailable() from None
-        until = time.monotonic() + _EVENT_SECONDS
-        while len(reports) < len(messages) and time.monotonic() < until:
-            await asyncio.sleep(_REPORT_SECONDS)
-            self._producer.poll(0)
-        if len(reports) < len(messages) or any(error is not None for error in reports):
-            raise _unavailable()
+        return Sending(len(events), reports, time.monotonic() + _EVENT_SECONDS)
+
+    def ask(self, seconds: float) -> None:
+        """Have what was reported told to who sent it; waits so long for the first report."""
+        self._producer.poll(seconds)
 
     def require_up(self) -> None:
         """Raises ``StoreError`` where the brokers do not answer."""

@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import secrets
+import os
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -28,14 +27,17 @@ _MAX_ID: Final = 255
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+# The digits that version 7 has in its fourth part, by a random one.
+_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
+
+class Event(NamedTuple):
     """``document`` is its JSON, ``names`` its keys; the others are empty of what is no object."""
 
     document: bytes
     entity: str = ""
     id: str = ""
-    names: Collection[str] = ()
+    names: tuple[str, ...] = ()
 
 
 def parsed(document: bytes) -> Any:
@@ -90,47 +92,80 @@ def events_of(
     kind = format_of(found)
     if kind not in ("json", "jsonl"):
         raise Problem("unsupported_format", "The body is not JSON; expected an object.")
-    require_shape(found, kind, settings)
-    content = found.file.read().removeprefix(_BOM)
     if kind == "jsonl":
-        lines = [stripped for line in content.split(b"\n") if (stripped := line.strip())]
-        rows = [(line, parsed(line)) for line in lines]
+        require_shape(found, kind, settings)
+        content = found.file.read().removeprefix(_BOM)
+        lines: Sequence[bytes] = [
+            stripped for line in content.split(b"\n") if (stripped := line.strip())
+        ]
+        rows = list(map(parsed, lines))
     else:
-        try:
-            whole = orjson.loads(content)
-        except orjson.JSONDecodeError:
-            raise Problem("unreadable", "The body is not whole JSON.") from None
-        rows = [(b"", row) for row in (whole if isinstance(whole, list) else [whole])]
+        rows, lines = _rows_of_document(found, settings), ()
     if not rows:
         raise Problem("unreadable", "There are no events.")
     most = min(settings.max_events, settings.max_rows)
     if len(rows) > most:
         raise Problem("too_large", f"There are more than {most} events.")
-    events = [_event(*one, data_type, key, number) for number, one in enumerate(rows, 1)]
-    # The id may be ours.
-    if any(len(e.document) > settings.max_event_bytes + _MAX_ID for e in events):
-        raise Problem("too_large", f"An event is larger than {settings.max_event_bytes} bytes.")
-    return events
-
-
-def _event(line: bytes, row: Any, data_type: str, key: str | None, number: int) -> Event:
-    if not isinstance(row, dict):
+    events = _Events(data_type, key, len(rows))
+    made = [
+        events.event(row, number)
+        if type(row) is dict
         # As it was sent, so that its fault shows it.
-        return Event(line or orjson.dumps(row))
-    if len(row) > MAX_NAMES:
-        raise Problem("too_large", f"An event has more than {MAX_NAMES} members.")
-    named = under_own_names(row, data_type)
-    column = ID_COLUMN.get(data_type, "")
-    given = named.get(column) if column else None
-    if given in (None, ""):
-        event_id = _new_id() if key is None else _id_of_key(key, number)
-        if column:
-            named = {**named, column: event_id}
-    else:
-        is_whole = isinstance(given, float) and given.is_integer()
-        event_id = str(int(given) if is_whole else given)
-    entity = str(named.get(ROW_TOPICS[data_type], ""))
-    return Event(written(named), entity, event_id, named.keys())
+        else Event(lines[number] if lines else orjson.dumps(row))
+        for number, row in enumerate(rows)
+    ]
+    # The id may be ours.
+    if any(len(e.document) > settings.max_event_bytes + _MAX_ID for e in made):
+        raise Problem("too_large", f"An event is larger than {settings.max_event_bytes} bytes.")
+    return made
+
+
+def _rows_of_document(found: Body, settings: ServiceSettings) -> list[Any]:
+    """Values of JSON that is not one a line."""
+    if not (is_small := found.size <= settings.max_line_bytes):
+        require_shape(found, "json", settings)
+    content = found.file.read().removeprefix(_BOM)
+    try:
+        whole = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        require_shape(found, "json", settings)
+        raise Problem("unreadable", "The body is not whole JSON.") from None
+    rows = whole if isinstance(whole, list) else [whole]
+    # As many brackets as it has beside those of the events, that deep can it be.
+    if is_small and content.count(b"{") + content.count(b"[") - len(rows) > settings.max_nesting:
+        require_shape(found, "json", settings)
+    return rows
+
+
+class _Events:
+    """Makes the events of one request, which are mostly of the same names."""
+
+    def __init__(self, data_type: str, key: str | None, count: int) -> None:
+        self._data_type, self._key = data_type, key
+        self._entity = ROW_TOPICS[data_type]
+        self._column = ID_COLUMN.get(data_type, "")
+        self._new_ids = new_ids(count) if key is None else ()
+        self._names: tuple[str, ...] = ()
+
+    def event(self, row: dict[str, Any], number: int) -> Event:
+        """Of a row that is this event's alone; ``number`` is from 0 on."""
+        if len(row) > MAX_NAMES:
+            raise Problem("too_large", f"An event has more than {MAX_NAMES} members.")
+        named = under_own_names(row, self._data_type)
+        given = named.get(self._column) if self._column else None
+        if given in (None, ""):
+            event_id = (
+                self._new_ids[number] if self._key is None else _id_of_key(self._key, number + 1)
+            )
+            if self._column:
+                named[self._column] = event_id
+        else:
+            is_whole = isinstance(given, float) and given.is_integer()
+            event_id = str(int(given) if is_whole else given)
+        names = tuple(named)
+        # One object, so that it is told at once that it is the same.
+        self._names = names = self._names if names == self._names else names
+        return Event(written(named), str(named.get(self._entity, "")), event_id, names)
 
 
 def _id_of_key(key: str, number: int) -> str:
@@ -140,10 +175,11 @@ def _id_of_key(key: str, number: int) -> str:
     )
 
 
-def _new_id() -> str:
-    """Of 128 bits, in the order of time (UUID version 7)."""
-    milliseconds = time.time_ns() // 1_000_000
-    bits = (milliseconds << 80) | (0x7 << 76) | (secrets.randbits(12) << 64)
-    bits |= (0b10 << 62) | secrets.randbits(62)
-    text = f"{bits:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def new_ids(count: int) -> list[str]:
+    """Each of 128 bits, in the order of time (UUID version 7)."""
+    at = f"{time.time_ns() // 1_000_000:012x}"
+    head, random = f"{at[:8]}-{at[8:]}-7", os.urandom(10 * count).hex()
+    return [
+        f"{head}{r[:3]}-{_VARIANT[r[3]]}{r[4:7]}-{r[7:19]}"
+        for r in (random[n : n + 20] for n in range(0, 20 * count, 20))
+    ]

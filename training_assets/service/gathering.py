@@ -1,20 +1,66 @@
-"""Judges the events of all requests that wait, at once: one takes as long as a thousand."""
+"""Takes events to the log: those of all requests that wait are read, judged and sent at once.
+
+To judge one takes as long as to judge a thousand. One thread does all of it, and asks for what the
+log reports: several would contend for the interpreter for each message.
+"""
 
 import asyncio
+import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain
+from queue import SimpleQueue
+from typing import Final, NamedTuple
 
+from training_assets.service.event_log import EventLog, Sending
+from training_assets.service.event_rows import Event
 from training_assets.service.judging import Documents, Verdict, judge_together
+from training_assets.service.problems import Problem
 from training_assets.service.settings import ServiceSettings
 from training_assets.service.terms import PLAIN, Deliveries
 
 _MAX_ROWS: Final = 2000
+_REPORT_SECONDS: Final = 0.001
+_STOP_SECONDS: Final = 30
 
-_Found = tuple[Verdict, list[int]]
+
 _Key = tuple[str, Deliveries]
-_Waiting = tuple[Documents, "asyncio.Future[_Found]"]
+
+
+class Taken(NamedTuple):
+    """What was said of the events of a request, and the ids of those that the log has."""
+
+    verdict: Verdict
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """``read`` gives its events, or raises ``Problem``."""
+
+    read: Callable[[], Sequence[Event]]
+    key: _Key
+    tenant: str
+    is_strict: bool
+    done: "asyncio.Future[Taken]"
+
+    def answer(self, answer: "Taken | Exception") -> None:
+        # The service may have stopped waiting.
+        with suppress(RuntimeError):
+            self.done.get_loop().call_soon_threadsafe(self._answer, answer)
+
+    def _answer(self, answer: "Taken | Exception") -> None:
+        if self.done.done():
+            return
+        if isinstance(answer, Taken):
+            self.done.set_result(answer)
+        else:
+            self.done.set_exception(answer)
+
+
+_Read = tuple[_Request, Sequence[Event]]
 
 
 class Gathering:
@@ -24,55 +70,118 @@ class Gathering:
     only those are together that are judged alike.
     """
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, log: EventLog) -> None:
         self._settings = settings
-        self._waiting: dict[_Key, list[_Waiting]] = defaultdict(list)
-        self._running: dict[_Key, asyncio.Task[None]] = {}
+        self._log = log
+        self._asked: SimpleQueue[_Request | None] = SimpleQueue()
+        self._sent: list[tuple[_Request, Taken, Sending]] = []
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self._thread.start()
 
-    async def judge(self, documents: Documents, data_type: str, by: Deliveries = PLAIN) -> _Found:
-        """The verdict of these, and the numbers of the good ones; raises ``Problem``."""
-        done: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
-        key = data_type, by
-        self._waiting[key].append((documents, done))
-        if key not in self._running:
-            self._running[key] = asyncio.create_task(self._run(key))
+    async def take(
+        self,
+        read: Callable[[], Sequence[Event]],
+        data_type: str,
+        tenant: str,
+        by: Deliveries = PLAIN,
+        *,
+        is_strict: bool = False,
+    ) -> Taken:
+        """What became of the events that ``read`` gives, once all replicas have the good ones.
+
+        ``read`` is called in the thread. Raises ``Problem``, and what it raises.
+        """
+        if not self._thread.is_alive():
+            raise Problem("unavailable", "The service is stopping; send it again.")
+        done: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        self._asked.put(_Request(read, (data_type, by), tenant, is_strict, done))
         return await done
 
-    async def _run(self, key: _Key) -> None:
-        try:
-            while waiting := self._waiting.pop(key, None):
-                for some in _together(waiting):
-                    await self._judge(some, key)
-        finally:
-            del self._running[key]
+    def close(self) -> None:
+        """Ends once the log has said of all that was sent what became of it."""
+        self._asked.put(None)
+        self._thread.join(_STOP_SECONDS)
 
-    async def _judge(self, some: Sequence[_Waiting], key: _Key) -> None:
+    def _run(self) -> None:
+        is_open = True
+        while is_open or self._sent:
+            some = [self._asked.get()] if is_open and not self._sent else []
+            while not self._asked.empty():
+                some.append(self._asked.get())
+            is_open = is_open and None not in some
+            alike: dict[_Key, list[_Read]] = defaultdict(list)
+            for one in filter(None, some):
+                with _answering(one):
+                    alike[one.key].append((one, one.read()))
+            for key, requests in alike.items():
+                for together in _together(requests):
+                    self._take(together, key)
+            if self._sent:
+                self._log.ask(_REPORT_SECONDS if self._asked.empty() else 0)
+                self._answer_sent()
+
+    def _take(self, some: Sequence[_Read], key: _Key) -> None:
         data_type, by = key
-        documents = [one for one, _ in some]
         try:
-            found = await asyncio.to_thread(
-                partial(judge_together, documents, data_type, self._settings, by)
-            )
+            documents = [_documents(events) for _, events in some]
+            found = judge_together(documents, data_type, self._settings, by)
         except Exception as error:
-            if len(some) > 1:
-                # Whose it is shows when each is judged by itself.
-                for one in some:
-                    await self._judge([one], key)
-            elif not some[0][1].done():
-                some[0][1].set_exception(error)
+            if len(some) == 1:
+                some[0][0].answer(error)
+                return
+            # Whose it is shows when each is judged by itself.
+            for single in some:
+                self._take([single], key)
             return
-        for (_, done), verdict in zip(some, found, strict=True):
-            if not done.done():
-                done.set_result(verdict)
+        for (one, events), (verdict, numbers) in zip(some, found, strict=True):
+            with _answering(one):
+                _require_good(verdict, is_strict=one.is_strict)
+                good = [events[number - 1] for number in numbers]
+                sending = self._log.send(data_type, one.tenant, good)
+                self._sent.append((one, Taken(verdict, [event.id for event in good]), sending))
+
+    def _answer_sent(self) -> None:
+        waiting = []
+        for one, taken, sending in self._sent:
+            if sending.is_over:
+                with _answering(one):
+                    sending.require_taken()
+                    one.answer(taken)
+            else:
+                waiting.append((one, taken, sending))
+        self._sent = waiting
 
 
-def _together(waiting: Sequence[_Waiting]) -> Iterator[list[_Waiting]]:
-    some: list[_Waiting] = []
+@contextmanager
+def _answering(one: _Request) -> Iterator[None]:
+    """What goes wrong is the answer."""
+    try:
+        yield
+    except Exception as error:
+        one.answer(error)
+
+
+def _require_good(verdict: Verdict, *, is_strict: bool) -> None:
+    if verdict.rejected and (is_strict or not verdict.accepted):
+        raise Problem(
+            "rejected_rows",
+            f"{verdict.rejected} of {verdict.rows} events are not valid; none was taken.",
+            **verdict.report,
+        )
+
+
+def _documents(events: Sequence[Event]) -> Documents:
+    names = dict.fromkeys(chain.from_iterable(dict.fromkeys(event.names for event in events)))
+    return Documents([event.document for event in events], names)
+
+
+def _together(requests: Sequence[_Read]) -> Iterator[list[_Read]]:
+    some: list[_Read] = []
     rows = 0
-    for one in waiting:
-        if some and rows + len(one[0].rows) > _MAX_ROWS:
+    for one in requests:
+        if some and rows + len(one[1]) > _MAX_ROWS:
             yield some
             some, rows = [], 0
         some.append(one)
-        rows += len(one[0].rows)
+        rows += len(one[1])
     yield some

@@ -20,7 +20,7 @@ import pyarrow as pa
 from training_assets.errors import TrainingAssetsError
 from training_assets.schemas import SHOP_TABLES, Table
 from training_assets.service.bodies import Body
-from training_assets.service.duplicates import UNIQUE, SeenIds
+from training_assets.service.duplicates import UNIQUE, SeenIds, SeenTogether
 from training_assets.service.landing import Filing, Landing, WrittenFile, rows_by_day
 from training_assets.service.problems import Problem
 from training_assets.service.rejects import RejectedRows
@@ -116,7 +116,7 @@ def judge_documents(
     settings: ServiceSettings,
     by: Deliveries = PLAIN,
     now: datetime | None = None,
-    seen: SeenIds | None = None,
+    seen: SeenIds | SeenTogether | None = None,
 ) -> Iterator[tuple[pa.Table, pa.Array, list[Fault]]]:
     """Judge rows as in a file of lines: valid ones, their numbers, and the faults of others."""
     rows = documents.rows
@@ -148,7 +148,7 @@ def judge_together(
     )
     found: list[tuple[Verdict, list[int]]] = [(Verdict("jsonl"), []) for _ in requests]
     broken: list[list[Fault]] = [[] for _ in requests]
-    seen = SeenIds(starts.tolist())
+    seen = SeenTogether(starts.tolist())
     for _, numbers, faults in judge_documents(together, data_type, settings, by, seen=seen):
         good = np.asarray(numbers)
         owners = np.searchsorted(starts, good, side="right") - 1
@@ -210,7 +210,7 @@ def _judged(
     settings: ServiceSettings,
     by: Deliveries,
     now: datetime | None = None,
-    seen: SeenIds | None = None,
+    seen: SeenIds | SeenTogether | None = None,
     names: Collection[str] | None = None,
 ) -> Iterator[tuple[pa.Table, pa.Array, list[Fault]]]:
     """Blocks of valid rows, their numbers and the faults of others; counts them."""
@@ -251,7 +251,7 @@ def for_clients(error: TrainingAssetsError) -> str:
 
 
 def _by_the_rules(
-    block: Judged, data_type: str, now: datetime, terms: Terms, seen: SeenIds | None
+    block: Judged, data_type: str, now: datetime, terms: Terms, seen: SeenIds | SeenTogether | None
 ) -> tuple[pa.Table, np.ndarray, list[Fault]]:
     """Of rows that can be read those that keep the rules, their numbers, and what others break."""
     rows, numbers = block.rows, np.asarray(block.numbers)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, Final, TextIO
 
+import orjson
 import structlog
 
 from training_assets.sources import printable
@@ -13,7 +14,7 @@ _MAX_TEXT: Final = 500
 
 def new_logger(style: str, stream: TextIO | None = None) -> Any:
     """A logger to standard output; ``style`` is "json" or "console"."""
-    renderer: Any = structlog.processors.JSONRenderer()
+    renderer: Any = structlog.processors.JSONRenderer(_written)
     if style == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=False)
     return structlog.wrap_logger(
@@ -27,6 +28,10 @@ def new_logger(style: str, stream: TextIO | None = None) -> Any:
         wrapper_class=structlog.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _written(event: Any, default: Any) -> str:
+    return orjson.dumps(event, default=default).decode()
 
 
 def _escaped(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -1,9 +1,9 @@
 """Around every request: an id, the answer to what went wrong, counts, a log line, the audit."""
 
 import re
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from random import getrandbits
 from time import perf_counter
 from typing import Any, Final
 
@@ -71,7 +71,7 @@ class _Exchange:
         self._began = perf_counter()
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else f"{getrandbits(64):016x}"
         self.has_answered = False
         state = scope.setdefault("state", {})
         state["request_id"] = self.request_id

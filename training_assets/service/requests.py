@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 import orjson
 from fastapi import Request, Response
@@ -78,19 +78,30 @@ async def small_body(request: Request, most: int) -> bytes:
 
 async def with_body(request: Request, principal: Principal, work: Callable[[Body], _T]) -> _T:
     """Receive the body, then unpack it and do the work with it in a thread."""
+    sent = await received(request)
+    size = sent.tell()
+    return await core_of(request).workers.run(
+        size, lambda: unpacked(request, principal, sent, work)
+    )
+
+
+async def received(request: Request) -> IO[bytes]:
+    """The body as it was sent, in a file at its end; raises ``Problem``."""
     core = core_of(request)
     core.require_running()
     with core.metrics.stage("receive"):
-        sent = await receive(request.stream(), request.headers, core.settings)
-    size = sent.tell()
+        return await receive(request.stream(), request.headers, core.settings)
 
-    def unpacked() -> _T:
-        body = unpack(sent, request.headers, core.settings)
-        try:
-            core.limits.take(principal, BYTES, body.size)
-            request.state.bytes = body.size
-            return work(body)
-        finally:
-            body.close()
 
-    return await core.workers.run(size, unpacked)
+def unpacked(
+    request: Request, principal: Principal, sent: IO[bytes], work: Callable[[Body], _T]
+) -> _T:
+    """What the work makes of a body that was received, which is closed then; for a thread."""
+    core = core_of(request)
+    body = unpack(sent, request.headers, core.settings)
+    try:
+        core.limits.take(principal, BYTES, body.size)
+        request.state.bytes = body.size
+        return work(body)
+    finally:
+        body.close()

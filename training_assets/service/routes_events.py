@@ -1,16 +1,15 @@
 """The route for small requests, often: rows go to the log first, and to the lake from there."""
 
-from itertools import chain
-from typing import Annotated, Final, Literal
+import asyncio
+from typing import IO, Annotated, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
 from training_assets.errors import SchemaError
 from training_assets.service.bodies import Body
 from training_assets.service.documents import answers, body
-from training_assets.service.event_log import EventLog, Message
 from training_assets.service.event_rows import Event, events_of
-from training_assets.service.judging import Documents, for_clients
+from training_assets.service.judging import for_clients
 from training_assets.service.limits import ROWS
 from training_assets.service.problems import Problem
 from training_assets.service.requests import (
@@ -18,11 +17,14 @@ from training_assets.service.requests import (
     core_of,
     idempotency_key,
     principal_of,
-    with_body,
+    received,
+    unpacked,
 )
 from training_assets.service.settings import ServiceSettings
-from training_assets.service.topics import EVENT_HEADER, ROW_TOPICS, headers
+from training_assets.service.topics import ROW_TOPICS
 
+# Of a body that is read in the thread of all.
+_QUICK_BYTES: Final = 64 * 2**10
 router: Final = APIRouter(tags=["deliver"])
 _EXAMPLE: Final = {
     "interaction_id": "e-1",
@@ -65,49 +67,52 @@ async def answer_events(request: Request, data_type: str, mode: str) -> Response
     """Raises ``Problem``."""
     core = core_of(request)
     principal = await principal_of(request, "upload")
-    log = core.publisher
+    gathering = core.gathering
     if data_type not in ROW_TOPICS:
         raise Problem(
             "unknown_data_type",
             "There is no topic for that data type; expected one of those known.",
             known=sorted(ROW_TOPICS),
         )
-    if not isinstance(log, EventLog):
+    if gathering is None:
         raise Problem("not_configured", "No Kafka is set up here; upload files instead.")
     key = idempotency_key(request)
-    events, by = await with_body(
-        request,
-        principal,
-        lambda found: (
-            _events(found, data_type, key, core.settings),
-            core.deliveries(principal.tenant, data_type),
-        ),
-    )
-    # Before they are judged, which others wait for.
-    core.limits.take(principal, ROWS, len(events))
-    names = dict.fromkeys(chain.from_iterable(one.names for one in events))
-    documents = Documents([one.document for one in events], names)
-    verdict, numbers = await core.gathering.judge(documents, data_type, by)
-    if verdict.rejected and (mode == "strict" or not verdict.accepted):
-        raise Problem(
-            "rejected_rows",
-            f"{verdict.rejected} of {verdict.rows} events are not valid; none was taken.",
-            **verdict.report,
+    by = core.known_deliveries(principal.tenant, data_type)
+    if by is None:
+        by = await asyncio.to_thread(core.deliveries, principal.tenant, data_type)
+    sent = await received(request)
+
+    def read() -> list[Event]:
+        events = unpacked(
+            request, principal, sent, lambda found: _events(found, data_type, key, core.settings)
         )
-    taken = [events[number - 1] for number in numbers]
-    told = headers(principal.tenant)
-    await log.send(
-        [
-            Message(data_type, one.entity, one.document, [*told, (EVENT_HEADER, one.id.encode())])
-            for one in taken
-        ]
+        # Before they are judged, which others wait for.
+        core.limits.take(principal, ROWS, len(events))
+        return events
+
+    ready = read
+    if not _is_quick(sent):
+        # Others would wait for it.
+        events = await core.workers.run(sent.tell(), read)
+        ready = lambda: events  # noqa: E731
+    verdict, ids = await gathering.take(
+        ready, data_type, principal.tenant, by, is_strict=mode == "strict"
     )
     request.state.rows = verdict.rows
     tenant = core.metrics.tenant(principal.tenant)
-    core.metrics.events.labels("acknowledged").inc(len(taken))
-    core.metrics.rows.labels(data_type, "accepted", tenant).inc(len(taken))
+    core.metrics.events.labels("acknowledged").inc(len(ids))
+    core.metrics.rows.labels(data_type, "accepted", tenant).inc(len(ids))
     core.metrics.rows.labels(data_type, "rejected", tenant).inc(verdict.rejected)
-    return Json({**verdict.report, "event_ids": [one.id for one in taken]}, 202)
+    return Json({**verdict.report, "event_ids": ids}, 202)
+
+
+def _is_quick(sent: IO[bytes]) -> bool:
+    """Whether it is so little, and not packed, that it may be read while others wait."""
+    size = sent.tell()
+    sent.seek(0)
+    start = sent.read(1)
+    sent.seek(size)
+    return size <= _QUICK_BYTES and start in (b"{", b"[")
 
 
 def _events(found: Body, data_type: str, key: str | None, settings: ServiceSettings) -> list[Event]:

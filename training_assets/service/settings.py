@@ -49,6 +49,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from functools import cached_property
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -166,7 +167,7 @@ class ServiceSettings:
         """Threads that judge and store: two a core."""
         return 2 * self.threads
 
-    @property
+    @cached_property
     def threads(self) -> int:
         """Threads that read the blocks of one upload: one a core."""
         return os.cpu_count() or 1

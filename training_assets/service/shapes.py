@@ -122,6 +122,8 @@ def _require_columns(text: bytes, found: Format, settings: ServiceSettings) -> N
 
 def _require_shallow_lines(lines: bytes, settings: ServiceSettings) -> None:
     """As many brackets as a line opens, that deep can it be; only those with many are looked at."""
+    if lines.count(b"{") + lines.count(b"[") < settings.max_nesting:
+        return
     code = np.frombuffer(lines, np.uint8)
     starts = np.concatenate(([0], np.flatnonzero(code == 10) + 1))
     starts = starts[starts < len(code)]

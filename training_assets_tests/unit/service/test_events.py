@@ -3,16 +3,22 @@
 import asyncio
 import io
 import json
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from training_assets.errors import SchemaError
 from training_assets.service import gathering
 from training_assets.service.bodies import Body
+from training_assets.service.duplicates import SeenTogether
+from training_assets.service.event_log import Sending
 from training_assets.service.event_rows import Event, events_of
 from training_assets.service.gathering import Gathering
 from training_assets.service.judging import Documents, Verdict, judge_together
@@ -129,12 +135,56 @@ def test_events_of_items_have_ids_of_ours_whatever_is_in_them() -> None:
         (b'{"interaction_id": "' + b"x" * 2**16 + b'"}', "too_large"),
         (json.dumps(dict.fromkeys(map(str, range(101)))).encode(), "too_large"),
         (b"{}\n" * 10_001, "too_large"),
+        (b"[{}, " + b'{"a":' * 25 + b"1" + b"}" * 25 + b"]", "too_large"),
     ],
 )
 def test_bodies_of_no_honest_client_are_refused(body: bytes, kind: str) -> None:
     with pytest.raises(Problem) as refused:
         events(body)
     assert refused.value.kind == kind
+
+
+class Log:
+    """A log that has room for no event of "full", and says at the second asking what it took."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.waiting: list[tuple[Sequence[Event], list[Any]]] = []
+
+    def send(self, name: str, tenant: str, events: Sequence[Event]) -> Sending:
+        if any(event.entity == "full" for event in events):
+            raise Problem("unavailable", "It is full.")
+        reports: list[Any] = []
+        self.waiting.append((events, reports))
+        seconds = 0.05 if any(event.entity == "silent" for event in events) else 60
+        return Sending(len(events), reports, time.monotonic() + seconds)
+
+    def ask(self, seconds: float) -> None:
+        self.asked += 1
+        for events, reports in self.waiting if self.asked > 1 else ():
+            known = [event for event in events if event.entity != "silent"]
+            if len(reports) < len(known):
+                reports.append("lost" if known[len(reports)].entity == "lost" else None)
+
+
+def taken(log: Any, *bodies: Any, **given: Any) -> list[Any]:
+    """What is answered to requests that come at once: ids, or the kind of the problem."""
+
+    async def run() -> list[Any]:
+        made = Gathering(SETTINGS, log)
+        calls = [made.take(partial(events, body), "interactions", "t", **given) for body in bodies]
+        try:
+            return await asyncio.gather(*calls, return_exceptions=True)
+        finally:
+            await asyncio.to_thread(made.close)
+
+    found = asyncio.run(run())
+    return [one.kind if isinstance(one, Problem) else [*one.ids] for one in found]
+
+
+def test_brackets_of_texts_nest_nothing() -> None:
+    (one,) = events([{**ROW, "title": "[{" * 30}])
+    assert json.loads(one.document)["title"] == "[{" * 30
 
 
 def test_requests_that_wait_are_judged_together_and_fail_alone(monkeypatch) -> None:
@@ -147,14 +197,46 @@ def test_requests_that_wait_are_judged_together_and_fail_alone(monkeypatch) -> N
         return judge_together(requests, *given)
 
     monkeypatch.setattr(gathering, "judge_together", judge)
+    bodies = [ROW, b"[", {**ROW, "user_id": "evil"}, [{**ROW, "item_id": None}, ROW], [{}]]
+    found = taken(Log(), *bodies)
+    assert found == [["k:1"], "unreadable", "unreadable", ["k:2"], "rejected_rows"]
+    # The first may have come alone.
+    assert sizes in ([4, 1, 1, 1, 1], [1, 3, 1, 1, 1])
+    assert taken(Log(), bodies[3], is_strict=True) == ["rejected_rows"]
 
-    async def run() -> list[Any]:
-        judged = Gathering(SETTINGS)
-        bodies = [ROW, {**ROW, "user_id": "evil"}, {**ROW, "item_id": None}]
-        calls = (judged.judge(documents(body), "interactions") for body in bodies)
-        return await asyncio.gather(*calls, return_exceptions=True)
 
-    good, evil, bad = asyncio.run(run())
-    assert (good[1], bad[1]) == ([1], [])
-    assert isinstance(evil, Problem)
-    assert sizes == [3, 1, 1, 1]
+def test_events_are_taken_once_the_log_has_said_so_of_each() -> None:
+    log = Log()
+    lost, silent, full = ({**ROW, "user_id": user} for user in ("lost", "silent", "full"))
+    found = taken(log, ROW, [ROW, lost], [ROW] * 9, [ROW, silent], full)
+    assert found[::2] == [["k:1"], [f"k:{n}" for n in range(1, 10)], "unavailable"]
+    assert found[1::2] == ["unavailable"] * 2
+    assert log.asked >= 10
+    assert {len(reports) for _, reports in log.waiting} == {1, 2, 9}
+
+
+def test_after_the_end_no_events_are_taken() -> None:
+    made = Gathering(SETTINGS, Log())
+    made.close()
+    with pytest.raises(Problem) as refused:
+        asyncio.run(made.take(lambda: events(ROW), "interactions", "t"))
+    assert refused.value.kind == "unavailable"
+
+
+def test_an_id_stands_once_in_each_of_the_requests_judged_together() -> None:
+    ids = ["a", "b", "a", None, None, "a", "b", "c", "a", "c"]
+    numbers = np.array([1, 2, 3, 4, 5, 6, 8, 9, 10, 11])
+    starts = [1, 4, 8]
+    known: set[tuple[int, str | None]] = set()
+    expected = []
+    for number, one in zip(numbers.tolist(), ids, strict=True):
+        upload = sum(number >= start for start in starts)
+        expected.append(one is not None and (upload, one) in known)
+        known.add((upload, one))
+    for size in (1, 3, 4, 10):
+        seen = SeenTogether(starts)
+        found = [
+            seen.repeated(pa.chunked_array([ids[n : n + size]], pa.string()), numbers[n : n + size])
+            for n in range(0, 10, size)
+        ]
+        assert np.concatenate(found).tolist() == expected

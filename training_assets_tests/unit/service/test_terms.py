@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ from training_assets.schemas import RAW_INTERACTIONS
 from training_assets.service.bodies import unpack
 from training_assets.service.claims import Range
 from training_assets.service.core import Core
-from training_assets.service.judging import Documents, judge_body
+from training_assets.service.event_log import Sending
+from training_assets.service.event_rows import Event
+from training_assets.service.gathering import Gathering
+from training_assets.service.judging import judge_body
 from training_assets.service.problems import Problem
 from training_assets.service.ranges import RangeWriter, Record
 from training_assets.service.receipts import Asked
@@ -148,21 +151,31 @@ def test_a_path_that_is_where_the_service_files_is_taken(tmp_path: Path) -> None
         deliveries_of(lake, "interactions")
 
 
+class Log:
+    """Takes all events at once."""
+
+    def send(self, name: str, tenant: str, events: Sequence[Event]) -> Sending:
+        return Sending(len(events), [None] * len(events), 0)
+
+    def ask(self, seconds: float) -> None:
+        pass
+
+
 def test_events_are_judged_by_their_own_tenant(place: Path) -> None:
     core = Core(ServiceSettings(lake="unused", tenants=str(place)))
-    documents = Documents(lines(*ROWS).splitlines(), ROW)
+    gathering = Gathering(core.settings, Log())  # type: ignore[arg-type]
+    events = [Event(line, names=tuple(ROW)) for line in lines(*ROWS).splitlines()]
 
     async def judge() -> list[int]:
         tenants = ("takes", "plain", "takes")
+        by = {tenant: core.deliveries(tenant, "interactions") for tenant in tenants}
         found = await asyncio.gather(
-            *(
-                core.gathering.judge(documents, "interactions", core.deliveries(t, "interactions"))
-                for t in tenants
-            )
+            *(gathering.take(lambda: events, "interactions", t, by[t]) for t in tenants)
         )
         return [verdict.accepted for verdict, _ in found]
 
     assert asyncio.run(judge()) == [3, 1, 3]
+    gathering.close()
     core.close()
 
 
