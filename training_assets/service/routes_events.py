@@ -82,12 +82,16 @@ async def answer_events(request: Request, data_type: str, mode: str) -> Response
         by = await asyncio.to_thread(core.deliveries, principal.tenant, data_type)
     sent = await received(request)
 
+    count = 0
+
     def read() -> list[Event]:
+        nonlocal count
         events = unpacked(
             request, principal, sent, lambda found: _events(found, data_type, key, core.settings)
         )
         # Before they are judged, which others wait for.
         core.limits.take(principal, ROWS, len(events))
+        count = len(events)
         return events
 
     ready = read
@@ -95,9 +99,14 @@ async def answer_events(request: Request, data_type: str, mode: str) -> Response
         # Others would wait for it.
         events = await core.workers.run(sent.tell(), read)
         ready = lambda: events  # noqa: E731
-    verdict, ids = await gathering.take(
-        ready, data_type, principal.tenant, by, is_strict=mode == "strict"
-    )
+    try:
+        verdict, ids = await gathering.take(
+            ready, data_type, principal.tenant, by, is_strict=mode == "strict"
+        )
+    except Problem as problem:
+        if problem.kind == "unavailable":
+            core.metrics.events.labels("failed").inc(count)
+        raise
     request.state.rows = verdict.rows
     tenant = core.metrics.tenant(principal.tenant)
     core.metrics.events.labels("acknowledged").inc(len(ids))

@@ -309,6 +309,7 @@ def test_brokers_that_are_down_cost_no_upload_and_no_event(tmp_path: Path) -> No
         refused = client.post("/internal/data/events", json=ROW)
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) >= 1
+        assert 'events_total{outcome="failed"} 1.0' in served.nobody.get("/metrics").text
         assert client.get("/health").json()["status"] == "degraded"
         assert client.get("/health/ready").status_code == 200
         with broker(port) as address:
