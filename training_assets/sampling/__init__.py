@@ -11,11 +11,18 @@
 May import features, engine, errors and what is below them. Begin with ``draws.py``.
 """
 
+import sys
+
+from training_assets import errors
+from training_assets.engine.shipping import ship
 from training_assets.sampling.negatives import (
     STRATEGIES,
     Strategy,
     sample_negatives,
     sample_with_positives,
 )
+
+# Workers of a cluster need not have this package.
+ship(errors, sys.modules[__name__])
 
 __all__ = ["STRATEGIES", "Strategy", "sample_negatives", "sample_with_positives"]

@@ -15,11 +15,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from training_assets import errors
-from training_assets.engine.shipping import ship
 from training_assets.errors import SchemaError, SettingsError
 from training_assets.features.inputs import as_day, is_text_id, require_same_ids
-from training_assets.sampling import draws, kernel, text_ids
+from training_assets.sampling import kernel, text_ids
 from training_assets.sampling.kernel import CANDIDATE, POSITIVE, SAMPLES_DDL, SEEN
 from training_assets.sampling.text_ids import TEXT_SAMPLES_DDL
 
@@ -35,8 +33,6 @@ _WEIGHTS: Final = (T.NumericType,)
 _SLICES: Final = 16
 # Tasks for all days together; engines share them out to the cores there are.
 _TASKS: Final = 64
-
-ship(errors, draws, kernel, text_ids)
 
 
 def sample_negatives(

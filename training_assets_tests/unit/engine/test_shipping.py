@@ -46,14 +46,33 @@ def test_modules_travel_as_long_as_some_workers_are_elsewhere(order: tuple[bool,
         assert travels()
 
 
+def are_shipped(name: str) -> bool:
+    shipped = tuple(module.__name__ for module in shipping._SHIPPED.modules)
+    return name in shipped or name.startswith(tuple(f"{of}." for of in shipped))
+
+
+def test_all_that_is_given_batches_is_shipped() -> None:
+    assert tables.SPECS
+    given = {
+        name
+        for name, module in sys.modules.items()
+        if name.startswith("training_assets.")
+        for found in vars(module).values()
+        if inspect.isfunction(found) and found.__module__ == name
+        for kind in list(inspect.signature(found).parameters.values())[:1]
+        if "RecordBatch" in str(kind.annotation) and "Callable" not in str(kind.annotation)
+    }
+    assert len(given) > 15
+    assert [name for name in sorted(given) if not are_shipped(name)] == []
+
+
 def run_by_workers() -> list[Callable[..., Any]]:
     """Functions of what is shipped that take or give batches of rows."""
     assert tables.SPECS
-    shipped = tuple(module.__name__ for module in shipping._SHIPPED.modules)
     return [
         found
         for name, module in sorted(sys.modules.items())
-        if name in shipped or name.startswith(tuple(f"{of}." for of in shipped))
+        if are_shipped(name)
         for found in vars(module).values()
         if inspect.isfunction(found)
         and found.__module__ == name
