@@ -214,9 +214,16 @@ def finder(values: Int64Array) -> Any:
         return lambda ids: np.full(len(ids), -1, np.int32)
     first, last = int(values[0]), int(values[-1])
     if last - first < _MAX_TABLE:
-        table = np.full(last - first + 3, -1, np.int32)
-        table[values - (first - 1)] = np.arange(len(values))
-        return lambda ids: table.take(np.clip(ids, first - 1, last + 1) - (first - 1))
+        none = last - first + 1
+        table = np.full(none + 1, -1, np.int32)
+        table[values - first] = np.arange(len(values))
+
+        def look_up(ids: Array) -> Int32Array:
+            # Whoever is below the first wraps around to far above the last.
+            place = (ids.astype(np.int64) - first).view(np.uint64)
+            return table.take(np.minimum(place, np.uint64(none)).view(np.int64))
+
+        return look_up
 
     def search(ids: Int64Array) -> Int32Array:
         place = np.minimum(np.searchsorted(values, ids), len(values) - 1).astype(np.int32)
