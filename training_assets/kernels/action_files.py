@@ -129,11 +129,11 @@ class _OneFile:
         return actions if self._customers is None else _only(actions, self._customers)
 
 
-def customer_bounds(path: str) -> list[tuple[int, int]]:
-    """(smallest customer, rows) of each row group that has rows."""
+def customer_bounds(path: str) -> list[tuple[int, int, int]]:
+    """(smallest customer, the middle of its customers, rows) of each row group that has rows."""
     metadata = SealedParquet(path).metadata
     return [
-        (bounds[0], metadata.row_group(group).num_rows)
+        (bounds[0], sum(bounds) // 2, metadata.row_group(group).num_rows)
         for group in range(metadata.num_row_groups)
         if (bounds := row_group_bounds(metadata, group)) is not None
     ]

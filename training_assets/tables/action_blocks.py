@@ -198,12 +198,13 @@ def range_boundaries(files: Sequence[ActionFile], rows_per_range: int) -> list[i
     bounds = [pair for file in files for pair in customer_bounds(file.path)]
     if not bounds:
         return []
-    starts, rows = (np.array(column) for column in zip(*bounds, strict=True))
-    order = np.argsort(starts, kind="stable")
-    total = np.cumsum(rows[order])
+    starts, middles, rows = (np.array(column) for column in zip(*bounds, strict=True))
+    order = np.argsort(middles, kind="stable")
+    total = np.concatenate([[0], np.cumsum(rows[order])])
     count = -(-int(total[-1]) // rows_per_range)
-    # A row group begins at its smallest customer, so its rows come after that boundary.
-    before = total - rows[order]
+    # Row groups of several files overlap: one lies before a cut if most of its customers do.
+    cuts = np.unique(starts)
+    before = total[np.searchsorted(middles[order], cuts)]
     wanted = np.arange(1, count) * (total[-1] / count)
-    found = starts[order][np.minimum(np.searchsorted(before, wanted), len(starts) - 1)]
+    found = cuts[np.minimum(np.searchsorted(before, wanted), len(cuts) - 1)]
     return [int(cut) for cut in np.unique(found) if cut > starts.min()]

@@ -33,7 +33,7 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     histories, boundaries = {}, {}
     for day in days:
         paths = published.uris(day)
-        starts = sorted(min(low for low, _ in b) for p in paths if (b := customer_bounds(p)))
+        starts = sorted(min(low for low, *_ in b) for p in paths if (b := customer_bounds(p)))
         histories[number_of(day)] = paths
         boundaries[number_of(day)] = starts[1:]
     root, run, form = build.root(TRAINING_INPUT.name), build.run, build.settings.list_format
