@@ -282,6 +282,10 @@ def test_a_day_with_a_broken_raw_file_fails_alone(spark: SparkSession, lake: Pat
             )
         )
         assert set(failed) == {str(POISONED)}
+        # The others keep what was found of them, each under its day.
+        for check in SPECS["training_input"].checks:
+            found = evaluations(instance, "training_input", check.name)
+            assert {day for day, has_passed in found.items() if has_passed} == others
     assert files(lake) == before
 
 
