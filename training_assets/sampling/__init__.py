@@ -4,8 +4,10 @@
     kernel.py       samples of whole days from Arrow batches, on the workers
     text_ids.py     the same where ids are text
     negatives.py    DataFrames in and out
-    days.py         samples of whole days from published files; actions.py reads, seen.py keeps what
-                    customers have acted on, contexts.py says when, files.py writes
+    days.py         samples of whole days from published files, by ranges of customers; actions.py
+                    reads, seen.py keeps what customers have acted on, contexts.py says when,
+                    files.py writes
+    gathered.py     the same from one look at all files, where memory allows
     fit.py          features of pairs, with catalogue.py, where there is a catalogue
 
 May import features, engine, errors and what is below them. Begin with ``draws.py``.

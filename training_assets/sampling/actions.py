@@ -1,8 +1,8 @@
 """Columns of published actions, of some customers or all, and how often each item was acted on."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,48 +18,72 @@ COUNTS_DDL: Final = "bucket int, item_id int, actions long"
 _COUNTS: Final = pa.schema(
     [("bucket", pa.int32()), ("item_id", pa.int32()), ("actions", pa.int64())]
 )
+
 # Ids up to so many times the rows of a file are counted in an array.
 _MAX_IDS_PER_ROW: Final = 8
 # Other rows are counted so many at once, by sorting.
 _BLOCK_ROWS: Final = 2**22
 
 
+class Counted(NamedTuple):
+    """Items of a bucket, int32 and ascending, and their actions, int64."""
+
+    bucket: int
+    items: Any
+    actions: Any
+
+
+class ItemCounts:
+    """Actions by bucket and item, of files that are added one after the other."""
+
+    def __init__(self) -> None:
+        self._tables: dict[int, Int64Array] = {}
+        self._waiting: dict[int, list[Int64Array]] = defaultdict(list)
+        self._num_waiting = 0
+
+    def add(self, bucket: int, items: Int64Array) -> Iterator[Counted]:
+        """Of one file; gives what need not be kept any longer."""
+        if len(items) and int(items.max()) <= _MAX_IDS_PER_ROW * len(items):
+            before = self._tables.get(bucket, np.zeros(0, np.int64))
+            counts = np.bincount(items, minlength=len(before))
+            counts[: len(before)] += before
+            self._tables[bucket] = counts
+            return
+        # Few large ids: an array for each day would be mostly zeros.
+        self._waiting[bucket].append(items)
+        self._num_waiting += len(items)
+        if self._num_waiting >= _BLOCK_ROWS:
+            yield from self._sorted()
+
+    def rest(self) -> Iterator[Counted]:
+        yield from self._sorted()
+        for bucket, counts in self._tables.items():
+            items = np.flatnonzero(counts)
+            yield Counted(bucket, items.astype(np.int32), counts[items])
+
+    def _sorted(self) -> Iterator[Counted]:
+        for bucket, parts in self._waiting.items():
+            items, counts = np.unique(np.concatenate(parts), return_counts=True)
+            yield Counted(bucket, items.astype(np.int32), counts)
+        self._waiting.clear()
+        self._num_waiting = 0
+
+
 def count_items(
     batches: Iterable[pa.RecordBatch], files: Sequence[ActionFile], window: Window
 ) -> Iterator[pa.RecordBatch]:
     """Actions by bucket and item, those of bots left out; rows are numbers of ``files``."""
-    tables: dict[int, Int64Array] = {}
-    waiting: dict[int, list[Int64Array]] = defaultdict(list)
-    num_waiting = 0
+    counts = ItemCounts()
     for file in (files[n] for batch in batches for n in batch["number"].to_pylist()):
-        bucket = window.bucket(day_of(file))
         (items,) = read_actions(file, ["item_id"], without_bots=True)
-        if len(items) and int(items.max()) <= _MAX_IDS_PER_ROW * len(items):
-            before = tables.get(bucket, np.zeros(0, np.int64))
-            counts = np.bincount(items, minlength=len(before))
-            counts[: len(before)] += before
-            tables[bucket] = counts
-            continue
-        # Few large ids: an array for each day would be mostly zeros.
-        waiting[bucket].append(items)
-        num_waiting += len(items)
-        if num_waiting >= _BLOCK_ROWS:
-            yield from _sorted(waiting)
-            waiting.clear()
-            num_waiting = 0
-    yield from _sorted(waiting)
-    for bucket, counts in tables.items():
-        items = np.flatnonzero(counts)
-        yield _counted(bucket, items, counts[items])
+        for found in counts.add(window.bucket(day_of(file)), items):
+            yield _batch(found)
+    for found in counts.rest():
+        yield _batch(found)
 
 
-def _sorted(items_of: Mapping[int, Sequence[Int64Array]]) -> Iterator[pa.RecordBatch]:
-    for bucket, parts in items_of.items():
-        yield _counted(bucket, *np.unique(np.concatenate(parts), return_counts=True))
-
-
-def _counted(bucket: int, items: Int64Array, counts: Int64Array) -> pa.RecordBatch:
-    arrays = [np.full(len(items), bucket, np.int32), items.astype(np.int32), counts]
+def _batch(found: Counted) -> pa.RecordBatch:
+    arrays = [np.full(len(found.items), found.bucket, np.int32), found.items, found.actions]
     return pa.RecordBatch.from_arrays([pa.array(a) for a in arrays], schema=_COUNTS)
 
 
@@ -80,6 +104,11 @@ def read_actions(
     With ``bounds``, of customers within them; names have customer_id then.
     """
     table = read_table(file, names, bounds, ["action_type", *(["is_bot"] if without_bots else [])])
+    return columns_of_actions(table, names)
+
+
+def columns_of_actions(table: pa.Table, names: Sequence[str]) -> list[Any]:
+    """As arrays, without rows that ``action_type`` or ``is_bot`` rule out, if these are there."""
     columns = [ints(table[name]) for name in names]
     counts = np.ones(len(table), bool)
     if "is_bot" in table.column_names:

@@ -5,7 +5,7 @@ each, keeps the actions of customers with positives, and draws day by day.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +27,7 @@ from training_assets.sampling.fit import COLUMNS as FITTING
 from training_assets.sampling.fit import FIT, FIT_DDL, FURTHER, FittingActions, fit, no_fit
 from training_assets.sampling.kernel import Positives, finder
 from training_assets.sampling.rules import Int32Array, ItemsOfDays, Rules, Window
-from training_assets.sampling.seen import SeenCells, SeenPairs
+from training_assets.sampling.seen import SeenCells, SeenPairs, pair_codes
 from training_assets.schemas import RETURN
 
 TASKS_DDL: Final = "task int, low long, high long"
@@ -50,9 +50,6 @@ _ROWS: Final = pa.schema(
     ]
 )
 
-# Share of others' actions that costs less to carry along than to take out.
-_WASTE: Final = 0.3
-
 Bools = npt.NDArray[np.bool_]
 
 
@@ -70,12 +67,16 @@ def sample_days(
     """
     for batch in batches:
         for row in batch.to_pylist():
-            task = _Task(files, window, items, rules, catalogues, (row["low"], row["high"]))
+            task = Task(files, window, items, rules, catalogues, (row["low"], row["high"]))
+            task.read_seen()
             yield from task.batches()
 
 
-class _Task:
-    """The customers within ``bounds``, over all days of the window."""
+class Task:
+    """The customers within ``bounds``, over all days of the window.
+
+    ``seen``, by bucket, is to be read, or given, before anything is drawn.
+    """
 
     def __init__(
         self,
@@ -91,17 +92,14 @@ class _Task:
         self.positives = self._read_positives()
         given = [p.customers for p in self.positives.values()]
         self.customers = np.unique(np.concatenate([np.zeros(0, np.int64), *given]))
+        self.seen: Mapping[int, SeenPairs] = {}
+        self.acts = FittingActions(catalogues, len(self.customers)) if catalogues else None
         # Places of items: those that may be drawn, and positives and catalogues beside them.
         beside = [np.unique(p.items).astype(np.int32) for p in self.positives.values()]
         beside += catalogues.items() if catalogues else []
         self.universe = np.unique(np.concatenate([items.items, *beside]))
-        self.seen: dict[int, SeenPairs] = {}
-        self.acts = FittingActions(catalogues, len(self.customers)) if catalogues else None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        if not len(self.customers):
-            return
-        self._read_seen()
         for day in self.window.days:
             if day in self.positives:
                 batches = _Day(self, day).batches()
@@ -147,30 +145,21 @@ class _Task:
             if len(customers)
         }
 
-    def _read_seen(self) -> None:
+    def read_seen(self) -> None:
         """What the customers have acted on, by bucket; the common one once each, by customer."""
+        if not len(self.customers):
+            return
         find_customer, find_item = finder(self.customers), finder(self.universe)
-        width = len(self.universe)
         parts: dict[int, list[Int64Array]] = defaultdict(list)
-        days = self.window.days
         for file in self._files:
             bucket = self.window.bucket(day_of(file))
-            if not any(bucket == day or self.window.before(bucket, day) for day in days):
-                continue
-            ids, items = self._read_actions(file, bucket, find_customer, find_item)
-            first, sizes = _runs(ids)
-            customers, places = find_customer(first), find_item(items)
-            is_own = customers >= 0
-            if sizes[~is_own].sum() > _WASTE * len(ids):
-                places = places[np.repeat(is_own, sizes)]
-                customers, sizes = customers[is_own], sizes[is_own]
-            codes = np.repeat(customers * np.int64(width), sizes) + places
-            is_known = (codes >= 0) & (places >= 0)
-            parts[bucket].append(codes if is_known.all() else codes[is_known])
+            if self.window.counts(bucket):
+                found = self._read_actions(file, bucket, find_customer, find_item)
+                parts[bucket].append(codes_of(found, find_customer))
         if self.acts:
             self.acts.finish()
-        for bucket in list(parts):
-            self.seen[bucket] = SeenPairs.of(parts.pop(bucket), len(self.customers), width)
+        num = len(self.customers)
+        self.seen = {bucket: SeenPairs.of(parts.pop(bucket), num) for bucket in list(parts)}
 
     def _read_actions(
         self, file: ActionFile, bucket: int, find_customer: Any, find_item: Any
@@ -185,27 +174,35 @@ class _Task:
         return [ids, items] if is_action.all() else [ids[is_action], items[is_action]]
 
 
-def _runs(ids: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """First of each run of the same customer, and its length: far fewer than rows."""
+def codes_of(pairs: Sequence[Any], find_customer: Any) -> Int64Array:
+    """``pair_codes`` of customer and item ids, where the customer is found.
+
+    Those of one customer mostly lie together, so each run of them is looked for once.
+    """
+    ids, items = pairs
     starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1]))) if len(ids) else ids
-    return ids.take(starts), np.diff(starts, append=len(ids))
+    sizes = np.diff(starts, append=len(ids))
+    customers = find_customer(ids.take(starts))
+    is_own = customers >= 0
+    if is_own.all():
+        return pair_codes(np.repeat(customers.astype(np.int64), sizes), items)
+    items = items[np.repeat(is_own, sizes)]
+    return pair_codes(np.repeat(customers[is_own].astype(np.int64), sizes[is_own]), items)
 
 
 class _Day:
     """One day of a task."""
 
-    def __init__(self, task: _Task, day: int) -> None:
+    def __init__(self, task: Task, day: int) -> None:
         self._task, self._day = task, day
         self._rules = task.rules
-        universe, self._given = task.universe, task.positives[day]
+        self._given = task.positives[day]
         mask, counts = task.items.of_day(task.window, day)
-        places = np.searchsorted(universe, task.items.items[mask])
         self._candidates = Candidates.of(
-            universe[places].astype(np.int64), counts[mask], is_uniform=self._rules.is_uniform
+            task.items.items[mask].astype(np.int64), counts[mask], is_uniform=self._rules.is_uniform
         )
-        # From a place in the universe to one among the candidates, or -1.
-        self._place = np.full(len(universe), -1, np.int32)
-        self._place[places] = np.arange(len(places))
+        # The place of an item among the candidates, or -1.
+        self._find_item = finder(self._candidates.items)
         self._customers = np.searchsorted(task.customers, self._given.customers)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -225,8 +222,7 @@ class _Day:
 
     def _was_seen(self, rows: Int32Array | Int64Array, items: Int64Array) -> Bools:
         """Whether the customer (index into those of the day) had acted on the item before."""
-        codes = self._customers[rows] * len(self._task.universe)
-        codes += np.searchsorted(self._task.universe, items)
+        codes = pair_codes(self._customers[rows], items)
         found = np.zeros(len(codes), np.bool_)
         for bucket, pairs in self._task.seen.items():
             if self._task.window.before(bucket, self._day):
@@ -237,13 +233,12 @@ class _Day:
         cells = SeenCells(len(self._candidates.items), self._candidates.rows_per_chunk)
         if not self._rules.excludes_seen:
             # Otherwise they are among the actions of the day.
-            places = np.searchsorted(self._task.universe, self._given.items)
-            cells.add(rows, self._place.take(places))
+            cells.add(rows, self._find_item(self._given.items))
             return cells
         for bucket, pairs in self._task.seen.items():
             if bucket == self._day or self._task.window.before(bucket, self._day):
                 customers, items = pairs.of_customers(self._customers)
-                cells.add(customers, self._place.take(items))
+                cells.add(customers, self._find_item(items))
         return cells
 
     def _positives_batch(self, rows: Int32Array, kept: Bools, was_seen: Bools) -> pa.RecordBatch:

@@ -44,6 +44,10 @@ class Window:
         """Whether actions of a bucket are of the look-back of a day of samples."""
         return self._start(day) <= bucket < day
 
+    def counts(self, bucket: int) -> bool:
+        """Whether a bucket is of the look-back of any day of samples, or one of them."""
+        return any(bucket == day or self.before(bucket, day) for day in self.days)
+
     def _start(self, day: int) -> int:
         return -(2**31) if self.lookback_days is None else day - self.lookback_days
 

@@ -1,13 +1,13 @@
 """What the customers of a task have acted on: read once, asked by every day of samples.
 
-A pair of customer and item is one integer, ``customer * width + item``, of their places among the
-task's customers and items. Pairs of a bucket are ascending and each there once, so those of a
+A pair of customer and item is one integer, ``customer * 2^32 + item_id``, with the place of the
+customer among the task's. Pairs of a bucket are ascending and each there once, so those of a
 customer lie together, and whether one is there is a search.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,18 @@ import numpy.typing as npt
 from training_assets.sampling.draws import Int64Array, each_once
 from training_assets.sampling.rules import Int32Array
 
+# Item ids are of 31 bits.
+ITEM_BITS: Final = 32
+_ITEM: Final = np.int64(2**ITEM_BITS - 1)
+
 Bools = npt.NDArray[np.bool_]
+
+
+def pair_codes(customers: Any, items: Any) -> Int64Array:
+    """``customers`` (places, int64) and item ids as one integer each."""
+    codes: Int64Array = customers << ITEM_BITS
+    codes += items
+    return codes
 
 
 @dataclass(frozen=True)
@@ -24,16 +35,15 @@ class SeenPairs:
 
     codes: Int64Array
     starts: Int64Array
-    width: int
 
     @classmethod
-    def of(cls, parts: list[Int64Array], num_customers: int, width: int) -> "SeenPairs":
+    def of(cls, parts: list[Int64Array], num_customers: int) -> "SeenPairs":
         """From codes in any order, repeats included; the list is emptied."""
         joined = np.concatenate(parts)
         parts.clear()
         codes = each_once(joined)
-        firsts = np.arange(num_customers + 1, dtype=np.int64) * width
-        return cls(codes, np.searchsorted(codes, firsts), width)
+        firsts = np.arange(num_customers + 1, dtype=np.int64) << ITEM_BITS
+        return cls(codes, np.searchsorted(codes, firsts))
 
     def has(self, codes: Int64Array) -> Bools:
         """Whether each pair is there; quickest where they ascend."""
@@ -44,13 +54,13 @@ class SeenPairs:
         return found
 
     def of_customers(self, customers: Int64Array) -> tuple[Int32Array, Int32Array]:
-        """Pairs of some customers (ascending), as index into them and place of the item."""
+        """Pairs of some customers (ascending), as index into them and item id."""
         starts = self.starts[customers]
         sizes = self.starts[customers + 1] - starts
         rows = np.repeat(np.arange(len(customers), dtype=np.int32), sizes)
         shift = starts - (np.cumsum(sizes) - sizes)
-        codes = self.codes.take(np.arange(len(rows)) + shift.take(rows))
-        codes -= (customers * self.width).take(rows)
+        codes = self.codes.take(np.arange(len(rows)) + np.repeat(shift, sizes))
+        codes &= _ITEM
         return rows, codes.astype(np.int32)
 
 

@@ -4,10 +4,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -21,13 +19,12 @@ from training_assets.features import (
 from training_assets.features.declared_pairs import PAIR_FEATURES
 from training_assets.kernels import ActionFile
 from training_assets.lake import Snapshot
-from training_assets.list_format import SealedParquet
 from training_assets.provenance import BuiltFrom, Upstream, window_days
-from training_assets.sampling.actions import COUNTS_DDL, count_items
 from training_assets.sampling.catalogue import Catalogues
 from training_assets.sampling.days import FITTING_ROWS_DDL, ROWS_DDL, TASKS_DDL, sample_days
 from training_assets.sampling.files import Beside, Joined, write_samples
-from training_assets.sampling.rules import ItemsOfDays, Rules, Window
+from training_assets.sampling.gathered import GATHERED_DDL, gather, sample_gathered
+from training_assets.sampling.rules import Rules, Window
 from training_assets.schemas import (
     CUSTOMER_IDS,
     ITEM_IDS,
@@ -41,6 +38,7 @@ from training_assets.sources.id_tables import id_files
 from training_assets.tables import item_features, unified_actions, user_features
 from training_assets.tables.action_blocks import customer_ranges
 from training_assets.tables.build import Batches, Build, NewFiles, by_day, number_of, write_days
+from training_assets.tables.candidates import items_of_days
 from training_assets.tables.feature_inputs import (
     ACTIONS_TO_DAY,
     CATALOGUE,
@@ -50,6 +48,10 @@ from training_assets.tables.feature_inputs import (
 )
 from training_assets.tables.spec import TableSpec
 
+# Up to so many all pairs that count are held at once, instead of a second look at the files.
+_GATHERED_ACTIONS: Final = 2**25
+_GATHERING_TASKS: Final = 64
+_ACTIONS_PER_SLICE: Final = 2_000_000
 _ACTIONS_PER_TASK: Final = 16_000_000
 # With a catalogue more is kept of each.
 _FITTING_PER_TASK: Final = 6_000_000
@@ -82,10 +84,70 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     read = {d for day in days for d in window_days(settings, published.days, day)} | set(days)
     files = _files(published, sorted(read))
     window = Window(tuple(sorted(number_of(day) for day in days)), settings.lookback_days)
-    rules = _rules(settings)
-    items = _items(build, days, files, window)
     catalogues = _catalogues(build, days, files)
-    ranges = _ranges(published, files, _FITTING_PER_TASK if catalogues else _ACTIONS_PER_TASK)
+    num_actions = _num_actions(published, files)
+    if catalogues is None and files and num_actions <= _GATHERED_ACTIONS:
+        samples = _gathered(build, files, window, num_actions)
+    else:
+        samples = _by_ranges(build, days, files, window, catalogues, num_actions)
+    num_files = {day: _num_files(published, day, settings) for day in days}
+    root, run = build.root(TABLE.name), build.run
+    numbers = {number_of(day): day for day in days}
+    beside = Beside(
+        {number: published.uris(day) for number, day in numbers.items()},
+        settings.positive_types,
+        [_joined(build, numbers, *of) for of in _JOINED],
+        {name: tuple(id_files(build.lake, ids)) for name, ids in _TEXTS.items()},
+    )
+
+    def write(batches: Batches) -> Batches:
+        return write_samples(batches, TABLE, root, run, beside)
+
+    part = F.pmod(F.xxhash64("customer_id"), by_day(num_files)).cast("int")
+    parted = _with_own_pairs(build, samples, days).withColumn("part", part)
+    return write_days(build, parted, TABLE, days, max(num_files.values()), write)
+
+
+def _gathered(
+    build: Build, files: Sequence[ActionFile], window: Window, num_actions: int
+) -> DataFrame:
+    """From one look at the files, of which all that matters is in memory."""
+    rules, slices = _rules(build.settings), _slices(build, files, num_actions)
+
+    def find(batches: Batches) -> Batches:
+        return gather(batches, files, window, rules, slices)
+
+    def sample(batches: Batches) -> Batches:
+        return sample_gathered(batches, files, window, rules, slices)
+
+    numbers = build.spark.createDataFrame([(n,) for n in range(len(files))], "number int")
+    spread = build.partitioning.spread(
+        numbers, F.col("number"), of=len(files), at_most=_GATHERING_TASKS
+    )
+    found = spread.mapInArrow(find, GATHERED_DDL)
+    parted = build.partitioning.spread(found, F.col("slice"), of=len(slices))
+    return parted.mapInArrow(sample, ROWS_DDL)
+
+
+def _slices(build: Build, files: Sequence[ActionFile], num_actions: int) -> list[tuple[int, int]]:
+    """A range of customers for each core, where they have enough actions for that."""
+    most = min(len(build.partitioning.keys), -(-num_actions // _ACTIONS_PER_SLICE))
+    return _ranges(files, num_actions, max(1, -(-num_actions // max(1, most))))
+
+
+def _by_ranges(
+    build: Build,
+    days: Sequence[date],
+    files: Sequence[ActionFile],
+    window: Window,
+    catalogues: Catalogues | None,
+    num_actions: int,
+) -> DataFrame:
+    """Each range of customers from its own parts of the files, however many actions there are."""
+    rules = _rules(build.settings)
+    items = items_of_days(build, days, files, window)
+    size = _FITTING_PER_TASK if catalogues else _ACTIONS_PER_TASK
+    ranges = _ranges(files, num_actions, size)
     tasks = build.spark.createDataFrame(
         [(number, *bounds) for number, bounds in enumerate(ranges)], TASKS_DDL
     )
@@ -95,23 +157,7 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
 
     spread = build.partitioning.spread(tasks, F.col("task"), of=len(ranges))
     ddl = ROWS_DDL if catalogues is None else FITTING_ROWS_DDL
-    samples = _with_own_pairs(build, spread.mapInArrow(sample, ddl), days)
-    num_files = {day: _num_files(published, day, settings) for day in days}
-    root, run = build.root(TABLE.name), build.run
-    numbers = {number_of(day): day for day in days}
-    beside = Beside(
-        {number: published.uris(day) for number, day in numbers.items()},
-        rules.kinds,
-        [_joined(build, numbers, *of) for of in _JOINED],
-        {name: tuple(id_files(build.lake, ids)) for name, ids in _TEXTS.items()},
-    )
-
-    def write(batches: Batches) -> Batches:
-        return write_samples(batches, TABLE, root, run, beside)
-
-    part = F.pmod(F.xxhash64("customer_id"), by_day(num_files)).cast("int")
-    parted = samples.withColumn("part", part)
-    return write_days(build, parted, TABLE, days, max(num_files.values()), write)
+    return spread.mapInArrow(sample, ddl)
 
 
 def _joined(
@@ -185,16 +231,19 @@ def _files(published: Snapshot, days: Sequence[date]) -> list[ActionFile]:
     return [ActionFile(uri, number_of(day)) for day in days for uri in published.uris(day)]
 
 
-def _ranges(published: Snapshot, files: Sequence[ActionFile], size: int) -> list[tuple[int, int]]:
-    """Ranges of customers with about ``size`` actions; some files say how they are spread."""
+def _num_actions(published: Snapshot, files: Sequence[ActionFile]) -> int:
     days = {file.day for file in files}
-    total = sum(
+    return sum(
         file.rows
         for day in published.days
         if number_of(day) in days
         for file in published.files_of(day)
     )
-    if total <= size:
+
+
+def _ranges(files: Sequence[ActionFile], num_actions: int, size: int) -> list[tuple[int, int]]:
+    """Ranges of customers with about ``size`` actions; some files say how they are spread."""
+    if num_actions <= size:
         return [(-(2**63), 2**63 - 1)]
     some = files[:: max(1, len(files) // _FILES_ASKED)]
     return customer_ranges(some, size * len(some) // len(files))
@@ -204,68 +253,6 @@ def _num_files(published: Snapshot, day: date, settings: Settings) -> int:
     """By the day's own actions, so that any run has the same files."""
     most = sum(file.rows for file in published.files_of(day)) * (1 + settings.negative_ratio)
     return max(1, round(most / _SAMPLES_PER_FILE))
-
-
-def _items(
-    build: Build, days: Sequence[date], files: Sequence[ActionFile], window: Window
-) -> ItemsOfDays:
-    """What may be drawn on each day: active in the catalogue, or acted on in the look-back."""
-    active = _active_items(build, days)
-    is_uniform = build.settings.negative_strategy == "uniform"
-    # Where a catalogue says what may be drawn, and all alike, nobody asks how popular it is.
-    asked = [] if is_uniform and len(active) == len(days) else files
-    before = [f for f in asked if f.day is not None and f.day < window.days[-1]]
-    return ItemsOfDays.of(_counts(build, before, window), active)
-
-
-def _counts(
-    build: Build, files: Sequence[ActionFile], window: Window
-) -> dict[int, tuple[Any, Any]]:
-    """Items (ascending) and their actions, by bucket."""
-    if not files:
-        return {}
-
-    def count(batches: Batches) -> Batches:
-        return count_items(batches, files, window)
-
-    numbers = build.spark.createDataFrame([(n,) for n in range(len(files))], "number int")
-    spread = build.partitioning.spread(numbers, F.col("number"), of=len(files))
-    counted = spread.mapInArrow(count, COUNTS_DDL).groupBy("bucket", "item_id")
-    found: pa.Table = counted.agg(F.sum("actions").alias("actions")).toArrow()
-    found = found.sort_by([("bucket", "ascending"), ("item_id", "ascending")])
-    bucket, item, actions = (found[name].to_numpy() for name in ("bucket", "item_id", "actions"))
-    # Days of the look-back may be published and hold no action.
-    if not len(bucket):
-        return {}
-    starts: Any = np.flatnonzero(np.diff(bucket, prepend=-1))
-    ends = [*starts[1:], len(bucket)]
-    return {
-        int(bucket[low]): (item[low:high].astype(np.int32), actions[low:high])
-        for low, high in zip(starts, ends, strict=True)
-    }
-
-
-def _active_items(build: Build, days: Sequence[date]) -> dict[int, Any]:
-    """By day of samples the active items of the newest catalogue of a day before it."""
-    if not CATALOGUE:
-        return {}
-    published = build.lake.snapshot(CATALOGUE[0].name)
-    known: dict[date, Any] = {}
-    found = {}
-    for day in days:
-        before = [d for d in published.days if d < day]
-        if not before:
-            continue
-        if before[-1] not in known:
-            parts = [np.zeros(0, np.int32)]
-            for uri in published.uris(before[-1]):
-                with SealedParquet(uri) as parquet:
-                    rows = parquet.read(["item_id", "is_active"])
-                is_active = np.asarray(rows["is_active"].fill_null(True))
-                parts.append(rows["item_id"].to_numpy()[is_active].astype(np.int32))
-            known[before[-1]] = np.unique(np.concatenate(parts))
-        found[number_of(day)] = known[before[-1]]
-    return found
 
 
 def _scalars(declared: FeatureTable) -> list[Feature]:

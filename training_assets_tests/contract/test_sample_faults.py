@@ -19,7 +19,7 @@ from training_assets.pipeline import build_days, check_days
 from training_assets.provenance import Provenance, find_outdated
 from training_assets.schemas import TRAINING_SAMPLES, UNIFIED_ACTIONS
 from training_assets.settings import Settings
-from training_assets.tables import BUILT_FROM, SPECS
+from training_assets.tables import BUILT_FROM, SPECS, training_samples
 from training_assets_tests.support.frames import DAY, at, before
 from training_assets_tests.support.planting import publish_day, replant, rows_of
 
@@ -143,6 +143,18 @@ def test_a_day_alone_has_the_same_bytes(spark: SparkSession, lake: Lake, engine:
     for day in DAYS[2:] if engine == "spark" else DAYS[1:]:
         (report,) = build_days(spark, lake, SETTINGS, [SPECS[TABLE]], [day])
         assert report.problem is None
+    lake.refresh()
+    assert {day: lake.snapshot(TABLE).content(day) for day in DAYS} == contents
+
+
+@on_sail_only
+def test_actions_too_many_to_be_held_give_the_same_bytes(
+    spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = {day: lake.snapshot(TABLE).content(day) for day in DAYS}
+    monkeypatch.setattr(training_samples, "_GATHERED_ACTIONS", 0)
+    monkeypatch.setattr(training_samples, "_ACTIONS_PER_TASK", 200)
+    assert {r.problem for r in build_days(spark, lake, SETTINGS, [SPECS[TABLE]], DAYS)} == {None}
     lake.refresh()
     assert {day: lake.snapshot(TABLE).content(day) for day in DAYS} == contents
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from training_assets.kernels import ActionFile, write_actions
 from training_assets.sampling.actions import count_items
 from training_assets.sampling.days import sample_days
+from training_assets.sampling.gathered import gather, sample_gathered
 from training_assets.sampling.rules import ItemsOfDays, Rules, Window
 from training_assets.schemas import UNIFIED_ACTIONS
 from training_assets_tests.support.sampling_reference import negatives_of, weight_of
@@ -81,6 +83,25 @@ def sampled(
     ]
     batches = sample_days([pa.RecordBatch.from_pylist(tasks)], files, window, items, rules)
     return Counter(tuple(row.values()) for batch in batches for row in batch.to_pylist())
+
+
+def sampled_at_once(
+    files: list[ActionFile], window: Window, rules: Rules, cuts: Iterable[int], num_tasks: int
+) -> Counter[Any]:
+    """From one look at the files, by so many tasks, with a slice for each range of customers."""
+    edges = [-(2**63), *sorted(cuts), 2**63 - 1]
+    slices = [(low, high - 1) for low, high in pairwise(edges)]
+    found = []
+    for task in range(num_tasks):
+        numbers = pa.RecordBatch.from_pydict(
+            {"number": pa.array(range(task, len(files), num_tasks), pa.int32())}
+        )
+        found += list(gather([numbers], files, window, rules, slices))
+    rows = pa.Table.from_batches(found)
+    of_slices = [rows.filter(pc.equal(rows["slice"], n)) for n in range(len(slices))]
+    batches = pa.concat_tables(reversed(of_slices)).combine_chunks().to_batches()
+    samples = sample_gathered(batches, files, window, rules, slices)
+    return Counter(tuple(row.values()) for batch in samples for row in batch.to_pylist())
 
 
 def reference(
@@ -164,6 +185,18 @@ def test_samples_are_those_of_plain_loops(
         )
 
 
+@settings(max_examples=50)
+@given(actions, windows, rules, st.sets(st.integers(1, 5), max_size=2), st.integers(1, 3))
+def test_one_look_at_the_files_gives_the_same(
+    actions: list[Action], window: Window, rules: Rules, cuts: set[int], num_tasks: int
+) -> None:
+    with TemporaryDirectory() as root:
+        files = files_of(Path(root), actions)
+        assert sampled_at_once(files, window, rules, cuts, num_tasks) == reference(
+            actions, window, rules, {}
+        )
+
+
 def test_each_day_of_a_range_is_as_it_is_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     actions = [
@@ -191,8 +224,10 @@ def test_a_rare_customer_and_large_ids_are_found(tmp_path: Path, excludes_seen: 
     ]
     window = Window((FIRST + 1,), 1)
     chosen = Rules(excludes_seen=excludes_seen)
-    found = sampled(files_of(tmp_path, actions), window, chosen, {})
+    files = files_of(tmp_path, actions)
+    found = sampled(files, window, chosen, {})
     assert found == reference(actions, window, chosen, {})
+    assert found == sampled_at_once(files, window, chosen, cuts=[3], num_tasks=2)
     negatives = {row[2] for row in found if row[3] == 0.0}
     assert negatives == ({8, 9} if excludes_seen else {8, 9, big})
 
