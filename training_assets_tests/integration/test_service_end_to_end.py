@@ -19,7 +19,8 @@ TODAY = datetime.now(UTC).date()
 DAY = TODAY - timedelta(days=1)
 USERS, ITEMS = 7, 6
 KINDS = ("view", "click", "like", "purchase", "add_to_cart")
-OPTIONS = {"session.timeout.ms": "6000", "log_level": "0"}
+# Else each question of a consumer waits behind a look for records, of half a second.
+OPTIONS = {"session.timeout.ms": "6000", "fetch.wait.max.ms": "20", "log_level": "0"}
 
 
 def interactions(days_ago: int, count: int = 60) -> list[dict[str, Any]]:

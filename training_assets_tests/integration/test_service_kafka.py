@@ -37,7 +37,8 @@ ROW = {
     "interaction_type": "click",
     "timestamp": "2026-11-20T10:00:00Z",
 }
-OPTIONS = {"session.timeout.ms": "6000", "log_level": "0"}
+# Else each question of a consumer waits behind a look for records, of half a second.
+OPTIONS = {"session.timeout.ms": "6000", "fetch.wait.max.ms": "20", "log_level": "0"}
 
 
 class Topics:
