@@ -51,7 +51,8 @@ _SMALL_SPARK = {
     "spark.ui.enabled": "false",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
+    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote",
 }
 
 
@@ -105,9 +106,20 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spark first: it takes longest, and its worker changes the engine once."""
-    items.sort(key=lambda item: not _is_on_spark(item.nodeid))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Spark first: it takes longest, and its worker changes the engine once.
+
+    There only the first case of what is marked ``first_on_spark``.
+    """
+    left_out, seen = [], set()
+    for item in items:
+        if _is_on_spark(item.nodeid) and item.get_closest_marker("first_on_spark"):
+            name = item.nodeid.partition("[")[0]
+            left_out += [item] if name in seen else []
+            seen.add(name)
+    config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    items[:] = sorted((i for i in items if i not in gone), key=lambda i: not _is_on_spark(i.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)

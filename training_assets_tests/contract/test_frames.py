@@ -67,6 +67,7 @@ ZONES = pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "UT
 
 
 @ZONES
+@pytest.mark.first_on_spark
 def test_midnight_is_utc_in_any_session_time_zone(spark: SparkSession, zone: str) -> None:
     actions = [order(1, 5, EVE, None), click(1, 6, EVE, at(EVE, "02:00"))]
     actions.append(click(1, 7, before(2), at(before(2), "22:00")))
@@ -76,6 +77,7 @@ def test_midnight_is_utc_in_any_session_time_zone(spark: SparkSession, zone: str
 
 
 @ZONES
+@pytest.mark.first_on_spark
 def test_times_without_a_zone_are_utc_in_any_session_time_zone(spark, zone: str) -> None:
     clicks = [(5, "22:59:59.999999"), (6, "23:00"), (8, None)]
     naive = pa.table(
@@ -214,6 +216,7 @@ def test_items_from_json_are_read_by_the_names_of_their_fields(spark, tmp_path) 
     assert [row[3:6] for row in rows] == [(8, 0, [5, 0, 0]), (9, 1, [5, 0, 0])]
 
 
+@pytest.mark.first_on_spark
 @pytest.mark.parametrize("order_of", [("is_order", "item_id"), ("item_id", "is_order")])
 @pytest.mark.parametrize("item_type", [pa.int8(), pa.int16(), pa.int32(), pa.int64()])
 def test_fields_stand_in_any_order_and_width(spark, order_of, item_type) -> None:
@@ -240,6 +243,7 @@ def test_spare_columns_of_any_type_are_ignored(spark: SparkSession) -> None:
     assert items_of(spark, clicks=clicks, impressions=shown) == [5, 0, 0]
 
 
+@pytest.mark.first_on_spark
 @pytest.mark.parametrize("width", ["tinyint", "smallint", "int", "bigint"])
 def test_ids_of_any_integer_width_are_read(spark: SparkSession, width: str) -> None:
     clicks = frame(spark, "clicks", [click(1, 5, EVE)])
