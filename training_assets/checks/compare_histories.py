@@ -32,6 +32,11 @@ _MAX_DAYS_AGO: Final = 2**15 - 1
 _PART: Final = 2**20
 # Customers times this plus the day: more days than there are.
 _SPAN: Final = 2**33
+# An action that came later than so many days is no usual one.
+_MANY_DAYS: Final = 30
+# Customers' days are told apart by so many numbers, twice as many as a part has actions.
+_NUMBERS: Final = 2**21
+_ODD: Final = 0x9E3779B1
 
 
 def compare_histories(
@@ -95,14 +100,17 @@ class _Claims(NamedTuple):
 class _Timelines(NamedTuple):
     """Actions by customer (``code`` is the place among ``customers``), newest first.
 
-    ``place`` ascends where each customer's newest first are also those of the latest days, which is
-    so of all but those whose codes are ``mixed``.
+    ``place`` ascends where each customer's newest first are also those of the latest days. An
+    action of a later day than the one before it keeps those of one day from standing side by side:
+    of the customer and days (as ``place`` has them) that are ``torn``, and of all days of those
+    whose codes are ``mixed``.
     """
 
     customers: Ints
     code: Ints
     actions: "_Actions"
     place: Ints
+    torn: Ints
     mixed: Ints
     top: int
 
@@ -119,29 +127,38 @@ class _Timelines(NamedTuple):
         actions, code = actions.take(order), code[order]
         top = int(actions.day.max(initial=0)) + 1
         place = code * _SPAN + (top - actions.day)
-        is_late = (place[1:] < place[:-1]) & (code[1:] == code[:-1])
-        return cls(customers, code, actions, place, np.unique(code[1:][is_late]), top)
+        late = np.flatnonzero((place[1:] < place[:-1]) & (code[1:] == code[:-1])) + 1
+        days = place[late - 1] - place[late]
+        is_mixed = days > _MANY_DAYS
+        torn = ranges(place[late] + 1, np.where(is_mixed, 0, days))
+        return cls(
+            customers, code, actions, place, np.unique(torn), np.unique(code[late[is_mixed]]), top
+        )
 
     def newest(
         self, customers: Ints, days: Ints, history_length: int, lookback_days: int | None
     ) -> tuple[Ints, Ints]:
         """Where the actions that count for each (customer, day) begin, and how many they are.
 
-        -1 of customers whose actions are ``mixed``.
+        -1 where they do not stand side by side, or may not.
         """
         code = np.searchsorted(self.customers, customers)
-        start = self._place_of(code, self.top - days + 1)
+        start = self._key(code, self.top - days + 1)
         oldest = np.full(len(days), _SPAN)
         if lookback_days is not None:
             oldest = np.minimum(self.top - days + lookback_days + 1, _SPAN)
-        stop = self._place_of(code, oldest)
-        sizes = np.minimum(np.maximum(stop - start, 0), history_length)
-        sizes[np.isin(code, self.mixed)] = -1
-        return start, sizes
+        stop = self._key(code, oldest)
+        first = np.searchsorted(self.place, start)
+        sizes = np.searchsorted(self.place, stop) - first
+        sizes = np.minimum(np.maximum(sizes, 0), history_length)
+        is_torn = np.isin(start, self.torn) | np.isin(stop, self.torn)
+        sizes[is_torn | np.isin(code, self.mixed)] = -1
+        return first, sizes
 
-    def _place_of(self, code: Ints, ago: Ints) -> Ints:
-        """The first action of the customer that is so many days older than ``top``, or more."""
-        return np.searchsorted(self.place, code * _SPAN + np.maximum(ago, 0))
+    def _key(self, code: Ints, ago: Ints) -> Ints:
+        """Where actions of the customer would begin that are so many days older than ``top``."""
+        found: Ints = code * _SPAN + np.maximum(ago, 0)
+        return found
 
     def history(
         self, customer: int, day: int, history_length: int, lookback_days: int | None
@@ -245,14 +262,24 @@ def _in_parts(batches: Batches) -> Iterator[pa.Table]:
 
 
 def _newest_of_days(actions: _Actions, history_length: int) -> _Actions:
-    """The newest ``history_length`` of each customer's day; the same object where none has more."""
-    days = np.sort(actions.customer * _SPAN + actions.day)
-    if (days[history_length:] != days[:-history_length]).all():
+    """The newest ``history_length`` of each customer's day; the same object where none has more.
+
+    Days are counted by a number that several may share, so only few actions need be sorted.
+    """
+    number = actions.customer.astype(np.int64) * _ODD + actions.day
+    number ^= number >> 21
+    number &= _NUMBERS - 1
+    is_many = np.bincount(number, minlength=_NUMBERS) > history_length
+    rows = np.flatnonzero(is_many[number])
+    if not len(rows):
         return actions
-    newest_first = np.lexsort((*actions.newest_first(), actions.day, actions.customer))
-    ordered = actions.take(newest_first)
-    is_new = np.ones(len(newest_first), bool)
-    is_new[1:] = np.diff(ordered.customer) | np.diff(ordered.day)
+    some = actions.take(rows)
+    newest_first = np.lexsort((*some.newest_first(), some.day, some.customer))
+    rows, some = rows[newest_first], some.take(newest_first)
+    is_new = np.ones(len(rows), bool)
+    is_new[1:] = (np.diff(some.customer) != 0) | (np.diff(some.day) != 0)
     starts = np.flatnonzero(is_new)
-    rank = np.arange(len(is_new)) - np.repeat(starts, np.diff(starts, append=len(is_new)))
-    return ordered.take(np.flatnonzero(rank < history_length))
+    rank = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
+    is_kept = np.ones(len(number), bool)
+    is_kept[rows[rank >= history_length]] = False
+    return actions.take(np.flatnonzero(is_kept))
