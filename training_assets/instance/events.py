@@ -40,6 +40,10 @@ _MAY_WAIT: Final = frozenset(
         DagsterEventType.STEP_OUTPUT,
     }
 )
+_AT_ONCE: Final = (
+    DagsterEventType.ASSET_CHECK_EVALUATION,
+    DagsterEventType.ASSET_MATERIALIZATION,
+)
 _MAX_WAITING: Final = 1000
 _SECONDS: Final = 0.5
 _MAX_ENGINES: Final = 4
@@ -51,10 +55,10 @@ def _may_wait(event: EventLogEntry) -> bool:
     return event.is_dagster_event and is_of_a_run and event.dagster_event_type in _MAY_WAIT
 
 
-def _run_of_evaluation(event: EventLogEntry) -> str:
-    """Nothing for an event that is not the outcome of a check."""
-    is_one = event.dagster_event_type == DagsterEventType.ASSET_CHECK_EVALUATION
-    return event.run_id if is_one else ""
+def _stored_at_once(event: EventLogEntry) -> tuple[DagsterEventType, str] | None:
+    """What events have in common that are stored by one statement: their type, and their run."""
+    kind = event.dagster_event_type
+    return (kind, event.run_id) if kind in _AT_ONCE else None
 
 
 class BatchedEventLogStorage(SqliteEventLogStorage):
@@ -131,9 +135,9 @@ class BatchedEventLogStorage(SqliteEventLogStorage):
     def _store(self, events: list[EventLogEntry]) -> None:
         try:
             with self._one_transaction():
-                for run_id, alike in groupby(events, _run_of_evaluation):
-                    if run_id:
-                        self._store_evaluations(run_id, list(alike))
+                for kind, alike in groupby(events, _stored_at_once):
+                    if kind:
+                        self._store_alike(*kind, list(alike))
                         continue
                     for event in alike:
                         super().store_event(event)
@@ -156,12 +160,22 @@ class BatchedEventLogStorage(SqliteEventLogStorage):
         if errors:
             raise errors[0]
 
-    def _store_evaluations(self, run_id: str, events: Sequence[EventLogEntry]) -> None:
+    def _store_alike(
+        self, kind: DagsterEventType, run_id: str, events: Sequence[EventLogEntry]
+    ) -> None:
         """What Dagster stores of them one by one, with a statement for all instead of each."""
         rows = [self._event_to_row(event) for event in events]
         with self.run_connection(run_id) as run, self.index_connection() as index:
             check_rows.insert_events(run, rows)
-            check_rows.set_outcomes(index, events, rows, check_rows.insert_events(index, rows))
+            numbers = check_rows.insert_events(index, rows)
+            if kind == DagsterEventType.ASSET_CHECK_EVALUATION:
+                check_rows.set_outcomes(index, events, rows, numbers)
+                return
+            self._store_asset_event_tags(index, events, numbers)
+            # An asset has one row, which says what its newest event is.
+            newest = {e.get_dagster_event().asset_key: n for n, e in enumerate(events)}
+            for place in newest.values():
+                self._store_asset_event(index, events[place], numbers[place])
 
     def _store_asset_check_evaluation_planned(
         self, event: EventLogEntry, event_id: int | None

@@ -17,10 +17,11 @@ from training_assets.instance import events as module
 DAYS = [f"2024-03-{n:02}" for n in range(1, 8)]
 TABLES = ["a", "b"]
 CHECKS = ["rows", "order"]
+TABLES_OF_DAGSTER = ["event_logs", "asset_keys", "asset_event_tags", "asset_check_executions"]
 # Of these runs, of now, and of the order in which threads come.
 OF_A_RUN = {"run_id", "timestamp", "create_timestamp", "event", "evaluation_event"}
 OF_A_RUN |= {"evaluation_event_timestamp", "last_materialization", "last_materialization_timestamp"}
-OF_A_RUN |= {"last_run_id", "cached_status_data"}
+OF_A_RUN |= {"last_run_id", "cached_status_data", "value", "event_timestamp"}
 
 
 def job(*, fails_on: str = "") -> dg.JobDefinition:
@@ -89,7 +90,7 @@ def stored(home: Path) -> dict[str, list[dict[str, Any]]]:
     for path in (home / "history" / "runs").glob("*.db"):
         with sqlite3.connect(path) as connection:
             connection.row_factory = sqlite3.Row
-            for table in ("event_logs", "asset_keys", "asset_check_executions"):
+            for table in TABLES_OF_DAGSTER:
                 rows = map(dict, connection.execute(f"select * from {table} order by id"))
                 name = "index" if path.stem == "index" else "run"
                 found[f"{name} {table}"] = [
@@ -124,6 +125,9 @@ def test_each_kind_of_storage_reads_what_the_other_wrote(
         for name in TABLES:
             key = dg.AssetKey(name)
             assert opened.get_materialized_partitions(key) == set(DAYS)
+            newest = opened.get_latest_materialization_event(key)
+            (last,) = opened.fetch_materializations(key, limit=1).records
+            assert newest == last.event_log_entry
             for check in CHECKS:
                 records = opened.event_log_storage.get_asset_check_execution_history(
                     dg.AssetCheckKey(key, check), limit=100
