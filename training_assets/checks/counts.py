@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
+from typing import Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -22,6 +23,8 @@ from training_assets.schemas import (
     re_delivered,
 )
 from training_assets.sources import action_sources, first_by_kind, kinds_taken, source_days
+
+_BY_TYPE: Final = "counts by type"
 
 
 def check_action_counts(context: CheckContext) -> Mapping[date, CheckOutcome]:
@@ -91,11 +94,14 @@ def _from_stream(context: CheckContext) -> dict[date, dict[int, int]]:
 
 def counts_by_type(context: CheckContext) -> dict[date, dict[int | None, int]]:
     """Actions of each day by type, None for types that are not known."""
-    codes = [*sorted(STORED_TYPES), None]
-    return {
-        day: {code: sum(f.by_type[n] for f in facts) for n, code in enumerate(codes)}
-        for day, facts in facts_of(context).items()
-    }
+    if _BY_TYPE not in context.memo:
+        codes = [*sorted(STORED_TYPES), None]
+        context.memo[_BY_TYPE] = {
+            day: {code: sum(f.by_type[n] for f in facts) for n, code in enumerate(codes)}
+            for day, facts in facts_of(context).items()
+        }
+    found: dict[date, dict[int | None, int]] = context.memo[_BY_TYPE]
+    return found
 
 
 def check_customer_counts(context: CheckContext) -> Mapping[date, CheckOutcome]:

@@ -1,6 +1,7 @@
 """Columns that have become emptier: more nulls than before, nothing else, or a join that fails."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -30,8 +31,11 @@ class Base:
 
     @classmethod
     def of(cls, profiles: Sequence[Profile]) -> "Base":
-        total = Profile.sum([Profile(p.rows, p.columns) for p in profiles])
-        return cls(total.rows, {name: column.nulls for name, column in total.columns.items()})
+        nulls: Counter[str] = Counter()
+        for profile in profiles:
+            # A column without any is one that was there.
+            nulls.update({name: column.nulls for name, column in profile.columns.items()})
+        return cls(sum(profile.rows for profile in profiles), dict(nulls))
 
     def share(self, column: str) -> float | None:
         known = self.rows and column in self.nulls

@@ -88,9 +88,10 @@ class Column:
 
     def add(self, other: "Column") -> None:
         self.nulls += other.nulls
-        lows = [value for value in (self.low, other.low) if value is not None]
-        highs = [value for value in (self.high, other.high) if value is not None]
-        self.low, self.high = min(lows, default=None), max(highs, default=None)
+        if other.low is not None:
+            self.low = other.low if self.low is None else min(self.low, other.low)
+        if other.high is not None:
+            self.high = other.high if self.high is None else max(self.high, other.high)
 
     def to_json(self) -> dict[str, Any]:
         found = {"nulls": self.nulls, "low": self.low, "high": self.high}

@@ -60,7 +60,11 @@ def _profile(
     found: dict[date, list[Any]] = {day: [] for day in days}
     for row in context.on_files(table, days, work, PROFILES_DDL).collect():
         found[row["dt"]].append(json.loads(row["profile"]))
-    return {
-        day: Profile.sum([Profile.of_json(one) for one in sorted(parts, key=json.dumps)])
-        for day, parts in found.items()
-    }
+    return {day: _together(parts) for day, parts in found.items()}
+
+
+def _together(parts: list[Any]) -> Profile:
+    """A day of its files, in whatever order they come."""
+    if len(parts) == 1:
+        return Profile.of_json(parts[0])
+    return Profile.sum([Profile.of_json(one) for one in sorted(parts, key=json.dumps)])
