@@ -74,19 +74,20 @@ def check_interaction_counts(context: CheckContext) -> Mapping[date, CheckOutcom
 
 def check_validation(context: CheckContext) -> Mapping[date, CheckOutcome]:
     """Every rule, on what is published and what was set aside; writes the day's report."""
-    outcomes = {}
+    outcomes, files = {}, {}
+    store = context.lake.table_store(INTERACTIONS.name)
     for day, report in validation_reports(context).items():
         run = context.run or context.lake.snapshot(INTERACTIONS.name).run(day)
         as_json, as_markdown = report_paths(day, run)
-        store = context.lake.table_store(INTERACTIONS.name)
-        store.put(as_json, json.dumps(report.as_json(), indent=1).encode())
-        store.put(as_markdown, report.as_markdown().encode())
+        shown = report.as_markdown()
+        files[as_json] = json.dumps(report.as_json(), indent=1).encode()
+        files[as_markdown] = shown.encode()
         metrics: dict[str, Metric] = {
             "verdict": report.verdict,
             "rows": report.rows,
             "rules_broken": len(report.broken()),
             "report": store.uri(as_json),
-            "report_markdown": report.as_markdown(),
+            "report_markdown": shown,
         }
         broken = "; ".join(
             f"{line.rule}: {line.broken} of {line.rows} rows" for line in report.broken()
@@ -97,6 +98,7 @@ def check_validation(context: CheckContext) -> Mapping[date, CheckOutcome]:
         outcomes[day] = CheckOutcome(
             not broken, metrics, text, None if report.blocks or not broken else "warn"
         )
+    store.put_all(files)
     return outcomes
 
 

@@ -40,7 +40,7 @@ _MAX_EXAMPLE: Final = 60
 _TYPES: Final = "types"
 # What is among rows that were not set aside is what its source takes.
 _SPARED: Final = Terms(True, ("customer", "item"))
-_MARKUP: Final = "|<>[]`*\\!"
+_MARKUP: Final = frozenset("|<>[]`*\\!")
 
 
 @dataclass(frozen=True)
@@ -357,8 +357,9 @@ class Report:
 
 def _cell(text: str) -> str:
     """Text of the data in a cell of Markdown: neither markup nor another cell."""
-    kept = "".join(c if c.isprintable() and c not in _MARKUP else f"&#{ord(c)};" for c in text)
-    return kept
+    if text.isprintable() and _MARKUP.isdisjoint(text):
+        return text
+    return "".join(c if c.isprintable() and c not in _MARKUP else f"&#{ord(c)};" for c in text)
 
 
 def report_paths(day: date, run: str) -> tuple[str, str]:
