@@ -98,7 +98,7 @@ class LocalListing(Listing):
         for entry in self._entries(folder):
             if is_hidden(entry.name):
                 if is_leftover(entry.name):
-                    leftovers.append(self._in_table(Path(entry.path)))
+                    leftovers.append(self._in_table(entry.path))
             elif entry.is_dir(follow_symlinks=False):
                 yield from self._walk(Path(entry.path), leftovers)
             else:
@@ -121,16 +121,15 @@ class LocalListing(Listing):
             ) from error
 
     def _path_of(self, entry: os.DirEntry[str]) -> str:
-        path = Path(entry.path)
         if entry.is_symlink():
-            self._require_inside(path)
-        if not path.is_file():
+            self._require_inside(Path(entry.path))
+        if not _is_file(entry):
             raise RawDataError(
-                f"{self._shown(path)}: it is neither a file nor a folder but a link to a folder or "
-                "to nothing, a pipe or a device; expected files. Remove it, or deliver what it "
-                "stands for."
+                f"{self._shown(Path(entry.path))}: it is neither a file nor a folder but a link to "
+                "a folder or to nothing, a pipe or a device; expected files. Remove it, or deliver "
+                "what it stands for."
             )
-        return self._in_table(path)
+        return self._in_table(entry.path)
 
     def _require_inside(self, link: Path) -> None:
         real = Path(os.path.realpath(link))
@@ -140,12 +139,12 @@ class LocalListing(Listing):
                 f"{printable(str(real))}; expected data below {self._raw}. Deliver the data itself."
             )
 
-    def _in_table(self, path: Path) -> str:
-        return path.relative_to(self._base).as_posix()
+    def _in_table(self, path: str) -> str:
+        return path.removeprefix(f"{self._base}/")
 
     def _shown(self, path: Path) -> str:
         """``raw/clicks/…``, or ``raw/clicks`` of the table's own folder."""
-        return printable(self._name(self._in_table(path)).removesuffix("/."))
+        return printable(self._name(path.relative_to(self._base).as_posix()).removesuffix("/."))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -153,4 +152,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         # A link to itself.
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
         return False
