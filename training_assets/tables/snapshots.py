@@ -76,12 +76,16 @@ def build_snapshots(
     raw = build.raw(source, since)
     rows = _named(with_ids(build, raw.read_valid(build.spark), source, (entity,)), table, fills)
     is_full = declarations(build.lake).of(source).snapshot == "full"
-    deletes = _deletes(build, table, rows, since, base) if is_full else dict.fromkeys(since, False)
+    valid: dict[date, int] = {}
+    deletes = dict.fromkeys(since, False)
+    if is_full:
+        deletes, valid = _deletes(build, table, rows, since, base)
     state = None
     if base is not None:
         state = read_days(build.spark, build.lake.snapshot(table.name), table, [base])
         rows = rows.unionByName(state, allowMissingColumns=True)
-    num_rows = max(raw.count_rows().values(), default=0)
+    counted = raw.count_rows()
+    num_rows = max(counted.values(), default=0)
     parts = max(1, round(num_rows / _ROWS_PER_PART))
     root, run, wanted = build.root(table.name), build.run, list(days)
 
@@ -96,7 +100,9 @@ def build_snapshots(
     for day, files in found.items():
         if not files:
             files.append(empty_file(root, run, number_of(day), table.arrow_schema))
-    write_rejected(build, table, [build.raw(source, days)])
+    # Of days whose rows are all valid nothing is set aside, and they are not read again for it.
+    faulty = [day for day in days if valid.get(day) != counted.get(day)]
+    write_rejected(build, table, [build.raw(source, faulty)] if faulty else [])
     return {day: NewFiles.of(files) for day, files in found.items()}
 
 
@@ -122,11 +128,14 @@ def _named(rows: DataFrame, table: Table, fills: Mapping[str, str]) -> DataFrame
 
 def _deletes(
     build: Build, table: Table, rows: DataFrame, days: Sequence[date], base: date | None
-) -> dict[date, bool]:
-    """Of which days what is missing is gone: of full ones that have not shrunk suspiciously."""
-    key = table.key[0]
-    counted = rows.groupBy("dt").agg(F.countDistinct(key).alias("n")).collect()
-    sizes = {row["dt"]: row["n"] for row in counted}
+) -> tuple[dict[date, bool], dict[date, int]]:
+    """Of which days what is missing is gone: of full ones that have not shrunk suspiciously.
+
+    And how many valid rows each has, also those that repeat a key.
+    """
+    key = F.countDistinct(table.key[0]).alias("keys")
+    counted = rows.groupBy("dt").agg(key, F.count(F.lit(1)).alias("valid")).collect()
+    sizes = {row["dt"]: row["keys"] for row in counted}
     reference = 0
     if base is not None:
         reference = int(build.lake.manifest(table.name, base).get("figures", {}).get("listed", 0))
@@ -143,4 +152,4 @@ def _deletes(
             f"{table.name}: {days_in_words(suspect)} has shrunk by more than "
             f"{MAX_SHRINK * 100:g} %; what it lacks is not taken as deleted"
         )
-    return deletes
+    return deletes, {row["dt"]: row["valid"] for row in counted}
