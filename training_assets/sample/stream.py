@@ -187,7 +187,8 @@ class Stream:
         self.files += 1
         folder = f"{table.name}/dt={day}"
         if table is RAW_INTERACTIONS:
-            data = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+            # A line each; no value has a brace in it.
+            data = (json.dumps(rows)[1:-1].replace("}, {", "}\n{") + "\n" * bool(rows)).encode()
             self._put(f"{folder}/part-0.jsonl", data)
             return len(data)
         names = list(rows[0])
