@@ -7,6 +7,9 @@ and leave the work to other rooms. May import everything below it, and Dagster.
 Begin with ``main.py``.
 """
 
-from training_assets.cli.main import main
+from training_assets.cli.imports import uncollected
+
+with uncollected():
+    from training_assets.cli.main import main
 
 __all__ = ["main"]

@@ -11,6 +11,7 @@ from typing import Final
 import dagster as dg
 
 from training_assets.cli.console import console, open_lake
+from training_assets.cli.imports import uncollected
 from training_assets.cli.instance_config import write_instance_config
 from training_assets.cli.process_locks import Locks
 from training_assets.cli.run_guard import own_run
@@ -78,8 +79,9 @@ def dagster_run(
         open_instance() as (instance, home),
         own_run(instance, home) as tags,
     ):
-        from training_assets.assets.daily import before_tag
-        from training_assets.definitions import BACKFILL_JOB, definitions_from
+        with uncollected():
+            from training_assets.assets.daily import before_tag
+            from training_assets.definitions import BACKFILL_JOB, definitions_from
 
         _say_what_is_built(days, specs, before)
         first = min(days[0], *(found[0] for _, found in before)) if before else days[0]
