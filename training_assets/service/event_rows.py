@@ -131,8 +131,10 @@ def _rows_of_document(found: Body, settings: ServiceSettings) -> list[Any]:
         require_shape(found, "json", settings)
         raise Problem("unreadable", "The body is not whole JSON.") from None
     rows = whole if isinstance(whole, list) else [whole]
-    # As many brackets as it has beside those of the events, that deep can it be.
-    if is_small and content.count(b"{") + content.count(b"[") - len(rows) > settings.max_nesting:
+    brackets = content.count(b"{") + content.count(b"[")
+    # One event may have all that are not the first of another.
+    nested = 1 + brackets - sum(isinstance(row, dict | list) for row in rows)
+    if is_small and nested > settings.max_nesting:
         require_shape(found, "json", settings)
     return rows
 

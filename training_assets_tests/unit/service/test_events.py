@@ -182,6 +182,17 @@ def taken(log: Any, *bodies: Any, **given: Any) -> list[Any]:
     return [one.kind if isinstance(one, Problem) else [*one.ids] for one in found]
 
 
+@pytest.mark.parametrize("others", [b"", b"1, " * 30, b"{}, " * 30, b"[], " * 30])
+def test_events_are_nested_as_deep_as_is_allowed(others: bytes) -> None:
+    def body(depth: int) -> bytes:
+        inner = depth - 1
+        return b"[" + others + b'{"a":' * inner + b"1" + b"}" * inner + b"]"
+
+    assert len(events(body(SETTINGS.max_nesting))) == 1 + others.count(b",")
+    with pytest.raises(Problem, match="nested deeper"):
+        events(body(SETTINGS.max_nesting + 1))
+
+
 def test_brackets_of_texts_nest_nothing() -> None:
     (one,) = events([{**ROW, "title": "[{" * 30}])
     assert json.loads(one.document)["title"] == "[{" * 30
