@@ -40,7 +40,7 @@ from training_assets.kernels.pair_state import (
     count_by_item,
     write_pairs,
 )
-from training_assets.kernels.runs import PARTS_DDL, PIECES_DDL, Piece, merge_runs, write_runs
+from training_assets.kernels.runs import PIECES_DDL, merge_runs, write_runs
 from training_assets.kernels.snapshots import fold_snapshots
 from training_assets.kernels.state_files import (
     STATE_FILES_DDL,
@@ -60,7 +60,6 @@ __all__ = [
     "ITEMS_DDL",
     "NO_CATEGORIES",
     "PAIRS_DDL",
-    "PARTS_DDL",
     "PIECES_DDL",
     "RANKINGS_DDL",
     "REQUESTS_DDL",
@@ -69,7 +68,6 @@ __all__ = [
     "ActionFile",
     "BotLimits",
     "Categories",
-    "Piece",
     "Wanted",
     "Written",
     "assign_parts",

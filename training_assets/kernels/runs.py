@@ -1,42 +1,39 @@
 """Rows of large days by way of the disk: workers write what they read as runs, and merge them.
 
-    rows of any order ──> a run: sorted by (day, part), a batch of each ──> the rows of one part
+    rows of any order ──> a run: sorted by (day, part), a piece of each ──> the rows of one part
 
-So a task holds a run, and later a part, whatever the size of a day. Runs are files of Arrow in a
-folder that goes when the days are written.
+So a task holds a run, and later a part, whatever the size of a day. What goes through the engine
+are the places of the pieces. A run is a file of one Arrow stream after the other, in a folder that
+goes when the days are written.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
+import numpy as np
 import pyarrow as pa
 from pyarrow.fs import LocalFileSystem
 
-from training_assets.kernels.day_files import PART, grouped
+from training_assets.kernels.day_files import PART, grouped, ints, runs
+from training_assets.kernels.timelines import Ints
 from training_assets.list_format import locate, write_file
 
-PIECES_DDL: Final = "name string, place int, day int, part int"
-PARTS_DDL: Final = "number int, day int, part int"
+PIECES_DDL: Final = "dt date, part int, name string, start long, size long"
 _PIECES: Final = pa.schema(
     [
-        ("name", pa.string()),
-        ("place", pa.int32()),
-        ("day", pa.int32()),
+        ("dt", pa.date32()),
         (PART, pa.int32()),
+        ("name", pa.string()),
+        ("start", pa.int64()),
+        ("size", pa.int64()),
     ]
 )
 # An engine may read many files at once, each into a run.
 _RUN_ROWS: Final = 131_072
+_OPTIONS: Final = {"compression": "lz4", "use_threads": False}
 
 Batches = Iterable[pa.RecordBatch]
-
-
-class Piece(NamedTuple):
-    """A batch of a run: rows of one day and part; ``place`` is its number in the file ``name``."""
-
-    name: str
-    place: int
 
 
 def write_runs(
@@ -56,40 +53,61 @@ def write_runs(
 
 
 def _write_run(held: Sequence[pa.RecordBatch], root: str) -> pa.RecordBatch:
+    table = pa.Table.from_batches(held)
+    day, part = ints(table["dt"]), ints(table[PART])
+    order = _order(day, part)
+    (rows,) = table.combine_chunks().take(pa.array(order)).to_batches()
     sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-    pieces = []
-    with pa.ipc.new_file(sink, held[0].schema, options=options) as writer:
-        for place, (day, part, rows) in enumerate(grouped(held)):
-            (piece,) = rows.combine_chunks().to_batches()
-            writer.write_batch(piece)
-            pieces.append((place, day, part))
+    options = pa.ipc.IpcWriteOptions(**_OPTIONS)
+    places, starts, first = [], [0], 0
+    for of in runs(order, day, part):
+        with pa.ipc.new_stream(sink, rows.schema, options=options) as writer:
+            writer.write_batch(rows.slice(first, len(of)))
+        first += len(of)
+        places.append(of[0])
+        starts.append(sink.tell())
     content = sink.getvalue()
     # By what is in it: a task that is tried again writes the same file.
     name = f"{hashlib.blake2b(content, digest_size=16).hexdigest()}.arrow"
     write_file(f"{root}/{name}", content)
-    columns = zip(*pieces, strict=True)
-    names = pa.repeat(pa.scalar(name), len(pieces))
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, list(_PIECES)[1:], strict=True)]
-    return pa.RecordBatch.from_arrays([names, *arrays], schema=_PIECES)
+    columns = [
+        pa.array(day[places]).view(pa.date32()),
+        part[places],
+        pa.repeat(pa.scalar(name), len(places)),
+        starts[:-1],
+        np.diff(starts),
+    ]
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, _PIECES, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=_PIECES)
+
+
+def _order(day: Ints, part: Ints) -> Ints:
+    """The places of the rows by day and part; equal ones stay in their order."""
+    parts = int(part.max()) + 1
+    key = (day - day.min()).astype(np.int64) * parts + part
+    # So short, they are sorted by their digits.
+    key = key.astype(np.uint16) if key.max() < 2**16 else key
+    return np.argsort(key, kind="stable")
 
 
 def merge_runs(
     batches: Batches,
-    pieces: Mapping[tuple[int, int], Sequence[Piece]],
     root: str,
     write: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
 ) -> Iterator[pa.RecordBatch]:
-    """What ``write`` yields of each part of rows of ``PARTS_DDL``, one after the other.
+    """What ``write`` yields of each part, one after the other.
 
-    ``pieces`` are by day and part.
+    ``batches`` are rows of ``PIECES_DDL``, all that there are of the parts of a task.
     """
-    for row in (row for batch in batches for row in batch.to_pylist()):
-        yield from write(_read(pieces[row["day"], row[PART]], root))
+    for _, _, pieces in grouped(batches):
+        yield from write(_read(pieces, root))
 
 
-def _read(pieces: Sequence[Piece], root: str) -> Iterator[pa.RecordBatch]:
-    for piece in sorted(pieces):
-        filesystem, path = locate(f"{root}/{piece.name}")
-        with (filesystem or LocalFileSystem()).open_input_file(path) as file:
-            yield pa.ipc.open_file(file).get_batch(piece.place)
+def _read(pieces: pa.Table, root: str) -> Iterator[pa.RecordBatch]:
+    filesystem, folder = locate(root)
+    filesystem = filesystem or LocalFileSystem()
+    places = zip(*(pieces[name].to_pylist() for name in ("name", "start", "size")), strict=True)
+    for name, start, size in sorted(places):
+        with filesystem.open_input_file(f"{folder}/{name}") as file:
+            piece = file.read_at(size, start)
+        yield pa.ipc.open_stream(piece).read_next_batch()

@@ -99,6 +99,10 @@ class Store(ABC):
     def delete(self, paths: Iterable[str]) -> None:
         """Have nothing there; a path where nothing is, is left alone."""
 
+    def clear(self) -> None:
+        """Have nothing there at all."""
+        self.delete([entry.path for entry in self.list()])
+
     @abstractmethod
     def stat(self, path: str) -> Entry | None:
         """What is there, or None."""

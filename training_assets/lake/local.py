@@ -7,6 +7,7 @@ seen whole or not at all, and outlives a power failure with all the folders that
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -74,6 +75,10 @@ class LocalStore(Store):
             for path in paths:
                 with suppress(NotADirectoryError):
                     (self.root / path).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        with suppress(FileNotFoundError), self._calling():
+            shutil.rmtree(self.root)
 
     def stat(self, path: str) -> Entry | None:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -15,16 +16,14 @@ from pyspark.sql import functions as F
 
 from training_assets.engine import Partitioning, engine_name
 from training_assets.kernels import (
-    PARTS_DDL,
     PIECES_DDL,
     WRITTEN_DDL,
-    Piece,
     Written,
     empty_file,
     merge_runs,
     write_runs,
 )
-from training_assets.lake import DataFile, Lake, new_run
+from training_assets.lake import DataFile, Entry, Lake, new_run
 from training_assets.provenance import Provenance
 from training_assets.schemas import Table, re_delivered
 from training_assets.settings import Settings
@@ -129,34 +128,31 @@ def write_large_days(
     def to_runs(batches: Batches) -> Batches:
         return write_runs(batches, root)
 
+    def merge(batches: Batches) -> Batches:
+        return merge_runs(batches, root, write)
+
+    ends = dict(zip(files, accumulate(files.values()), strict=True))
+    number = by_day({day: end - files[day] for day, end in ends.items()}) + F.col("part")
     try:
-        pieces: dict[tuple[int, int], list[Piece]] = {}
-        for row in frame.mapInArrow(to_runs, PIECES_DDL).collect():
-            pieces.setdefault((row["day"], row["part"]), []).append(
-                Piece(row["name"], row["place"])
-            )
-        if not pieces:
-            return _new_files(build, table, days, [])
-
-        def merge(batches: Batches) -> Batches:
-            return merge_runs(batches, pieces, root, write)
-
-        tasks = [(number, *part) for number, part in enumerate(sorted(pieces))]
-        asked = build.spark.createDataFrame(tasks, PARTS_DDL)
-        spread = build.partitioning.spread(asked, F.col("number"), of=len(tasks))
+        pieces = frame.mapInArrow(to_runs, PIECES_DDL)
+        spread = build.partitioning.spread(pieces, number, of=sum(files.values()))
         return _new_files(build, table, days, spread.mapInArrow(merge, WRITTEN_DDL).collect())
     finally:
-        scratch.delete([entry.path for entry in scratch.list()])
+        scratch.clear()
 
 
 def vacuum_runs(lake: Lake, *, keep: timedelta, dry_run: bool) -> tuple[int, int]:
     """Remove what killed runs have left of large days; (files, bytes)."""
     store = lake.store.child(RUNS)
     cutoff_ns = int((datetime.now(UTC) - keep).timestamp() * 1_000_000_000)
-    gone = [entry for entry in store.list() if entry.modified_ns < cutoff_ns]
+    by_run: dict[str, list[Entry]] = {}
+    for entry in store.list():
+        by_run.setdefault(entry.path.partition("/")[0], []).append(entry)
+    gone = {run: of for run, of in by_run.items() if all(e.modified_ns < cutoff_ns for e in of)}
     if not dry_run:
-        store.delete(entry.path for entry in gone)
-    return len(gone), sum(entry.size for entry in gone)
+        for run in gone:
+            store.child(run).clear()
+    return sum(map(len, gone.values())), sum(e.size for of in gone.values() for e in of)
 
 
 def _new_files(

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training_assets.kernels import Piece, merge_runs, write_runs
+from training_assets.kernels import merge_runs, write_runs
 
 SCHEMA = pa.schema(
     [("dt", pa.date32()), ("part", pa.int32()), ("customer_id", pa.int64()), ("text", pa.string())]
@@ -31,26 +31,15 @@ def test_each_part_has_its_rows_once(
         )
         for rows in batches
     ]
-    found = write_runs(given_rows, str(root), rows_per_run)
-    pieces: dict[tuple[int, int], list[Piece]] = {}
-    for name, place, day, part in (p.values() for batch in found for p in batch.to_pylist()):
-        pieces.setdefault((day, part), []).append(Piece(name, place))
-    parts = sorted(pieces)
-    asked = pa.RecordBatch.from_pylist(
-        [{"number": n, "day": day, "part": part} for n, (day, part) in enumerate(parts)],
-        pa.schema([("number", pa.int32()), ("day", pa.int32()), ("part", pa.int32())]),
-    )
-    merged = list(merge_runs([asked], pieces, str(root), lambda part: iter([_joined(part)])))
-    assert [set(zip(*t.select([0, 1]).to_pydict().values(), strict=True)) for t in merged] == [
-        {(d, p)} for d, p in _days(parts)
-    ]
+    pieces = list(write_runs(given_rows, str(root), rows_per_run))
+    merged = list(merge_runs(pieces, str(root), lambda part: iter([_joined(part)])))
+    parts = [set(zip(*t.select([0, 1]).to_pydict().values(), strict=True)) for t in merged]
+    days = SCHEMA.field("dt").type
+    wanted = sorted({(pa.scalar(r[0], days).as_py(), r[1]) for rows in batches for r in rows})
+    assert parts == [{part} for part in wanted]
     rows = Counter(tuple(r.values()) for table in merged for r in table.to_pylist())
     assert rows == Counter(tuple(r.values()) for b in given_rows for r in b.to_pylist())
 
 
 def _joined(batches: object) -> pa.RecordBatch:
     return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
-
-
-def _days(parts: list[tuple[int, int]]) -> list[tuple[object, int]]:
-    return [(pa.scalar(day, pa.date32()).as_py(), part) for day, part in parts]
