@@ -64,12 +64,16 @@ class Block(NamedTuple):
 
 
 class _Ends(NamedTuple):
-    """Where rows end, up to a place from which nothing is known yet."""
+    """Where rows end, up to a place from which nothing is known yet.
+
+    ``newlines`` are the ends of lines, None where each line is a row.
+    """
 
     starts: Ints
     stops: Ints
     known: int
     is_plain: bool = True
+    newlines: Ints | None = None
 
 
 def blocks(
@@ -94,7 +98,7 @@ def blocks(
             if len(block := _block(data, found, row, line)):
                 yield block
             row += len(block)
-            line += data.count(b"\n", 0, known)
+            line += _num_lines(found)
             rest = data[known:]
             # What is not known yet is looked at again: twice as much, so that it ends.
             step = max(_BLOCK_BYTES, len(rest))
@@ -141,32 +145,41 @@ def _ends(data: bytes, form: str, delimiter: str, is_last: bool) -> _Ends:
 
 
 def _block(data: bytes, found: _Ends, row: int, line: int) -> Block:
-    starts, stops = _not_blank(data, found)
-    newlines = np.flatnonzero(np.frombuffer(data, np.uint8)[: found.known] == _NEWLINE)
-    lines = line + np.searchsorted(newlines, starts)
+    starts, newlines = found.starts, found.newlines
+    lines = np.arange(len(starts)) if newlines is None else np.searchsorted(newlines, starts)
+    lines += line
+    stops, is_kept = _not_blank(data, starts, found.stops)
+    if not is_kept.all():
+        starts, stops, lines = starts[is_kept], stops[is_kept], lines[is_kept]
     rows = np.arange(row, row + len(starts))
     return Block(data, starts, stops, rows, lines, found.is_plain)
 
 
-def _not_blank(data: bytes, found: _Ends) -> tuple[Ints, Ints]:
-    starts, stops = found.starts, found.stops
-    if not len(starts):
-        return starts, stops
+def _num_lines(found: _Ends) -> int:
+    if found.newlines is None:
+        return len(found.starts)
+    return int(np.searchsorted(found.newlines, found.known))
+
+
+def _not_blank(data: bytes, starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
+    """Ends of the rows before their carriage returns, and which rows are not blank."""
     array = np.frombuffer(data, np.uint8)
-    is_ended = (stops > starts) & (array[np.maximum(stops - 1, 0)] == _RETURN)
-    while is_ended.any():
+    is_kept = stops > starts
+    while (is_ended := is_kept & (array.take(stops - 1, mode="clip") == _RETURN)).any():
         stops = stops - is_ended
-        is_ended = (stops > starts) & (array[np.maximum(stops - 1, 0)] == _RETURN)
-    kept = stops > starts
-    odd = np.flatnonzero(kept & (array[np.minimum(starts, len(array) - 1)] <= 32))
+        is_kept = stops > starts
+    odd = np.flatnonzero(is_kept & (array.take(starts, mode="clip") <= 32))
     for n in odd.tolist():
-        kept[n] = not data[starts[n] : stops[n]].isspace()
-    return (starts, stops) if kept.all() else (starts[kept], stops[kept])
+        is_kept[n] = not data[starts[n] : stops[n]].isspace()
+    return stops, is_kept
 
 
 def _lines(data: bytes, is_last: bool) -> _Ends:
-    newlines = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
-    return _between(newlines, len(data), is_last)
+    return _between(_newlines(data), len(data), is_last)
+
+
+def _newlines(data: bytes) -> Ints:
+    return np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
 
 
 def _between(ends: Ints, size: int, is_last: bool, is_plain: bool = True) -> _Ends:
@@ -183,7 +196,7 @@ def _between(ends: Ints, size: int, is_last: bool, is_plain: bool = True) -> _En
 
 def _quoted(data: bytes, delimiter: str, is_last: bool) -> _Ends:
     array = np.frombuffer(data, np.uint8)
-    newlines = np.flatnonzero(array == _NEWLINE)
+    newlines = _newlines(data)
     quotes = np.flatnonzero(array == _QUOTE)
     opens, closes = quotes[0::2], quotes[1::2]
     before = array[np.maximum(opens - 1, 0)]
@@ -197,7 +210,7 @@ def _quoted(data: bytes, delimiter: str, is_last: bool) -> _Ends:
         tail = int(ends[-1]) + 1 if len(ends) else 0
         breaks = len(newlines) - int(np.searchsorted(newlines, tail))
         if breaks <= _MAX_LINE_BREAKS and not (is_last and len(quotes) % 2):
-            return _between(ends, len(data), is_last)
+            return _between(ends, len(data), is_last)._replace(newlines=newlines)
     return _carefully(data, newlines, quotes, delimiter, is_last)
 
 
@@ -257,11 +270,11 @@ def _carefully(data: bytes, newlines: Ints, quotes: Ints, delimiter: str, is_las
         last = _last_piece(data, starts, stops, first, has_quote, delimiter)
         if last is None and not is_last:
             # Whether a later line ends it is not known yet.
-            return _joined(starts[:first], stops[:first], joined)
+            return _joined(starts[:first], stops[:first], joined)._replace(newlines=newlines)
         if last is not None:
             joined[first] = skip = last
     found = _joined(starts, stops, joined)
-    return found._replace(known=whole.known)
+    return found._replace(known=whole.known, newlines=newlines)
 
 
 def _bare(data: bytes, start: int, stop: int) -> bytes:
@@ -350,7 +363,8 @@ def _objects(data: bytes, is_last: bool) -> _Ends:
         )
         starts = np.array([low for low, _ in pairs], np.int64)
         stops = np.array([high for _, high in pairs], np.int64)
-    return _Ends(starts, stops, len(data) if is_last else known)
+    newlines = _newlines(data)
+    return _Ends(starts, stops, len(data) if is_last else known, newlines=newlines)
 
 
 def _trimmed(data: bytes, low: int, high: int) -> tuple[int, int]:
@@ -384,4 +398,5 @@ def _lines_of_objects(data: bytes, is_last: bool) -> _Ends:
         if low < high:
             starts.append(low)
             stops.append(high)
-    return _Ends(np.array(starts, np.int64), np.array(stops, np.int64), found.known)
+    rows = np.array(starts, np.int64), np.array(stops, np.int64)
+    return _Ends(*rows, found.known, newlines=_newlines(data))

@@ -68,10 +68,23 @@ def read_cells(block: Block, dialect: Dialect, width: int, places: Sequence[int]
 
 
 def _blanks_as_null(texts: pa.Array) -> pa.Array:
+    if not _may_be_blank(texts):
+        return texts
     is_blank = pc.equal(pc.utf8_trim_whitespace(texts), "")
     if not pc.any(is_blank, min_count=0).as_py():
         return texts
     return pc.if_else(pc.fill_null(is_blank, False), pa.scalar(None, pa.string()), texts)
+
+
+def _may_be_blank(texts: pa.Array) -> bool:
+    """Whether any text begins with a byte that a blank may begin with; itself none is empty."""
+    _, offsets, data = texts.buffers()
+    if data is None or not data.size:
+        return False
+    starts = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts)]
+    first = np.frombuffer(data, np.uint8).take(starts, mode="clip")
+    # Nulls show the byte of a neighbour, which at worst is looked at again.
+    return bool(((first <= 32) | (first >= 127)).any())
 
 
 def doubtful_rows(block: Block, dialect: Dialect) -> list[int]:
@@ -117,12 +130,12 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def joined_rows(block: Block, is_kept: np.ndarray) -> bytes:
+def joined_rows(block: Block, is_kept: np.ndarray) -> bytes | memoryview:
     """The kept rows, a line each as far as they are of one line."""
     if is_kept.all() and (np.diff(block.starts) - np.diff(block.stops) <= 0).all():
         gaps = block.starts[1:] - block.stops[:-1]
         if not len(gaps) or gaps.max() <= 2:
-            return block.data[block.starts[0] : block.stops[-1]] + b"\n"
+            return memoryview(block.data)[block.starts[0] : block.stops[-1]]
     kept = np.flatnonzero(is_kept)
     if not len(kept):
         return b""
@@ -156,7 +169,7 @@ def _at_once(
             pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=len(data) + 1),
             pa_csv.ParseOptions(
                 delimiter=dialect.delimiter,
-                newlines_in_values=b'"' in data,
+                newlines_in_values=b'"' in block.data,
                 invalid_row_handler=skip,
             ),
             pa_csv.ConvertOptions(
