@@ -15,7 +15,7 @@ from training_assets.schemas import DELIVERED_TABLES, Table
 from training_assets.sources.columns import READ_ERRORS, Task
 from training_assets.sources.days import files_of_days, source_days
 from training_assets.sources.declared import Declared, declarations
-from training_assets.sources.header import look_at, parts_of
+from training_assets.sources.header import first_part, look_at
 from training_assets.sources.id_kinds import text_ids_of, with_item_files
 from training_assets.sources.listing import whole_file
 from training_assets.sources.reading import Reading
@@ -96,7 +96,7 @@ def _with_rows(
     for task in islice(tasks, _SAMPLE_FILES):
         try:
             looked = look_at(task, table)
-            part = parts_of(task, table)[0]
+            part = first_part(task, table)
         except READ_ERRORS as error:
             raise unreadable(task.name, task.format, error) from error
         batch = pa.RecordBatch.from_pylist([part._asdict()])

@@ -5,14 +5,16 @@ file ──first bytes──> format ──header──> columns by their names 
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from itertools import islice
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice, repeat
+from typing import IO, Any, Final, NamedTuple
 
 import pyarrow as pa
 
 from training_assets.errors import SchemaError
 from training_assets.schemas import Column, Table
+from training_assets.sources.ahead import in_order
 from training_assets.sources.blocks import splits
 from training_assets.sources.columns import IGNORED_COLUMNS, READ_ERRORS, Task, printable
 from training_assets.sources.json_rows import MISSING, at_path
@@ -33,6 +35,8 @@ from training_assets.sources.typed import is_readable
 
 _ROWS_PER_TASK: Final = 2_000_000
 _BYTES_PER_TASK: Final = 16 << 20
+_BYTES_PER_READ: Final = 4 << 20
+_THREADS: Final = 4
 _SAMPLE_ROWS: Final = 1_000
 _MAX_NAMES: Final = 20
 _MAX_SHOWN: Final = 200
@@ -62,8 +66,15 @@ def parts_of(file: Task, table: Table) -> list[Task]:
     Raises ``SchemaError`` for a wrong or missing one, ``RawDataError`` where it cannot be read.
     """
     try:
-        looked = look_at(file, table)
-        return _parts(looked)
+        return list(_parts(look_at(file, table)))
+    except READ_ERRORS as error:
+        raise unreadable(file.name, file.format, error) from error
+
+
+def first_part(file: Task, table: Table) -> Task:
+    """The first of them, without a look at where the others begin; raises as ``parts_of``."""
+    try:
+        return next(_parts(look_at(file, table)))
     except READ_ERRORS as error:
         raise unreadable(file.name, file.format, error) from error
 
@@ -270,30 +281,54 @@ def _shown(parts: Iterable[Any]) -> str:
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _parts(looked: Looked) -> list[Task]:
+def _parts(looked: Looked) -> Iterator[Task]:
     reading = looked.reading
     whole = looked.task._replace(reading=reading.json())
     if whole.format == "parquet":
-        return _groups(whole)
+        yield from _groups(whole)
+        return
     if reading.packing or reading.layout == "document":
-        return [whole]
+        yield whole
+        return
     with open_bytes(whole.uri) as file:
         size = file.seek(0, 2)
         if size < 2 * _BYTES_PER_TASK:
-            return [whole]
-        file.seek(reading.body)
-        if whole.format == "csv":
-            delimiter = reading.dialect.delimiter
-            starts = splits(file, delimiter, reading.body, size, _BYTES_PER_TASK)
-        else:
-            starts = [reading.body]
-            for place in range(reading.body + _BYTES_PER_TASK, size, _BYTES_PER_TASK):
-                file.seek(place)
-                file.readline()
-                if starts[-1] < file.tell() < size:
-                    starts.append(file.tell())
-    ends = [*starts[1:], -1]
-    return [whole._replace(start=a, stop=b) for a, b in zip(starts, ends, strict=True)]
+            yield whole
+            return
+        start = reading.body
+        for place in _starts(file, whole, reading, size):
+            yield whole._replace(start=start, stop=place)
+            start = place
+        yield whole._replace(start=start)
+
+
+def _starts(file: IO[bytes], whole: Task, reading: Reading, size: int) -> Iterator[int]:
+    """Places at which rows begin, from the second part on: of JSON, and of CSV without a quote,
+    behind any line; of CSV with one only where all before it is known."""
+    known, places = reading.body, range(reading.body, size, _BYTES_PER_TASK)
+    is_csv = whole.format == "csv"
+    quoted: Iterator[bool] = repeat(False)
+    if is_csv:
+        quoted = in_order(partial(_has_quote, whole.uri), places[:-1], _THREADS)
+    for place, has_quote in zip(places[1:], quoted, strict=False):
+        file.seek(place)
+        if has_quote or (b'"' in file.readline() and is_csv):
+            break
+        if known < file.tell() < size:
+            known = file.tell()
+            yield known
+    else:
+        return
+    file.seek(known)
+    yield from splits(file, reading.dialect.delimiter, known, size, _BYTES_PER_TASK)[1:]
+
+
+def _has_quote(uri: str, start: int) -> bool:
+    """Whether there is one in the bytes of a part."""
+    with open_bytes(uri) as file:
+        file.seek(start)
+        pieces = (file.read(_BYTES_PER_READ) for _ in range(0, _BYTES_PER_TASK, _BYTES_PER_READ))
+        return any(b'"' in piece for piece in pieces)
 
 
 def _groups(whole: Task) -> list[Task]:

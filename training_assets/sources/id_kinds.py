@@ -14,7 +14,7 @@ from training_assets.lake import Lake
 from training_assets.schemas import SHOP_TABLES, Table
 from training_assets.sources.columns import READ_ERRORS
 from training_assets.sources.declared import declarations
-from training_assets.sources.header import parts_of
+from training_assets.sources.header import first_part
 from training_assets.sources.id_tables import has_ids, id_files
 from training_assets.sources.listing import RawFile, whole_file
 from training_assets.sources.reading import Reading, table_of
@@ -83,7 +83,7 @@ def with_item_files(lake: Lake, texts: TextIds) -> TextIds:
 @lru_cache(256)
 def _kind_in(file: RawFile, table: Table, entity: Entity) -> str | None:
     try:
-        part = parts_of(whole_file(file), table)[0]
+        part = first_part(whole_file(file), table)
         found = ids_of_first_rows(part, table_of(table, Reading.of(part.reading)), entity)
     except (TrainingAssetsError, *READ_ERRORS):
         # Whoever reads the file says what is wrong with it.

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from training_assets.errors import RawDataError, SchemaError
 from training_assets.lake import Lake
@@ -200,3 +202,28 @@ def test_chunks_of_a_long_file_are_all_read(tmp_path: Path) -> None:
     assert len(parse_all(found, wants_rejects=False)) == rows - len(range(0, rows, 9))
     faults = parse_all(found, wants_rejects=True)
     assert [row["content"] for row in faults] == [f"{n},0" for n in range(0, rows, 9)]
+
+
+csv_row = st.sampled_from(
+    ["1,1,a", "2,2,", "", " ", "3,0,b", '4,4,"x\ny"', '5,5,"a""\n,b"', '6,6,"c', "7"]
+)
+
+
+@given(st.lists(csv_row, max_size=40), st.lists(csv_row.filter(lambda row: '"' not in row)))
+def test_parts_of_a_file_have_its_rows(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[str], plain: list[str]
+) -> None:
+    """Parts begin at rows, wherever the first quote stands; so do those of a file without one."""
+    text = "\n".join(["customer_id,item_id,note", *plain, *rows])
+    root = tmp_path_factory.mktemp("raw")
+    put(root, "a.csv", text)
+    whole = read(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training_assets.sources.header._BYTES_PER_TASK", 16)
+        patch.setattr("training_assets.sources.header._BYTES_PER_READ", 5)
+        tasks = find_raw_days(Lake.at(root), CLICKS, [DAY]).tasks
+        assert read(root) == whole
+    body = [task.start for task in tasks]
+    assert [task.stop for task in tasks] == [*body[1:], -1]
+    if '"' not in text and len(text) > 64:
+        assert len(tasks) > len(text) // 64
