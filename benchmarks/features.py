@@ -10,6 +10,7 @@ daily     day after day, for eight days: each from what the days before have kep
 range     14 days in one run, on a lake that keeps nothing
 lookback  daily with a look-back of 365 and of 730 days, on a lake of the same number of actions in
           twice the days, so that the longer one has twice the actions
+pairs     a day of pair_features, its memory above all
 online    a million rows loaded into an online store, reads of one id and of 100 a second, and reads
           while its versions switch
 
@@ -43,7 +44,7 @@ DAILY_DAYS, RANGE_DAYS = 8, 14
 ENTITIES = 1_000_000
 TABLES = {"user_features": "customer_id", "item_features": "item_id"}
 PACKAGES = ("polars", "duckdb", "pyarrow", "numpy", "pyspark", "pysail")
-CASES = ("daily", "range", "lookback", "online")
+CASES = ("daily", "range", "lookback", "pairs", "online")
 STATE = "_feature_state"
 
 
@@ -64,6 +65,7 @@ def main() -> None:
             "daily": _daily,
             "range": _range,
             "lookback": _lookback,
+            "pairs": _pairs,
             "online": _online,
         }[case](lake, options)
         report(case, runs, options)
@@ -102,6 +104,10 @@ def _lookback(_: Path, options: argparse.Namespace) -> dict[str, Any]:
         runs[f"ours {days}"] = _run("ours", lake, options, first, LAST, "--one-by-one", *more)
     shutil.rmtree(lake / STATE, ignore_errors=True)
     return runs
+
+
+def _pairs(lake: Path, options: argparse.Namespace) -> dict[str, Any]:
+    return {"ours": _run("ours", lake, options, LAST, LAST, "--tables", "pair_features")}
 
 
 def _online(lake: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Features by the platform: the builds of both tables on Sail, without checks.
+"""Features by the platform: the builds of their tables on Sail, without checks.
 
 python benchmarks/baselines/features_ours.py --lake L --out O --first 2026-11-06 --last 2026-11-19
 
@@ -20,8 +20,6 @@ from training_assets.provenance import Provenance
 from training_assets.settings import Settings
 from training_assets.tables import SPECS, Build
 
-TABLES = ("user_features", "item_features")
-
 
 def main() -> None:
     parser = argparse.ArgumentParser()
@@ -31,6 +29,7 @@ def main() -> None:
     parser.add_argument("--last", type=date.fromisoformat, required=True)
     parser.add_argument("--lookback", type=int, default=365)
     parser.add_argument("--one-by-one", action="store_true")
+    parser.add_argument("--tables", nargs="+", default=["user_features", "item_features"])
     options = parser.parse_args()
     days = day_range(options.first, options.last)
     runs = [[day] for day in days] if options.one_by_one else [days]
@@ -40,9 +39,9 @@ def main() -> None:
         for some in runs:
             lake = Lake.at(options.lake)
             build = Build(spark, settings, Provenance(lake, settings), print)
-            found.append(_measured(build, some))
+            found.append(_measured(build, options.tables, some))
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in TABLES:
+    for name in options.tables:
         shutil.rmtree(options.out / name, ignore_errors=True)
         shutil.move(options.lake / name, options.out / name)
     seconds = [run[0] for run in found]
@@ -56,9 +55,11 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def _measured(build: Build, days: Sequence[date]) -> tuple[float, float, int]:
+def _measured(
+    build: Build, tables: Sequence[str], days: Sequence[date]
+) -> tuple[float, float, int]:
     start, cpu, rows = time.perf_counter(), cpu_seconds(), 0
-    for name in TABLES:
+    for name in tables:
         written = SPECS[name].build(build, days)
         rows += sum(file.rows for new in written.values() for file in new.files)
     return time.perf_counter() - start, cpu_seconds() - cpu, rows
