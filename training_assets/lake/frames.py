@@ -8,6 +8,7 @@ from datetime import date
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -30,8 +31,11 @@ def read_days(
     table: Table,
     days: Iterable[date],
     columns: Sequence[str] | None = None,
+    customers: pa.Array | None = None,
 ) -> DataFrame:
     """Columns (all) of those of the days that are published, as ``schemas`` declares them.
+
+    With ``customers`` (ids), only rows of these: no others reach the engine.
 
     The files are those of the snapshot, whatever is published meanwhile.
     """
@@ -59,9 +63,13 @@ def read_days(
                     for name in stored
                 }
                 found["dt"] = pa.repeat(pa.scalar(file["dt"]), len(batch))
-                yield pa.RecordBatch.from_arrays(
+                rows = pa.RecordBatch.from_arrays(
                     [found[field.name].cast(field.type) for field in schema], schema=schema
                 )
+                if customers is not None:
+                    is_wanted = pc.is_in(rows["customer_id"], value_set=customers)
+                    rows = rows.filter(is_wanted)
+                yield rows
 
     rows = [(number, *file) for number, file in enumerate(files)]
     frame = spark.createDataFrame(rows, _FILES_DDL).repartition(

@@ -46,6 +46,17 @@ class NewFiles(NamedTuple):
     bounds: tuple[tuple[int, int] | None, ...]
 
     @classmethod
+    def together(cls, parts: Sequence["NewFiles"]) -> "NewFiles":
+        """The files of all parts of a day; those without rows may be the same file."""
+        found = {
+            file.name: (file, bounds)
+            for part in parts
+            for file, bounds in zip(part.files, part.bounds, strict=True)
+        }
+        files, bounds = zip(*(found[name] for name in sorted(found)), strict=True)
+        return cls(files, bounds)
+
+    @classmethod
     def of(cls, written: Sequence[Written]) -> "NewFiles":
         ordered = sorted(written, key=lambda file: file.name)
         return cls(

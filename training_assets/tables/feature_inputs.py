@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -39,11 +40,16 @@ def declared_constants(declared: FeatureTable) -> tuple[tuple[str, str | int], .
     return (("features_version", FEATURES_VERSION), ("features", declared_hash(declared)))
 
 
-def read_actions(build: Build, days: Sequence[date], *, with_days: bool = False) -> DataFrame:
-    """Published actions that count for any of the days; ``with_days`` adds those of the days."""
+def read_actions(
+    build: Build,
+    days: Sequence[date],
+    customers: pa.Array | None = None,
+    columns: Sequence[str] | None = None,
+) -> DataFrame:
+    """Published actions that count for any of the days; with ``customers``, only of these."""
     snapshot = build.lake.snapshot(UNIFIED_ACTIONS.name)
-    wanted = looked_back(build, UNIFIED_ACTIONS, days) | (set(days) if with_days else set())
-    return read_days(build.spark, snapshot, UNIFIED_ACTIONS, sorted(wanted))
+    wanted = sorted(looked_back(build, UNIFIED_ACTIONS, days))
+    return read_days(build.spark, snapshot, UNIFIED_ACTIONS, wanted, columns, customers)
 
 
 def looked_back(build: Build, table: Table, days: Iterable[date]) -> set[date]:

@@ -18,7 +18,7 @@ from training_assets.online import compare_day, load_day, open_store
 from training_assets.pipeline import build_days, check_days
 from training_assets.provenance import OutdatedDay, Provenance, find_outdated
 from training_assets.schemas import UNIFIED_ACTIONS
-from training_assets.tables import BUILT_FROM, SPECS, feature_inputs
+from training_assets.tables import BUILT_FROM, SPECS, feature_inputs, feature_state
 from training_assets_tests.support import feature_reference as reference
 from training_assets_tests.support.feature_frames import assert_same
 from training_assets_tests.support.feature_lakes import (
@@ -117,6 +117,22 @@ def test_pairs_are_those_of_the_reference(spark: SparkSession, built: Path) -> N
 
 
 @ONLY_SAIL
+def test_pairs_of_more_actions_than_are_held_are_built_in_parts(
+    spark: SparkSession, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(day: date) -> list[Row]:
+        return sorted(published(lake, "pair_features", day), key=repr)
+
+    days = FEATURE_DAYS[-2:]
+    before = {day: rows(day) for day in days}
+    monkeypatch.setattr(feature_state, "_ACTIONS_PER_CORE", 40)
+    assert build(spark, lake, "pair_features", days=days) == []
+    assert {day: rows(day) for day in days} == before
+    files = lake.snapshot("pair_features").files
+    assert all(len([file for file in files[day] if file.rows]) > 1 for day in days)
+
+
+@ONLY_SAIL
 def test_nothing_fails_on_good_data(spark: SparkSession, built: Path) -> None:
     assert failed(spark, Lake.at(built)) == []
 
@@ -186,7 +202,7 @@ def test_a_leak_of_the_day_itself_keeps_the_day_from_being_published(
     def leaking(build: Any, days: list[date], **options: Any) -> Any:
         from pyspark.sql import functions as F
 
-        return real(build, days, with_days=True).withColumn(
+        return real(build, [*days, days[-1] + timedelta(days=1)]).withColumn(
             "dt", F.when(F.col("dt") == days[-1], F.date_sub("dt", 1)).otherwise(F.col("dt"))
         )
 
