@@ -119,21 +119,20 @@ def collect_pairs(
     return _per_key(per_category, key, names)
 
 
-def counted_pairs(counted: DataFrame, key: str, day: int, names: Names) -> DataFrame:
-    """As ``collect_pairs``, of one day whose pairs have been counted.
+def counted_pairs(counted: DataFrame, key: str, names: Names) -> DataFrame:
+    """As ``collect_pairs``, of pairs that have been counted.
 
-    ``counted``: key, _pairs, which is added up, and for customers _purchased, _favorite,
+    ``counted``: dt, key, _pairs, which is added up, and for customers _purchased, _favorite,
     _favorite_actions and _recent, one row each.
     """
-    dt = F.lit(day).cast("long").alias("dt")
     if key == "item_id":
-        counted = counted.groupBy(key).agg(F.sum("_pairs").alias("_pairs"))
+        counted = counted.groupBy("dt", key).agg(F.sum("_pairs").alias("_pairs"))
     columns = [
         _counted(leaf).alias(name)
         for (leaf, _), name in names.items()
         if isinstance(leaf, PAIR_LEAVES)
     ]
-    return counted.select(dt, key, *columns)
+    return counted.select("dt", key, *columns)
 
 
 def _counted(leaf: Leaf) -> Column:

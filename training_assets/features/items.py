@@ -104,7 +104,7 @@ def item_features_from(
     *,
     impressions_given: bool,
 ) -> DataFrame:
-    """The rows of ``build_item_features`` for the one day of the plan, from what was kept.
+    """The rows of ``build_item_features`` for the days of the plan, from what was kept.
 
     ``folds`` as ``item_folds``, of any stretches of days that count as one; ``counted`` as
     ``counted_pairs`` takes them. Ids are integers.
@@ -112,7 +112,7 @@ def item_features_from(
     key = "item_id"
     collected = collect_folds(folds, key, plan.calendar, plan.names)
     if plan.collects((Distinct,)):
-        pairs = counted_pairs(counted, key, plan.one_day, plan.names)
+        pairs = counted_pairs(counted, key, plan.names)
         collected = collected.join(pairs, on=["dt", key], how="left")
     frame = _with_catalogue(collected, items, plan, "item_features")
     return plan.select(frame, is_text_id=False, impressions_given=impressions_given)

@@ -39,13 +39,6 @@ class Plan:
         return any(isinstance(leaf, kinds) for leaf, _ in self.names)
 
     @property
-    def one_day(self) -> int:
-        """The day of a plan that has but one, since 1970-01-01."""
-        assert isinstance(self.calendar, KnownDays)
-        (day,) = self.calendar.numbers
-        return day
-
-    @property
     def edges(self) -> list[int]:
         """Where stretches of days begin that count alike, and the day after the last."""
         assert isinstance(self.calendar, KnownDays)

@@ -77,7 +77,7 @@ def user_folds(rows: DataFrame, plan: Plan) -> DataFrame:
 
 
 def user_features_from(folds: DataFrame, counted: DataFrame, plan: Plan) -> DataFrame:
-    """The rows of ``build_user_features`` for the one day of the plan, from what was kept.
+    """The rows of ``build_user_features`` for the days of the plan, from what was kept.
 
     ``folds`` as ``user_folds``, of any stretches of days that count as one; ``counted`` as
     ``counted_pairs`` takes them. Ids are integers.
@@ -85,6 +85,6 @@ def user_features_from(folds: DataFrame, counted: DataFrame, plan: Plan) -> Data
     key = "customer_id"
     collected = collect_folds(folds, key, plan.calendar, plan.names)
     if plan.collects(PAIR_LEAVES):
-        pairs = counted_pairs(counted, key, plan.one_day, plan.names)
+        pairs = counted_pairs(counted, key, plan.names)
         collected = collected.join(pairs, on=["dt", key], how="left")
     return plan.select(collected, is_text_id=False)

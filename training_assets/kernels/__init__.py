@@ -11,6 +11,7 @@ import sys
 from training_assets import errors, list_format, schemas
 from training_assets.engine.shipping import ship
 from training_assets.kernels.action_files import ActionFile, Wanted, customer_bounds
+from training_assets.kernels.categories import NO_CATEGORIES, Categories
 from training_assets.kernels.day_files import (
     WRITTEN_DDL,
     Written,
@@ -30,16 +31,13 @@ from training_assets.kernels.histories import (
     write_histories,
 )
 from training_assets.kernels.interactions import BotLimits, clean_interactions
-from training_assets.kernels.pair_state import (
+from training_assets.kernels.pair_counts import (
     CUSTOMERS_DDL,
     ITEMS_DDL,
-    NO_CATEGORIES,
-    PAIRS_DDL,
-    Categories,
     count_by_customer,
     count_by_item,
-    write_pairs,
 )
+from training_assets.kernels.pair_state import PAIRS_DDL, write_pairs
 from training_assets.kernels.runs import PIECES_DDL, merge_runs, write_runs
 from training_assets.kernels.snapshots import fold_snapshots
 from training_assets.kernels.state_files import (

@@ -28,5 +28,5 @@ def prepare_features(
     build = Build(spark, settings, Provenance(lake, settings), progress)
     if is_kept(build, [day]):
         for table in (user_features, item_features):
-            table.from_state(build, day)
+            table.from_state(build, [day])
     return kept_stretches(lake)

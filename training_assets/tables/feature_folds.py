@@ -1,4 +1,4 @@
-"""Sums, minima and counts per customer or item, kept by stretches of 1, 4, 16 and 64 days.
+"""Sums, minima and counts per customer or item, kept by stretches of 1 to 256 days.
 
 A window is put together from few of them, ends in single days, and is longer by a few when it is
 twice as long. A stretch is made when a day first needs it: of smaller ones, where they are there.
@@ -30,22 +30,22 @@ from training_assets.tables.feature_state import (
 )
 
 # Each a multiple of the next; the last is 1.
-_LENGTHS: Final = (64, 16, 4, 1)
+_LENGTHS: Final = (256, 64, 16, 4, 1)
 
 
-def folds_of_day(
+def folds_of_days(
     build: Build,
     plan: Plan,
     window: Mapping[date, Any],
     fold: Callable[[Sequence[date]], DataFrame],
     num_parts: int,
 ) -> DataFrame:
-    """(key, day) and a column per fold, for the one day of ``plan``.
+    """(key, day) and a column per fold, for the days of ``plan``.
 
-    ``window``: what the folds of each day of the look-back are made from, as JSON has it. ``fold``
+    ``window``: what the folds of each day of the look-backs are made from, as JSON has it. ``fold``
     gives the key, ``day`` and folds of given days, from their actions.
     """
-    first = min(map(number_of, window), default=plan.one_day)
+    first = min(map(number_of, window), default=plan.edges[-1])
     edges = [max(edge, first) for edge in plan.edges]
     kind = fold([]).schema
     definition = [plan.engagement, [repr(f) for f in fold_names(plan.names)], kind.simpleString()]

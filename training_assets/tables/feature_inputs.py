@@ -93,12 +93,12 @@ def read_folded(build: Build, days: Sequence[date]) -> DataFrame:
     return priced_actions(actions, prices, where="features")
 
 
-def folded_contents(build: Build, day: date) -> dict[date, list[str]]:
-    """What the actions of each day of the look-back, and their prices, are made from."""
+def folded_contents(build: Build, days: Sequence[date]) -> dict[date, list[str]]:
+    """What the actions of each day of the look-backs, and their prices, are made from."""
     table = CATALOGUE[0].of.table
     catalogue, contents = build.lake.days(table.name), build.provenance.content
     found = {}
-    for of, content in window_contents(build, day).items():
+    for of, content in window_contents(build, days).items():
         place = bisect_right(catalogue, of)
         prices = contents(table, catalogue[place - 1]) if place else ""
         found[of] = [content, prices]
@@ -139,11 +139,13 @@ def num_files(build: Build, day: date) -> int:
     return max(1, round(sum(f.rows for d in counted for f in files[d]) / _ACTIONS_PER_FILE))
 
 
-def plan_of_day(build: Build, built: BuiltFrom, declared: FeatureTable, day: date) -> Plan:
-    """How one day is put together, by the settings of the lake."""
+def plan_from_settings(
+    build: Build, built: BuiltFrom, declared: FeatureTable, days: Sequence[date]
+) -> Plan:
+    """How days are put together, by the settings of the lake."""
     return plan_of_days(
         declared,
-        [day],
+        days,
         lookback_days=build.settings.lookback_days,
         engagement=engagement_of(build, built),
         where=declared.name,

@@ -7,12 +7,14 @@ kept as their core, what 64 share as the core of these:
     of a day              |<-------------------- core of 8 ------------------->|
                         |<------------------------ window ------------------------>|
 
-So a day counts the actions of 7 days beside its core, a core is made from the next greater one
+So a day counts the actions of 7 days beside its core, and days of the same core are counted
+together. A core is made from the next greater one
 and the actions of at most 63 days, and only every 64th looks at all actions.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from itertools import groupby
 from typing import Final
 
 import pyarrow as pa
@@ -35,6 +37,7 @@ from training_assets.kernels import (
 from training_assets.lake.frames import read_days
 from training_assets.schemas import UNIFIED_ACTIONS
 from training_assets.tables.build import Build, number_of
+from training_assets.tables.feature_inputs import num_files
 from training_assets.tables.feature_state import (
     PAIRS,
     Kept,
@@ -50,35 +53,64 @@ _ACTIONS_PER_PART: Final = 1_000_000
 _NOTHING: Final = Kept({})
 
 
+def days_together(build: Build, days: Sequence[date]) -> Iterator[list[date]]:
+    """Days that have a core in common, in order; fewer of them where a day has more rows."""
+    step = _STEPS[0]
+    for _, found in groupby(sorted(days), lambda day: number_of(day) // step):
+        block = list(found)
+        at_once = max(1, step // num_files(build, block[0]))
+        yield from (block[at : at + at_once] for at in range(0, len(block), at_once))
+
+
 def pairs_of_customers(
-    build: Build, day: date, window: Mapping[date, str], categories: Categories, length: int
+    build: Build,
+    days: Sequence[date],
+    window: Mapping[date, str],
+    categories: Mapping[int, Categories],
+    length: int,
 ) -> DataFrame:
-    """What the pairs of the window come to for each customer; its ``length`` newest items."""
-    rows, core = _pairs(build, day, window)
-    files = core.files
+    """What the pairs of each day's window come to for each customer; its ``length`` newest items.
+
+    ``days`` have a core in common, ``window`` has the contents of all that one of them looks back
+    to, ``categories`` are those as of each day.
+    """
+    rows, core = _pairs(build, days, window)
+    files, windows = core.files, _windows(build, days, window)
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return count_by_customer(batches, files, categories, length)
+        return count_by_customer(batches, files, windows, categories, length)
 
     return rows.mapInArrow(count, CUSTOMERS_DDL)
 
 
-def pairs_of_items(build: Build, day: date, window: Mapping[date, str]) -> DataFrame:
-    """How many customers each item has in the window; the rows of an item are to be added up."""
-    rows, core = _pairs(build, day, window)
-    files = core.files
+def pairs_of_items(build: Build, days: Sequence[date], window: Mapping[date, str]) -> DataFrame:
+    """How many customers each item has in each day's window; rows of an item are to be added up.
+
+    ``days`` and ``window`` as above.
+    """
+    rows, core = _pairs(build, days, window)
+    files, windows = core.files, _windows(build, days, window)
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return count_by_item(batches, files)
+        return count_by_item(batches, files, windows)
 
     return rows.mapInArrow(count, ITEMS_DDL)
 
 
-def _pairs(build: Build, day: date, window: Mapping[date, str]) -> tuple[DataFrame, Kept]:
-    """Pairs of the days that are not in the core, and the core."""
-    stretch, core = _core(build, StateStore(build.lake), number_of(day), window, _STEPS)
-    days = [of for of in window if of not in stretch.contents]
-    return _rows(build, days, max(core.num_parts, 1)), core
+def _windows(build: Build, days: Sequence[date], window: Mapping[date, str]) -> dict[int, int]:
+    """The first day that counts for each of the days, as numbers."""
+    lookback = build.settings.lookback_days
+    first = min(map(number_of, window), default=0)
+    return {n: first if lookback is None else n - lookback for n in map(number_of, days)}
+
+
+def _pairs(
+    build: Build, days: Sequence[date], window: Mapping[date, str]
+) -> tuple[DataFrame, Kept]:
+    """Pairs of the days that are not in the core, by day, and the core."""
+    stretch, core = _core(build, StateStore(build.lake), number_of(days[0]), window, _STEPS)
+    others = [of for of in window if of not in stretch.contents]
+    return _rows(build, others, max(core.num_parts, 1), "day"), core
 
 
 def _core(
@@ -124,14 +156,15 @@ def _core(
     return stretch, whole
 
 
-def _rows(build: Build, days: Sequence[date], num_parts: int) -> DataFrame:
+def _rows(build: Build, days: Sequence[date], num_parts: int, *by: str) -> DataFrame:
     """Pairs of the days by ``part`` of the customers; each part has a row and one task."""
     snapshot = build.lake.snapshot(UNIFIED_ACTIONS.name)
     actions = read_days(build.spark, snapshot, UNIFIED_ACTIONS, days)
-    counted = count_pairs(read_actions(actions, None, where=PAIRS))
+    counted = count_pairs(read_actions(actions, None, where=PAIRS), *by)
     part = F.pmod("customer_id", F.lit(num_parts)).cast("int").alias("part")
-    empty = [(number, *[None] * 5) for number in range(num_parts)]
+    day = F.col("day") if by else F.lit(0).alias("day")
+    empty = [(number, *[None] * 6) for number in range(num_parts)]
     rows = counted.select(
-        part, "customer_id", "item_id", "_actions", "_newest", "_purchases"
+        part, day, "customer_id", "item_id", "_actions", "_newest", "_purchases"
     ).unionByName(build.spark.createDataFrame(empty, PAIRS_DDL))
     return build.partitioning.spread(rows, F.col("part"), of=num_parts)

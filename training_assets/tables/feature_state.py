@@ -192,22 +192,26 @@ def kept_stretches(lake: Lake) -> dict[str, dict[str, Any]]:
 
 def is_kept(build: Build, days: Sequence[date]) -> bool:
     """Whether the days are made from what is kept, and not by looking at all actions."""
-    windows = [window_contents(build, day) for day in days]
+    windows = [window_contents(build, [day]) for day in days]
     actions = num_actions(build, {of for window in windows for of in window})
     if actions * len(days) > _MAX_SCANNED:
         return True
     return len(days) <= _MAX_DAYS and all(len(window) >= _MIN_DAYS for window in windows)
 
 
-def window_contents(build: Build, day: date) -> dict[date, str]:
-    """Contents of the published days of actions in the look-back of a day."""
+def window_contents(build: Build, days: Iterable[date]) -> dict[date, str]:
+    """Contents of the published days of actions in the look-back of any of the days."""
     published = build.lake.days(UNIFIED_ACTIONS.name)
-    window = window_days(build.settings, published, day)
-    return {of: build.provenance.content(UNIFIED_ACTIONS, of) for of in window}
+    window = {of for day in days for of in window_days(build.settings, published, day)}
+    return {of: build.provenance.content(UNIFIED_ACTIONS, of) for of in sorted(window)}
 
 
 def actions_at_once(build: Build) -> int:
-    """How many actions may be looked at together: more where there are more cores to hold them."""
+    """How many actions may be looked at together: more where there are more cores to hold them.
+
+    So many only on Sail, which holds them in memory. Spark goes to the disk with what it cannot
+    hold, has keys for a thousand tasks, and so looks at all of them together, in fewer jobs.
+    """
     return _ACTIONS_PER_CORE * len(build.partitioning.keys)
 
 

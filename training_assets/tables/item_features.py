@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from functools import reduce
+from itertools import groupby
 from typing import Final
 
 from pyspark.sql import DataFrame
@@ -21,7 +22,7 @@ from training_assets.schemas import IMPRESSIONS, ITEMS_SHOWN, UNIFIED_ACTIONS
 from training_assets.settings import Settings
 from training_assets.tables import items_shown
 from training_assets.tables.build import Build, NewFiles
-from training_assets.tables.feature_folds import folds_of_day
+from training_assets.tables.feature_folds import folds_of_days
 from training_assets.tables.feature_inputs import (
     ACTIONS,
     CATALOGUE,
@@ -30,13 +31,13 @@ from training_assets.tables.feature_inputs import (
     folded_contents,
     looked_back,
     num_files,
-    plan_of_day,
+    plan_from_settings,
     read_actions,
     read_catalogue,
     read_folded,
     write_features,
 )
-from training_assets.tables.feature_pairs import pairs_of_items
+from training_assets.tables.feature_pairs import days_together, pairs_of_items
 from training_assets.tables.feature_state import is_kept, window_contents
 from training_assets.tables.spec import TableSpec
 from training_assets.tables.user_features import look_back_in_words
@@ -51,8 +52,9 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
         features = reduce(DataFrame.unionByName, from_actions(build, days))
         return write_features(build, features, ITEM_FEATURES, days)
     written: dict[date, NewFiles] = {}
-    for day in days:
-        written |= write_features(build, from_state(build, day), ITEM_FEATURES, [day])
+    for block in days_together(build, days):
+        for some in _alike(build, block):
+            written |= write_features(build, from_state(build, some), ITEM_FEATURES, some)
     return written
 
 
@@ -75,32 +77,44 @@ def from_actions(build: Build, days: Sequence[date]) -> list[DataFrame]:
     return [features(some, shown) for some, shown in _by_what_was_shown(build, days)]
 
 
-def from_state(build: Build, day: date) -> DataFrame:
-    """One day from what is kept, and the actions of few days."""
-    plan = plan_of_day(build, BUILT_FROM, DECLARED, day)
+def from_state(build: Build, days: Sequence[date]) -> DataFrame:
+    """Days with a core in common, from what is kept and the actions of few days.
+
+    What was shown before them is known of all or of none.
+    """
+    plan = plan_from_settings(build, BUILT_FROM, DECLARED, days)
     is_given = bool(build.provenance.source_days(IMPRESSIONS).days)
     snapshot = build.lake.snapshot(ITEMS_SHOWN.name)
-    window = folded_contents(build, day)
-    counted = looked_back(build, ITEMS_SHOWN, [day]) if is_given else set()
-    if is_given and _days_unknown(build, day):
+    counted = looked_back(build, ITEMS_SHOWN, days) if is_given else set()
+    if is_given and _days_unknown(build, days[0]):
         counted = set()
     shown_contents = {d: build.provenance.content(ITEMS_SHOWN, d) for d in counted}
+    window = folded_contents(build, days)
     contents = {
         d: [*window.get(d, ("", "")), shown_contents.get(d, "")] for d in {*window, *counted}
     }
 
-    def fold(days: Sequence[date]) -> DataFrame:
-        shown = read_days(build.spark, snapshot, ITEMS_SHOWN, counted & set(days))
-        return item_folds(read_folded(build, days), shown if is_given else None, plan)
+    def fold(some: Sequence[date]) -> DataFrame:
+        shown = read_days(build.spark, snapshot, ITEMS_SHOWN, counted & set(some))
+        return item_folds(read_folded(build, some), shown if is_given else None, plan)
 
-    folds = folds_of_day(build, plan, contents, fold, num_files(build, day))
+    folds = folds_of_days(build, plan, contents, fold, num_files(build, days[0]))
     return item_features_from(
         folds,
-        pairs_of_items(build, day, window_contents(build, day)),
-        read_catalogue(build, [day]),
+        pairs_of_items(build, days, window_contents(build, days)),
+        read_catalogue(build, days),
         plan,
         impressions_given=is_given,
     )
+
+
+def _alike(build: Build, days: Sequence[date]) -> Iterator[list[date]]:
+    """Days that follow each other of which what was shown before is known of all or of none."""
+    if not build.provenance.source_days(IMPRESSIONS).days:
+        yield list(days)
+        return
+    for _, found in groupby(days, lambda day: _days_unknown(build, day)):
+        yield list(found)
 
 
 def _by_what_was_shown(

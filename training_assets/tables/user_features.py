@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
 
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from training_assets import checks
 from training_assets.features import (
+    Plan,
     build_user_features,
     catalogue_as_of,
     declared_table,
@@ -20,8 +22,8 @@ from training_assets.kernels import NO_CATEGORIES, Categories
 from training_assets.provenance import BuiltFrom
 from training_assets.schemas import UNIFIED_ACTIONS
 from training_assets.settings import Settings
-from training_assets.tables.build import Build, NewFiles
-from training_assets.tables.feature_folds import folds_of_day
+from training_assets.tables.build import Build, NewFiles, number_of
+from training_assets.tables.feature_folds import folds_of_days
 from training_assets.tables.feature_inputs import (
     ACTIONS,
     CATALOGUE,
@@ -30,13 +32,13 @@ from training_assets.tables.feature_inputs import (
     folded_contents,
     looked_back,
     num_files,
-    plan_of_day,
+    plan_from_settings,
     read_actions,
     read_catalogue,
     read_folded,
     write_features,
 )
-from training_assets.tables.feature_pairs import pairs_of_customers
+from training_assets.tables.feature_pairs import days_together, pairs_of_customers
 from training_assets.tables.feature_state import is_kept, window_contents
 from training_assets.tables.spec import TableSpec
 
@@ -48,10 +50,10 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     """A row for each customer with an action in the look-back of a day."""
     if not is_kept(build, days):
         return write_features(build, from_actions(build, days), USER_FEATURES, days)
-    # One after the other: each needs as much memory as there is for one.
+    # One block after the other: each needs as much memory as there is for one.
     written: dict[date, NewFiles] = {}
-    for day in days:
-        written |= write_features(build, from_state(build, day), USER_FEATURES, [day])
+    for some in days_together(build, days):
+        written |= write_features(build, from_state(build, some), USER_FEATURES, some)
     return written
 
 
@@ -68,24 +70,34 @@ def from_actions(build: Build, days: Sequence[date]) -> DataFrame:
     )
 
 
-def from_state(build: Build, day: date) -> DataFrame:
-    """One day from what is kept, and the actions of few days."""
-    plan = plan_of_day(build, BUILT_FROM, DECLARED, day)
-    folds = folds_of_day(
+def from_state(build: Build, days: Sequence[date]) -> DataFrame:
+    """Days with a core in common, from what is kept and the actions of few days."""
+    plan = plan_from_settings(build, BUILT_FROM, DECLARED, days)
+    folds = folds_of_days(
         build,
         plan,
-        folded_contents(build, day),
+        folded_contents(build, days),
         lambda some: user_folds(read_folded(build, some), plan),
-        num_files(build, day),
+        num_files(build, days[0]),
     )
-    categories, catalogue = NO_CATEGORIES, read_catalogue(build, [day])
-    if catalogue is not None:
-        as_of = catalogue_as_of(catalogue, plan.calendar, where=DECLARED.name)
-        categories = Categories.of(as_of.select("item_id", "category").toArrow())
-    pairs = pairs_of_customers(
-        build, day, window_contents(build, day), categories, longest_list(plan.names)
-    )
+    window = window_contents(build, days)
+    categories, length = _categories(build, plan, days), longest_list(plan.names)
+    pairs = pairs_of_customers(build, days, window, categories, length)
     return user_features_from(folds, pairs, plan)
+
+
+def _categories(build: Build, plan: Plan, days: Sequence[date]) -> dict[int, Categories]:
+    """The categories of items as of each day; the same object as on the day before if they are."""
+    found = dict.fromkeys(map(number_of, days), NO_CATEGORIES)
+    catalogue = read_catalogue(build, days)
+    if catalogue is None:
+        return found
+    as_of = catalogue_as_of(catalogue, plan.calendar, where=DECLARED.name)
+    rows, before = as_of.select("dt", "item_id", "category").toArrow(), NO_CATEGORIES
+    for number in found:
+        here = Categories.of(rows.filter(pc.equal(rows["dt"], number)))
+        found[number] = before = before if here.is_same(before) else here
+    return found
 
 
 def _describe(settings: Settings) -> str:
