@@ -19,6 +19,7 @@ from training_assets.kernels.day_files import (
     write_actions,
     write_rows,
 )
+from training_assets.kernels.equal_rows import EXTRA_DDL
 from training_assets.kernels.histories import (
     COMPACTIONS_DDL,
     CUTS_DDL,
@@ -54,6 +55,7 @@ __all__ = [
     "COMPACTIONS_DDL",
     "CUSTOMERS_DDL",
     "CUTS_DDL",
+    "EXTRA_DDL",
     "HISTORIES_DDL",
     "ITEMS_DDL",
     "NO_CATEGORIES",

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from training_assets.kernels.equal_rows import without_equal_rows
 from training_assets.kernels.timelines import Actions, Ints, order_of
 from training_assets.list_format import (
     JaggedLists,
@@ -76,13 +77,17 @@ class HistoryColumns(NamedTuple):
     days_ago: JaggedLists
 
 
-def write_actions(batches: Batches, root: str, run: str) -> Iterator[pa.RecordBatch]:
+def write_actions(
+    batches: Batches, root: str, run: str, once: Sequence[Table] = ()
+) -> Iterator[pa.RecordBatch]:
     """``unified_actions`` with a ``part``, in any order; yields what ``WRITTEN_DDL`` says.
 
-    ``root`` is the folder of the table, ``run`` 12 hexadecimal digits.
+    ``root`` is the folder of the table, ``run`` 12 hexadecimal digits. Of equal rows of the sources
+    ``once`` one is written; see ``equal_rows.py``.
     """
     written = []
-    for day, part, table in grouped(batches):
+    for day, part, rows in grouped(batches):
+        table = without_equal_rows(rows, once, root, run, day, part) if once else rows
         customers = ints(table["customer_id"])
         written.append(write_part(root, run, day, part, encoded_actions(table), customers))
     yield written_batch(written)

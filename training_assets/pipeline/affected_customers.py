@@ -20,7 +20,7 @@ from training_assets.schemas import (
     UNIFIED_ACTIONS,
     Table,
 )
-from training_assets.sources import action_sources
+from training_assets.sources import RawDays, action_sources
 from training_assets.tables.unified_actions import streamed_actions
 from training_assets.transforms import unite_actions
 
@@ -62,7 +62,8 @@ def changed_customers(
 def _changed(spark: SparkSession, provenance: Provenance, days: Sequence[date]) -> DataFrame:
     """(dt, customer_id) of each customer whose actions of a day differ."""
     tables = action_sources(provenance.lake)
-    sources = [(table, provenance.raw(table, days).read_valid(spark)) for table in tables]
+    raw = [(table, provenance.raw(table, days)) for table in tables]
+    sources = [(table, _counted(of.read_valid(spark), of)) for table, of in raw]
     names = UNIFIED_ACTIONS.column_names
     now = unite_actions(sources).select(*names)
     stream = streamed_actions(spark, provenance, days)
@@ -73,6 +74,11 @@ def _changed(spark: SparkSession, provenance: Provenance, days: Sequence[date]) 
     both = now.unionByName(published.withColumn("side", F.lit(-1)))
     balance = both.groupBy(*names).agg(F.sum("side").alias("balance"))
     return balance.where(F.col("balance") != 0).select("dt", "customer_id").distinct()
+
+
+def _counted(rows: DataFrame, raw: RawDays) -> DataFrame:
+    """Each of equal rows once, where that is declared."""
+    return rows.distinct() if raw.equal_rows_once else rows
 
 
 def _histories_of(

@@ -90,7 +90,8 @@ _Out = TypeVar("_Out")
 class RawDays:
     """The raw files of some days of one table, listed and with their columns checked.
 
-    ``equal_rows_once``: of rows of a day that are equal in all columns that are read one is given.
+    ``equal_rows_once``: of rows of a day that are equal in all columns that are read one counts;
+    ``read_valid`` gives them all.
     """
 
     table: Table
@@ -111,19 +112,7 @@ class RawDays:
 
     def read_valid(self, spark: SparkSession) -> DataFrame:
         """Valid rows with the table's own columns; of impressions, only the valid items."""
-        rows = self._read(spark, self.table.ddl, wants_rejects=False)
-        return rows.distinct() if self.equal_rows_once else rows
-
-    def read_again(self, spark: SparkSession) -> DataFrame:
-        """Valid rows that ``read_valid`` leaves out, as rows of the quarantine table."""
-        rows = self._read(spark, self.table.ddl, wants_rejects=False)
-        counted = rows.groupBy(*rows.columns).agg((F.count(F.lit(1)) - 1).alias("again"))
-        day = self.table.day_column
-
-        def as_rejects(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            return rejects.as_rejects(batches, day, schemas.RE_DELIVERED_ROW)
-
-        return counted.where(F.col("again") > 0).mapInArrow(as_rejects, QUARANTINE.ddl)
+        return self._read(spark, self.table.ddl, wants_rejects=False)
 
     def read_rejects(self, spark: SparkSession) -> DataFrame:
         """What ``read_valid`` leaves out, as rows of the quarantine table."""

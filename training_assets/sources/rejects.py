@@ -6,7 +6,6 @@ Rows stand by file, reason and content, so that the same ones give the same byte
 only.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Final, NamedTuple
@@ -22,8 +21,6 @@ REJECTS_DDL: Final = "dt date, source string, rows long, name string"
 _REJECTS: Final = pa.schema(
     [("dt", pa.date32()), ("source", pa.string()), ("rows", pa.int64()), ("name", pa.string())]
 )
-# With the day, which the folder of a written file says.
-_QUARANTINE: Final = pa.schema([(c.name, c.arrow) for c in QUARANTINE.columns])
 _GROUP_ROWS: Final = 65_536
 _KEY: Final = ["dt", "source"]
 _ORDER: Final = ("source_file", "reason", "content")
@@ -52,31 +49,6 @@ def write_rejects(
         keys = rows.select(_KEY).group_by(_KEY).aggregate([]).to_pylist()
         written += [_write(rows, key["dt"], key["source"], root, run) for key in keys]
     yield _as_batch(written)
-
-
-def as_rejects(
-    batches: Iterable[pa.RecordBatch], day: str, reason: str
-) -> Iterator[pa.RecordBatch]:
-    """Rows with a column ``again``, each so often, as rows of the quarantine of one reason.
-
-    ``day`` is the column of the day they stand under.
-    """
-    for batch in batches:
-        found = [
-            {
-                "dt": row[day],
-                "reason": reason,
-                "source_file": "",
-                "content": json.dumps(
-                    {name: value for name, value in row.items() if name != "again"},
-                    ensure_ascii=False,
-                    default=str,
-                ),
-            }
-            for row in batch.to_pylist()
-            for _ in range(row["again"])
-        ]
-        yield pa.RecordBatch.from_pylist(found, _QUARANTINE)
 
 
 def _wide(rows: pa.Table) -> pa.Table:

@@ -24,6 +24,8 @@ from training_assets.kernels import (
     write_runs,
 )
 from training_assets.lake import DataFile, Entry, Lake, new_run
+from training_assets.lake.files import quarantine_path
+from training_assets.list_format import SealedParquet
 from training_assets.provenance import Provenance
 from training_assets.schemas import Table, re_delivered
 from training_assets.settings import Settings
@@ -191,19 +193,38 @@ def spread_days(
 
 
 def of_faulty_days(
-    sources: Sequence[RawDays], counted: Mapping[date, int], written: Mapping[date, NewFiles]
+    build: Build,
+    table: Table,
+    sources: Sequence[RawDays],
+    counted: Mapping[date, int],
+    written: Mapping[date, NewFiles],
 ) -> list[RawDays]:
     """The sources for the days of which not every row that was counted has been written.
+
+    Rows that were delivered again are written too, to the quarantine.
 
     Of the other days nothing is set aside, so that they need not be read again. Only for sources
     of which every valid row is written as one.
     """
     rows = {day: sum(file.rows for file in new.files) for day, new in written.items()}
+    for day in (day for day, count in counted.items() if rows[day] != count):
+        rows[day] += sum(_again(build, table, source.table, day) for source in sources)
     faulty = [day for day, count in counted.items() if rows[day] != count]
     if not faulty:
         return []
     by_days = [source.by_day() for source in sources]
     return [RawDays.of([found[day] for day in faulty]) for found in by_days]
+
+
+def _again(build: Build, table: Table, source: Table, day: date) -> int:
+    """Rows of the source that were set aside for standing there already."""
+    store = build.lake.table_store(table.name)
+    folder = f"{quarantine_path(day, build.run)}/source={re_delivered(source).name}"
+    rows = 0
+    for entry in store.list(folder):
+        with SealedParquet(store.uri(entry.path)) as file:
+            rows += file.metadata.num_rows
+    return rows
 
 
 def write_rejected(build: Build, table: Table, sources: Sequence[RawDays]) -> None:
@@ -213,10 +234,6 @@ def write_rejected(build: Build, table: Table, sources: Sequence[RawDays]) -> No
     parts = [
         source.read_rejects(build.spark).withColumn("source", F.lit(source.table.name))
         for source in sources
-    ] + [
-        source.read_again(build.spark).withColumn("source", F.lit(re_delivered(source.table).name))
-        for source in sources
-        if source.equal_rows_once and source.tasks
     ]
     rejects = reduce(DataFrame.unionByName, parts)
     root, run = build.root(table.name), build.run

@@ -52,7 +52,9 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     parted = named.withColumn("part", part)
     rows_in = sum(counted.values())
     written = write_large_days(build, parted, INTERACTIONS, days, files, write, rows_in)
-    write_rejected(build, INTERACTIONS, of_faulty_days([raw], counted, written))
+    write_rejected(
+        build, INTERACTIONS, of_faulty_days(build, INTERACTIONS, [raw], counted, written)
+    )
     return written
 
 

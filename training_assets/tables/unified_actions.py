@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training_assets import checks
-from training_assets.kernels import write_actions
+from training_assets.kernels import EXTRA_DDL, write_actions
 from training_assets.lake.frames import read_days
 from training_assets.provenance import BuiltFrom, Provenance, Upstream
 from training_assets.schemas import (
@@ -42,14 +42,18 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     """All valid actions of the days; the others go to the quarantine."""
     tables = build.provenance.sources_of(BUILT_FROM)
     sources = [build.raw(table, days) for table in tables]
-    actions = unite_actions([(of.table, of.read_valid(build.spark)) for of in sources])
+    once = [of.table for of in sources if of.equal_rows_once and of.tasks]
+    actions = unite_actions([(of.table, of.read_valid(build.spark)) for of in sources], once)
     counted = count_by_day(sources, days)
     files, rows = files_by_day(counted, _ACTIONS_PER_FILE), sum(counted.values())
     stream = streamed_actions(build.spark, build.provenance, days)
     if stream is None:
         # The kernel knows the others, which say nothing here.
-        actions = actions.select(*UNIFIED_ACTIONS.column_names[:6])
+        extra = EXTRA_DDL if once else ()
+        actions = actions.select(*UNIFIED_ACTIONS.column_names[:6], *extra)
     else:
+        if once:
+            stream = stream.withColumns({n: F.lit(None).cast(k) for n, k in EXTRA_DDL.items()})
         actions = actions.unionByName(stream)
         published = build.lake.snapshot(INTERACTIONS.name).files
         for day in days:
@@ -59,13 +63,14 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
     root, run = build.root(UNIFIED_ACTIONS.name), build.run
 
     def write(batches: Batches) -> Batches:
-        return write_actions(batches, root, run)
+        return write_actions(batches, root, run, once)
 
     part = F.pmod(F.xxhash64("customer_id"), by_day(files)).cast("int")
     parted = actions.withColumn("part", part)
     written = write_large_days(build, parted, UNIFIED_ACTIONS, days, files, write, rows)
     # Nobody knows how many of the rows are the stream's.
-    faulty = of_faulty_days(sources, counted, written) if stream is None else sources
+    known = stream is None
+    faulty = of_faulty_days(build, UNIFIED_ACTIONS, sources, counted, written) if known else sources
     write_rejected(build, UNIFIED_ACTIONS, faulty)
     return written
 

@@ -7,6 +7,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from training_assets.kernels.equal_rows import EXTRA_DDL, SOURCE, VARIANT
 from training_assets.schemas import (
     ACTION_SOURCES,
     MAX_ITEM_ID,
@@ -31,12 +32,18 @@ def build_unified_actions(
     return unite_actions(list(zip(ACTION_SOURCES, frames, strict=True)))
 
 
-def unite_actions(sources: Sequence[tuple[Table, DataFrame]]) -> DataFrame:
-    """The same of any sources of one kind each, at least one; ``Table.action_type`` is the kind."""
-    return reduce(DataFrame.unionByName, [_actions(*source) for source in sources])
+def unite_actions(
+    sources: Sequence[tuple[Table, DataFrame]], once: Sequence[Table] = ()
+) -> DataFrame:
+    """The same of any sources of one kind each, at least one; ``Table.action_type`` is the kind.
+
+    With sources ``once`` rows have besides what tells equal rows of these: the number of the source
+    among them, and the size of the article; null in rows of others.
+    """
+    return reduce(DataFrame.unionByName, [_actions(*source, once) for source in sources])
 
 
-def _actions(table: Table, frame: DataFrame) -> DataFrame:
+def _actions(table: Table, frame: DataFrame, once: Sequence[Table]) -> DataFrame:
     require_columns(frame, table)
     day, names = table.day_column, table.column_names
     item = "item_id" if "item_id" in names else "config_id"
@@ -48,6 +55,7 @@ def _actions(table: Table, frame: DataFrame) -> DataFrame:
             F.col("customer_id").cast("long").alias("customer_id"),
             F.col(item).cast("long").alias("item_id"),
             at.cast(T.TimestampType()).alias("occurred_at"),
+            *_extra(table, frame, once),
         )
         .where(is_valid_action())
         .select(
@@ -59,9 +67,20 @@ def _actions(table: Table, frame: DataFrame) -> DataFrame:
             F.col("occurred_at").isNotNull().alias("has_time"),
             F.lit(False).alias("is_bot"),
             *(F.lit(None).cast(c.type).alias(c.name) for c in UNIFIED_ACTIONS.columns[7:]),
+            *(EXTRA_DDL if once else ()),
         )
-        .select(*UNIFIED_ACTIONS.column_names)
+        .select(*UNIFIED_ACTIONS.column_names, *(EXTRA_DDL if once else ()))
     )
+
+
+def _extra(table: Table, frame: DataFrame, once: Sequence[Table]) -> list[Column]:
+    number = once.index(table) if table in once else None
+    has = number is not None and VARIANT in frame.columns
+    columns = {
+        SOURCE: F.lit(number),
+        VARIANT: F.col(VARIANT) if has else F.lit(None),
+    }
+    return [columns[name].cast(kind).alias(name) for name, kind in EXTRA_DDL.items() if once]
 
 
 def is_valid_action() -> Column:
