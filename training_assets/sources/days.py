@@ -16,6 +16,7 @@ from training_assets.sources.listing import Listing, RawFile, fingerprint, whole
 from training_assets.sources.local import LocalListing
 from training_assets.sources.placed import PlacedListing
 from training_assets.sources.remote import RemoteListing
+from training_assets.sources.years import with_years
 
 _MAX_GAP_DAYS: Final = 366
 _MIN_SHARE: Final = 10
@@ -99,9 +100,12 @@ def _open_listing(lake: Lake, table: Table) -> Listing:
     declared, raw = declarations(lake).of(table), lake.raw
     if declared.path:
         return PlacedListing(lake, table, declared)
+    folders: Listing
     if isinstance(raw, LocalStore):
-        return LocalListing(raw, table, declared)
-    return RemoteListing(raw, table, declared)
+        folders = LocalListing(raw, table, declared)
+    else:
+        folders = RemoteListing(raw, table, declared)
+    return with_years(lake, table, declared, folders)
 
 
 def files_of_days(

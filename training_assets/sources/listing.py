@@ -89,6 +89,8 @@ class Listing(ABC):
         self.reading = self.declared.reading.json()
         self.prefixes = prefixes(table)
         self.place = raw.child(table.name)
+        # How the names of folders begin that another listing reads.
+        self.others = ""
 
     @abstractmethod
     def items(self) -> Sequence[Item]:
@@ -175,6 +177,8 @@ class Listing(ABC):
             is_old = is_old and format_of(item.name) == "parquet"
             return looks_like_data(self.table, item.name) and not is_old
         if day_of(self.prefixes, item.name):
+            return False
+        if self.others and item.name.startswith(self.others):
             return False
         if version is not None:
             return any(path.startswith(f"{item.name}/") for path in version)

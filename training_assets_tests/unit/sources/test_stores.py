@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from training_assets.errors import RawDataError, TrainingAssetsError
 from training_assets.lake import Lake, RemoteStore
-from training_assets.schemas import CLICKS, IMPRESSIONS, PREVIOUS_ORDERS, Table
+from training_assets.schemas import CLICKS, IMPRESSIONS, PREVIOUS_ORDERS, RAW_INTERACTIONS, Table
 from training_assets.sources import (
     RawDays,
     files_of_days,
@@ -272,3 +272,16 @@ def test_any_tree_is_listed_as_on_a_disk(
     for days in (DAYS, [DAY], [before(1)]):
         remote, local = (told(lake, table, days) for lake in lakes)
         assert remote == local
+
+
+def test_folders_of_years_are_read_beside_those_of_days(lake: Lake) -> None:
+    row = b'{"user_id":"u","item_id":"i","interaction_type":"view","timestamp":"2024-05-10T10:00Z"}'
+    for folder in (f"year={DAY.year}/month={DAY:%m}/day={DAY:%d}", f"dt={DAY}"):
+        lake.raw.put(f"interactions/{folder}/a.jsonl", row)
+    found = find_raw_days(lake, RAW_INTERACTIONS, [DAY])
+    assert source_days(lake, RAW_INTERACTIONS).days == (DAY,)
+    assert [len(rows) for rows in rows_of(found)] == [2, 0]
+    assert all(file.name.startswith("raw/interactions/") for file in found.files())
+    lake.raw.put(f"interactions/year={DAY.year}/b.jsonl", row)
+    with pytest.raises(RawDataError, match=r"year=2024/b\.jsonl: the file is read for no day"):
+        find_raw_days(lake, RAW_INTERACTIONS, [DAY])
