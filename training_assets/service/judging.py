@@ -28,7 +28,7 @@ from training_assets.service.settings import ServiceSettings
 from training_assets.service.shapes import Format, format_of, require_shape
 from training_assets.service.terms import PLAIN, Deliveries
 from training_assets.sources import printable
-from training_assets.sources.cleaning import clean_texts, with_returns
+from training_assets.sources.cleaning import as_read
 from training_assets.sources.judged import Code, Fault, Judged, judge
 from training_assets.sources.rules import Terms, judge_rows
 
@@ -255,15 +255,15 @@ def _by_the_rules(
 ) -> tuple[pa.Table, np.ndarray, list[Fault]]:
     """Of rows that can be read those that keep the rules, their numbers, and what others break."""
     rows, numbers = block.rows, np.asarray(block.numbers)
-    as_read = _as_read(rows, data_type, terms)
+    read = _as_read(rows, data_type, terms)
     broken: list[tuple[int, str, Any, str, Any]] = [
         (one.row, one.column, one.code, one.message, one.value)
-        for one in judge_rows(data_type, as_read, now=now, terms=terms)
+        for one in judge_rows(data_type, read, now=now, terms=terms)
         if one.severity == "error"
     ]
     if seen is not None:
         column = UNIQUE[data_type]
-        again = np.flatnonzero(seen.repeated(as_read[column], numbers))
+        again = np.flatnonzero(seen.repeated(read[column], numbers))
         values = rows[column].take(pa.array(again)).to_pylist() if len(again) else []
         broken += [
             (place, column, "duplicate_id", "stands in an earlier row", value)
@@ -281,13 +281,9 @@ def _by_the_rules(
 
 
 def _as_read(rows: pa.Table, data_type: str, terms: Terms) -> pa.Table:
-    """As a lake's reader has them: texts cleaned, and purchases below zero called returns.
-
-    Rows are judged so, and kept as they were delivered.
-    """
+    """As a lake's reader has them; rows are judged so, and kept as they were delivered."""
     columns = {name: rows[name].combine_chunks() for name in rows.column_names}
-    columns = clean_texts(SHOP_TABLES[data_type], columns)
-    return pa.table(with_returns(columns) if terms.takes_returns else columns)
+    return pa.table(as_read(SHOP_TABLES[data_type], columns, terms))
 
 
 def _by_the_rules_too(block: Judged, data_type: str, now: datetime, terms: Terms) -> list[Fault]:
@@ -297,8 +293,8 @@ def _by_the_rules_too(block: Judged, data_type: str, now: datetime, terms: Terms
     known = {(fault.row, fault.column) for fault in block.faults}
     lines = {fault.row: fault.line for fault in block.faults}
     found = []
-    as_read = _as_read(block.others, data_type, terms)
-    for one in judge_rows(data_type, as_read, now=now, terms=terms):
+    read = _as_read(block.others, data_type, terms)
+    for one in judge_rows(data_type, read, now=now, terms=terms):
         row = int(block.other_numbers[one.row])
         if one.severity == "error" and (row, one.column) not in known:
             message = f"{one.column} {one.message}"

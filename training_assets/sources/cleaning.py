@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,12 +18,12 @@ from training_assets.schemas import (
     WORTH_COLUMNS,
     Table,
 )
+from training_assets.sources.ids import cleaned
 from training_assets.sources.rules import NO_TERMS, Terms, first_reasons
+from training_assets.sources.text_ids import ENTITY_OF
 
-# What several blanks or a tab in a row look like; free text keeps its lines.
-_BLANKS: Final = r"\s\s+|[\t\n\r\f\v]"
+_WHOLE: Final = r"^(-?(?:0|[1-9]\d*))\.0*$"
 _FREE_TEXT: Final = ("description",)
-_DELETE: Final = 127
 # A day is judged by the end of the next one, and so alike whenever it is built.
 _DAY: Final = timedelta(days=1)
 
@@ -36,38 +35,37 @@ def is_cleaned(table: Table) -> bool:
 
 def clean_texts(table: Table, columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
     """Trimmed, in NFC, blanks as one; enums and keys in lower case; no text where none is left."""
-    cleaned = dict(columns)
+    found = dict(columns)
     for column in table.columns:
         if column.type != "string" or column.name not in columns or column.is_json:
             continue
         texts = columns[column.name]
         if texts.null_count == len(texts):
             continue
-        if not _is_plain(texts):
-            texts = pc.utf8_trim_whitespace(texts)
-            if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
-                texts = pc.utf8_normalize(texts, form="NFC")
-            is_free = column.name in _FREE_TEXT
-            has_blanks = pc.match_substring_regex(texts, _BLANKS)
-            if not is_free and pc.any(has_blanks, min_count=0).as_py():
-                texts = pc.replace_substring_regex(texts, r"\s+", " ")
+        # Free text keeps its lines.
+        texts = cleaned(texts, keeps_lines=column.name in _FREE_TEXT)
         if column.is_key:
             texts = pc.utf8_lower(texts)
         is_empty = pc.equal(pc.binary_length(texts), 0)
-        cleaned[column.name] = pc.if_else(is_empty, pa.scalar(None, texts.type), texts)
-    return cleaned
+        found[column.name] = pc.if_else(is_empty, pa.scalar(None, texts.type), texts)
+    return found
 
 
-def _is_plain(texts: pa.Array) -> bool:
-    """Whether all that is in them is ASCII that is neither blank nor controls anything."""
-    if texts.type != pa.string():
-        return False
-    _, offsets, data = texts.buffers()
-    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    if data is None or ends[0] == ends[-1]:
-        return True
-    found = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
-    return bool(found.min() > ord(" ") and found.max() < _DELETE)
+def as_read(
+    table: Table, columns: Mapping[str, pa.Array], terms: Terms = NO_TERMS
+) -> dict[str, pa.Array]:
+    """The columns of one of a shop's three tables as its rows are judged: texts are cleaned.
+
+    An id written as 7.0, as a column with nulls may be, is 7 unless such ids are said to be texts;
+    purchases below zero are named returns where these are taken.
+    """
+    found = clean_texts(table, columns)
+    for name, entity in ENTITY_OF.items():
+        if name not in found or entity in terms.takes_digits:
+            continue
+        if pc.any(pc.match_substring(found[name], "."), min_count=0).as_py():
+            found[name] = pc.replace_substring_regex(found[name], _WHOLE, r"\1")
+    return with_returns(found) if terms.takes_returns else found
 
 
 def with_returns(columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:

@@ -17,6 +17,7 @@ from training_assets.sources.reading import (
     Dialect,
     Made,
     Reading,
+    as_named,
     item_rows,
 )
 from training_assets.sources.text_ids import ENTITY_OF, Entity
@@ -191,7 +192,8 @@ def _where(at: str, found: Any) -> dict[str, tuple[str, ...]]:
     kept = {}
     for name, values in of_type(at, "where", found, dict).items():
         words = values if isinstance(values, list) else [values]
-        kept[name] = tuple(_text(at, f"where.{name}", word) for word in words)
+        texts = pa.array([_text(at, f"where.{name}", word) for word in words], pa.string())
+        kept[name] = tuple(as_named(texts).to_pylist())
     return kept
 
 

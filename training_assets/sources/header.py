@@ -5,7 +5,7 @@ file ──first bytes──> format ──header──> columns by their names 
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice, repeat
 from typing import IO, Any, Final, NamedTuple
@@ -89,6 +89,7 @@ def look_at(file: Task, table: Table) -> Looked:
     if file.format == "csv" and reading.rows:
         raise OSError(f"rows = {reading.rows!r} of sources.toml; expected arrays, which CSV lacks")
     if file.format == "csv":
+        _require_where(file, reading, lambda path: len(path) == 1 and path[0] in reading.header)
         return _looked(file, reading, table, reading.header, bool(reading.header))
     if _has_no_json(head.data):
         raise OSError("no row of it begins like JSON; expected objects")
@@ -118,6 +119,16 @@ def _with_format(file: Task) -> tuple[Task, Reading]:
     return file, reading
 
 
+def _require_where(file: Task, reading: Reading, has: Callable[[tuple[str, ...]], bool]) -> None:
+    """Raise where a column that chooses rows is missing, for none, or all, would be chosen."""
+    for name in reading.where:
+        if not has(tuple(name.split("."))):
+            raise SchemaError(
+                f"{file.name}: the column {name} is missing; expected it, since where of "
+                "sources.toml chooses rows by it. Deliver it, or correct its name there."
+            )
+
+
 def _has_no_json(data: bytes) -> bool:
     """Whether it is text of another kind, of which each line would be set aside."""
     begins = {line.lstrip()[:1] for line in data.splitlines()} - {b""}
@@ -135,6 +146,7 @@ def _look_at_parquet(file: Task, reading: Reading, table: Table) -> Looked:
             reading = reading.plain()
             file = file._replace(reading=reading.json())
         schema = schema_of(opened.schema_arrow, reading.rows)
+    _require_where(file, reading, lambda path: type_at(schema, path) is not None)
     looked = _looked(file, reading, table, schema.names, True, schema)
     for column in looked.table.columns:
         path = looked.found.paths.get(column.name)
@@ -205,7 +217,7 @@ def _looked(
     has_names: bool,
     schema: pa.Schema | None = None,
 ) -> Looked:
-    rows = _rows_per_item(file, reading, table, names, schema)
+    rows = rows_per_item(table, reading, names, schema, file.name)
     of = rows or table
     found = find_columns(of, names, reading, schema, where=file.name)
     if has_names:
@@ -216,16 +228,16 @@ def _looked(
     return Looked(file, reading, of, found, names, {})
 
 
-def _rows_per_item(
-    file: Task, reading: Reading, table: Table, names: Sequence[str], schema: pa.Schema | None
+def rows_per_item(
+    table: Table, reading: Reading, names: Sequence[str], schema: pa.Schema | None, where: str
 ) -> Table | None:
     """The table with a row per item, where impressions are delivered like that."""
     if not any(column.name == ITEMS_NAME for column in table.columns):
         return None
-    if ITEMS_NAME in find_columns(table, names, reading, schema, where=file.name).paths:
+    if ITEMS_NAME in find_columns(table, names, reading, schema, where=where).paths:
         return None
     rows = item_rows(table)
-    found = find_columns(rows, names, reading, schema, where=file.name)
+    found = find_columns(rows, names, reading, schema, where=where)
     has = {*found.paths, *reading.constants}
     return rows if {"item_id", "is_order"} <= has else None
 

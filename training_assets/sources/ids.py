@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,6 +24,9 @@ from training_assets.errors import RawDataError
 from training_assets.list_format import SealedParquet
 from training_assets.sources.memo import kept
 
+# What several blanks or a tab in a row look like.
+_BLANKS: Final = r"\s\s+|[\t\n\r\f\v]"
+_DELETE: Final = 127
 INTEGER: Final = r"^-?(0|[1-9]\d{0,18})$"
 
 
@@ -38,6 +42,30 @@ def hash_texts(texts: pa.Array) -> pa.Array:
     encoded = texts.dictionary_encode()
     hashes = pa.array([hash_text(text) for text in encoded.dictionary.to_pylist()], pa.int64())
     return hashes.take(encoded.indices)
+
+
+def cleaned(texts: pa.Array, *, keeps_lines: bool = False) -> pa.Array:
+    """Trimmed, in NFC, several blanks as one unless ``keeps_lines``."""
+    if _is_plain(texts):
+        return texts
+    texts = pc.utf8_trim_whitespace(texts)
+    if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+        texts = pc.utf8_normalize(texts, form="NFC")
+    if keeps_lines or not pc.any(pc.match_substring_regex(texts, _BLANKS), min_count=0).as_py():
+        return texts
+    return pc.replace_substring_regex(texts, r"\s+", " ")
+
+
+def _is_plain(texts: pa.Array) -> bool:
+    """Whether all that is in them is ASCII that is neither blank nor controls anything."""
+    if texts.type != pa.string() or not len(texts):
+        return False
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    if data is None or ends[0] == ends[-1]:
+        return True
+    found = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
+    return bool(found.min() > ord(" ") and found.max() < _DELETE)
 
 
 def are_integers(texts: pa.Array) -> pa.Array:

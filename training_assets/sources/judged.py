@@ -20,23 +20,32 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.schemas import Table
+from training_assets.schemas import Column, Table
 from training_assets.sources.cleaning import clean_texts, is_cleaned
 from training_assets.sources.columns import (
     IGNORED_COLUMNS,
+    ITEMS,
     OUTSIDE,
     READ_ERRORS,
     WIDE,
     Chunk,
     first_fault,
+    lists_of,
 )
-from training_assets.sources.header import missing_column, wrong_type
+from training_assets.sources.header import missing_column, rows_per_item, wrong_type
 from training_assets.sources.names import find_columns
 from training_assets.sources.parquet import chunk_of, type_at
 from training_assets.sources.reading import Dialect, Reading
-from training_assets.sources.rows import has_item_ids, is_no_item, must_be, unreadable
+from training_assets.sources.rows import (
+    faults_of_items,
+    has_item_ids,
+    is_no_item,
+    must_be,
+    unreadable,
+    valid_items,
+)
 from training_assets.sources.text import HEAD_BYTES, chunks_of, head_of, json_rows_of, with_layout
-from training_assets.sources.text_ids import Entity, TextIds, as_texts
+from training_assets.sources.text_ids import Entity, TextIds, as_texts, item_texts
 from training_assets.sources.typed import is_readable
 
 Format = Literal["csv", "jsonl", "json", "parquet"]
@@ -134,6 +143,9 @@ def judge(
     where the file cannot be read at all. ``text_ids`` are entities of which tables of actions have
     texts: they are given as they were delivered, without blanks around them. ``time_zone`` is that
     of times that name none, UTC where it is empty.
+
+    Of rankings each item is judged by itself: those that are wrong are faults, the others are the
+    ranking, and one without any gives no row. Those of one row per item are judged as such rows.
     """
     table = as_texts(table, TextIds(tuple(text_ids)))
     paths = {name: tuple(other.split(".")) for name, other in (columns or {}).items()}
@@ -148,8 +160,8 @@ def judge(
         read = _parquet if format == "parquet" else text
         try:
             row = 1
-            for chunk in read(opened, table, reading, format, where, ignored):
-                yield _judged(_trimmed(chunk, table), table, row)
+            for of, chunk in read(opened, table, reading, format, where, ignored):
+                yield _judged(_trimmed(chunk, of), of, row)
                 row += len(chunk.faults)
         except (SchemaError, RawDataError):
             raise
@@ -164,9 +176,10 @@ def _parquet(
     format_: str,
     where: str,
     ignored: Callable[[Sequence[str]], None],
-) -> Iterator[Chunk]:
+) -> Iterator[tuple[Table, Chunk]]:
     opened = pq.ParquetFile(file, coerce_int96_timestamp_unit="us", page_checksum_verification=True)
     schema = opened.schema_arrow
+    table = rows_per_item(table, reading, schema.names, schema, where) or table
     found = find_columns(table, schema.names, reading, schema, where=where)
     _require(table, found.paths, schema.names, where)
     ignored(_unused(schema.names, found.paths, table))
@@ -180,7 +193,7 @@ def _parquet(
         _BATCH_ROWS, columns=sorted({".".join(path) for path in found.paths.values()})
     ):
         left -= len(batch)
-        yield chunk_of(batch, table, dict(found.paths), reading)
+        yield table, chunk_of(batch, table, dict(found.paths), reading)
     if left:
         raise pa.ArrowInvalid(f"{left} rows of its footer are not in its pages")
 
@@ -194,7 +207,7 @@ def _text(
     ignored: Callable[[Sequence[str]], None],
     known: Collection[str] | None,
     threads: int,
-) -> Iterator[Chunk]:
+) -> Iterator[tuple[Table, Chunk]]:
     is_csv = format_ == "csv"
     data = _read(file, HEAD_BYTES) if known is None else b""
     head = head_of(data, len(data) < HEAD_BYTES)
@@ -208,6 +221,7 @@ def _text(
         for row in json_rows_of(head, reading):
             keys.update(row)
         names = list(keys)
+    table = rows_per_item(table, reading, names, None, where) or table
     found = find_columns(table, names, reading, None, where=where)
     if is_csv and names:
         _require(table, found.paths, names, where)
@@ -220,7 +234,8 @@ def _text(
     skipped = data[: reading.body]
     rest = cast(IO[bytes], _Joined(data[reading.body :], file))
     line = 1 + skipped.count(b"\n")
-    yield from chunks_of(rest, table, columns, reading, is_csv, {}, line=line, threads=threads)
+    for chunk in chunks_of(rest, table, columns, reading, is_csv, {}, line=line, threads=threads):
+        yield table, chunk
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
@@ -304,16 +319,56 @@ def _judged(chunk: Chunk, table: Table, row: int) -> Judged:
         is_valid &= np.asarray(faults.is_null())
     numbers = np.arange(row, row + size) if chunk.numbers is None else chunk.numbers.rows
     lines = np.empty(0, np.int64) if chunk.numbers is None else chunk.numbers.lines
-    kept = lines[is_valid] if len(lines) else lines
-    rows = _typed(chunk.columns, table, is_valid)
+    of_items: list[Fault] = []
+    is_kept = is_valid
+    for column in table.columns:
+        if column.type == ITEMS and column.name in chunk.columns:
+            of_items = _of_items(chunk, np.flatnonzero(is_valid), column.name, numbers)
+            has_any = valid_items(chunk.columns[column.name], _items_type(column))[1]
+            is_kept = is_valid & np.asarray(has_any)
+    rows = _typed(chunk.columns, table, is_kept)
+    kept = lines[is_kept] if len(lines) else lines
     if is_valid.all():
-        return Judged(rows, numbers, [], kept, rows.slice(0, 0), numbers[:0])
+        return Judged(rows, numbers[is_kept], of_items, kept, rows.slice(0, 0), numbers[:0])
     is_other = ~is_valid
     if of_rows is not None:
         is_other &= np.asarray(of_rows.is_null())
     others = _typed(_without_faults(chunk.columns, of_columns), table, is_other)
-    faults = _faults(chunk, of_columns, of_rows, numbers)
-    return Judged(rows, numbers[is_valid], faults, kept, others, numbers[is_other])
+    faults = [*_faults(chunk, of_columns, of_rows, numbers), *of_items]
+    faults.sort(key=lambda fault: fault.row)
+    return Judged(rows, numbers[is_kept], faults, kept, others, numbers[is_other])
+
+
+def _of_items(chunk: Chunk, rankings: np.ndarray, name: str, numbers: np.ndarray) -> list[Fault]:
+    """What is wrong with single items of rankings; the others of these are taken."""
+    return [
+        Fault(
+            int(numbers[place]),
+            None if chunk.numbers is None else int(chunk.numbers.lines[place]),
+            name,
+            code_of(reason),
+            f"{name}[{position}]: {reason}",
+            original[name][position],
+        )
+        for place, position, reason, original in faults_of_items(chunk, rankings, name)
+    ]
+
+
+def _items_type(column: Column) -> pa.DataType:
+    """Of the items of rankings, whose ids are texts where the column is marked as one of ids."""
+    if not column.is_id:
+        return column.arrow
+    return pa.list_(pa.struct([("item_id", pa.string()), ("is_order", pa.bool_())]))
+
+
+def _items(lists: pa.Array, column: Column) -> pa.Array:
+    kept, _ = valid_items(lists, _items_type(column))
+    if not column.is_id:
+        return kept
+    items = kept.flatten()
+    columns = [item_texts(items), pc.struct_field(items, "is_order")]
+    lengths = np.asarray(pc.list_value_length(kept))
+    return lists_of(lengths, pa.StructArray.from_arrays(columns, fields=list(items.type)))
 
 
 def _without_faults(
@@ -338,7 +393,9 @@ def _typed(known: Mapping[str, pa.Array], table: Table, is_wanted: np.ndarray) -
             continue
         if count < len(mask):
             values = values.filter(mask)
-        if values.type != column.arrow:
+        if column.type == ITEMS:
+            values = _items(values, column)
+        elif values.type != column.arrow:
             values = values.cast(column.arrow, safe=column.name not in IGNORED_COLUMNS)
         columns[column.name] = values
     return pa.table(columns)

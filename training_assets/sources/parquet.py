@@ -19,7 +19,7 @@ from training_assets.sources.columns import (
     widen_all,
 )
 from training_assets.sources.opening import open_parquet
-from training_assets.sources.reading import Reading
+from training_assets.sources.reading import Reading, as_named
 from training_assets.sources.typed import decoded, flatten, is_list, is_readable, shown, widen
 from training_assets.sources.values import parse_texts
 
@@ -112,7 +112,7 @@ def _at(batch: pa.RecordBatch, path: _Path) -> pa.Array:
 def _is_own(batch: pa.RecordBatch, filters: dict[_Path, tuple[str, ...]]) -> pa.Array:
     found = pa.array(np.ones(len(batch), bool))
     for path, texts in filters.items():
-        is_named = pc.is_in(_as_texts(_at(batch, path)), pa.array(texts, pa.string()))
+        is_named = pc.is_in(as_named(_as_texts(_at(batch, path))), pa.array(texts, pa.string()))
         found = pc.and_(found, is_named)
     return found
 

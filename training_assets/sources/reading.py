@@ -13,10 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.schemas import Column, Table
+from training_assets.sources.text_ids import MAX_LENGTH
 from training_assets.sources.values import Kind
 
 ITEMS_NAME: Final = "impressions"
 SUBTRACTS_RETURNS: Final = "returns = subtract"
+
+
+def as_named(texts: pa.Array) -> pa.Array:
+    """Texts as ``where`` names them: no blanks around, and of 1.0, as a writer has 1, the 1."""
+    return pc.replace_substring_regex(pc.utf8_trim_whitespace(texts), r"^([+-]?\d+)\.0+$", r"\1")
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,9 @@ def table_of(table: Table, reading: Reading) -> Table:
 def item_rows(impressions: Table) -> Table:
     """Impressions with a row per item."""
     (shown,) = (c for c in impressions.columns if c.name == ITEMS_NAME)
-    item = Column("item_id", "string" if shown.is_id else "int", "Item shown.", is_id=shown.is_id)
+    is_text = shown.is_id
+    item = Column("item_id", "string" if is_text else "int", "Item shown.", is_id=is_text)
+    item = replace(item, max_length=MAX_LENGTH) if is_text else item
     kept = tuple(
         replace(c, is_required=c.name == "ranking_id")
         for c in impressions.columns

@@ -21,10 +21,10 @@ import pyarrow.compute as pc
 from training_assets.errors import RawDataError
 from training_assets.schemas import MAX_ITEM_ID, MIN_ITEM_ID, QUARANTINE, Column, Table
 from training_assets.sources.cleaning import (
+    as_read,
     clean_texts,
     is_cleaned,
     judge_rows_of,
-    with_returns,
 )
 from training_assets.sources.columns import (
     IGNORED_COLUMNS,
@@ -46,10 +46,12 @@ from training_assets.sources.rules import Terms
 from training_assets.sources.text import count_text_rows, text_chunks
 from training_assets.sources.text_ids import (
     ENTITY_OF,
+    MAX_LENGTH,
     NO_TEXT_IDS,
     Entity,
     TextIds,
     as_texts,
+    item_texts,
     texts_of,
     too_long,
     with_integers,
@@ -208,9 +210,7 @@ def _judge_all(
     constants = _constants(task, table, names)
     terms = Terms(Reading.of(task.reading).takes_returns, texts.takes_digits)
     for read in _chunks(task, table, names):
-        chunk = _cleaned(_with(read, constants), table)
-        if terms.takes_returns and is_cleaned(table):
-            chunk = chunk._replace(columns=with_returns(chunk.columns))
+        chunk = _cleaned(_with(read, constants), table, terms)
         lost = [n for n in needed if n not in chunk.columns and n != table.day_column]
         if lost:
             raise RawDataError(
@@ -249,13 +249,13 @@ def _with(chunk: Chunk, constants: dict[str, pa.Scalar]) -> Chunk:
     return chunk._replace(columns={**chunk.columns, **added})
 
 
-def _cleaned(chunk: Chunk, table: Table) -> Chunk:
-    if not is_cleaned(table):
-        ids = tuple(c for c in table.columns if c.is_id and c.type == "string")
-        if not ids:
-            return chunk
-        table = replace(table, columns=ids)
-    return chunk._replace(columns=clean_texts(table, chunk.columns))
+def _cleaned(chunk: Chunk, table: Table, terms: Terms) -> Chunk:
+    if is_cleaned(table):
+        return chunk._replace(columns=as_read(table, chunk.columns, terms))
+    ids = tuple(c for c in table.columns if c.is_id and c.type == "string")
+    if not ids:
+        return chunk
+    return chunk._replace(columns=clean_texts(replace(table, columns=ids), chunk.columns))
 
 
 def _place(chunk: Chunk, task: Task, table: Table) -> tuple[pa.Array, pa.Array]:
@@ -324,7 +324,10 @@ def _judge_items(items: pa.Array) -> pa.Array:
     faults = first_fault(faults, pc.is_null(ids), "item_id is null")
     faults = first_fault(faults, pc.is_null(labels), "is_order is null")
     if pa.types.is_string(ids.type):
-        return first_fault(faults, pc.equal(pc.utf8_trim_whitespace(ids), ""), "item_id is null")
+        texts = item_texts(items)
+        faults = first_fault(faults, pc.equal(texts, ""), "item_id is null")
+        is_long = pc.greater(pc.utf8_length(texts), MAX_LENGTH)
+        return first_fault(faults, is_long, f"item_id is longer than {MAX_LENGTH} characters")
     return first_fault(faults, is_no_item(ids), f"item_id {OUTSIDE['int']}")
 
 
@@ -343,7 +346,7 @@ def _valid_rows(judged: _Judged, table: Table, task: Task, days: Sequence[date])
     for column in table.columns:
         values = good.column(column.name)
         if column.type == ITEMS:
-            values, has_items = _valid_items(values, column.arrow)
+            values, has_items = valid_items(values, column.arrow)
         elif column.name in IGNORED_COLUMNS:
             narrowed = values.cast(column.arrow, safe=False)
             fits = pc.equal(values, narrowed.cast(values.type))
@@ -368,7 +371,7 @@ def _is_wanted(judged: _Judged, days: Sequence[date]) -> pa.Array:
     return pc.is_in(judged.days, pa.array(days, pa.date32()))
 
 
-def _valid_items(lists: pa.Array, type_: pa.DataType) -> tuple[pa.Array, pa.Array]:
+def valid_items(lists: pa.Array, type_: pa.DataType) -> tuple[pa.Array, pa.Array]:
     """The rankings with their valid items only, and which of them have any."""
     kept, lengths = _kept_items(lists)
     names = [field.name for field in type_.value_type]
@@ -416,26 +419,34 @@ def _item_rejects(judged: _Judged, is_wanted: pa.Array, name: str) -> list[_Reje
     """A fault for each invalid item of a valid ranking: the ranking with that item only."""
     chunk = judged.chunk
     rankings = _true(pc.and_(pc.is_null(judged.faults), is_wanted))
-    lists = chunk.columns[name].take(pa.array(rankings))
-    reasons = _judge_items(lists.flatten())
-    places = _true(pc.is_valid(reasons))
-    if not len(places):
-        return []
-    ends = np.cumsum(np.asarray(pc.list_value_length(lists)))
-    rows, which = np.unique(np.searchsorted(ends, places, side="right"), return_inverse=True)
-    originals = chunk.originals(rankings[rows].tolist())
-    starts = np.concatenate([[0], ends])[rows]
     found = []
-    for place, n in zip(places.tolist(), which.tolist(), strict=True):
-        original, row, position = originals[n], int(rankings[rows[n]]), place - int(starts[n])
+    for row, position, reason, original in faults_of_items(chunk, rankings, name):
         shown = {**original, name: [original[name][position]], "position": position}
         try:
             content = _as_json(shown)
         except RecursionError:
             # What could just be read may be nested too deeply to be written.
             content = chunk.lines([row])[0] if chunk.lines is not None else str(position)
-        found.append((judged.days[row].as_py(), reasons[place].as_py(), content))
+        found.append((judged.days[row].as_py(), reason, content))
     return found
+
+
+def faults_of_items(
+    chunk: Chunk, rankings: np.ndarray, name: str
+) -> Iterator[tuple[int, int, str, dict[str, Any]]]:
+    """Of each invalid item of these rows: the row, its position from 0 on, why, the whole row."""
+    lists = chunk.columns[name].take(pa.array(rankings))
+    reasons = _judge_items(lists.flatten())
+    places = _true(pc.is_valid(reasons))
+    if not len(places):
+        return
+    ends = np.cumsum(np.asarray(pc.list_value_length(lists)))
+    rows, which = np.unique(np.searchsorted(ends, places, side="right"), return_inverse=True)
+    originals = chunk.originals(rankings[rows].tolist())
+    starts = np.concatenate([[0], ends])[rows]
+    for place, n in zip(places.tolist(), which.tolist(), strict=True):
+        row, position = int(rankings[rows[n]]), place - int(starts[n])
+        yield row, position, reasons[place].as_py(), originals[n]
 
 
 def _true(mask: pa.Array) -> np.ndarray:

@@ -48,7 +48,7 @@ from training_assets.sources.json_values import (
     widen_values,
 )
 from training_assets.sources.opening import open_bytes
-from training_assets.sources.reading import Reading
+from training_assets.sources.reading import Reading, as_named
 from training_assets.sources.typed import is_readable, widen
 from training_assets.sources.values import Kind, parse_texts
 
@@ -228,7 +228,7 @@ def _is_own(texts: Sequence[tuple[pa.Array, tuple[str, ...]]], faults: pa.Array)
     """Rows that a source asks for, and those of which nobody can say."""
     found = pa.array(np.ones(len(faults), bool))
     for values, wanted in texts:
-        found = pc.and_(found, pc.is_in(values, pa.array(wanted, pa.string())))
+        found = pc.and_(found, pc.is_in(as_named(values), pa.array(wanted, pa.string())))
     return pc.or_(found, pc.is_valid(faults))
 
 

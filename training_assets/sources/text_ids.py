@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from training_assets.schemas import CUSTOMER_IDS, ITEM_IDS, Column, Table
 from training_assets.sources.columns import ITEMS, lists_of
-from training_assets.sources.ids import hash_texts, items_of, texts_only
+from training_assets.sources.ids import cleaned, hash_texts, items_of, texts_only
 
 Entity = Literal["customer", "item"]
 ID_TABLES: Final[Mapping[Entity, Table]] = {"customer": CUSTOMER_IDS, "item": ITEM_IDS}
@@ -27,7 +27,7 @@ ENTITY_OF: Final[Mapping[str, Entity]] = {
 }
 NEW_IDS: Final = pa.schema([("entity", pa.string()), ("text", pa.string()), ("dt", pa.date32())])
 NEW_IDS_DDL: Final = "entity string, text string, dt date"
-_MAX_LENGTH: Final = 255
+MAX_LENGTH: Final = 255
 
 
 class TextIds(NamedTuple):
@@ -52,7 +52,7 @@ def as_texts(table: Table, texts: TextIds) -> Table:
             return of
         if of.type == ITEMS:
             return replace(of, is_id=True)
-        return replace(of, type="string", is_id=True, max_length=_MAX_LENGTH)
+        return replace(of, type="string", is_id=True, max_length=MAX_LENGTH)
 
     if not texts.entities:
         return table
@@ -93,8 +93,8 @@ def _integers(values: pa.Array, entity: Entity, texts: TextIds, where: str) -> p
 
 
 def item_texts(items: pa.Array) -> pa.Array:
-    """Ids of the items of rankings, without blanks around them."""
-    return pc.utf8_trim_whitespace(pc.struct_field(items, "item_id"))
+    """Ids of the items of rankings, cleaned as those of other tables are."""
+    return cleaned(pc.struct_field(items, "item_id"))
 
 
 def texts_of(

@@ -115,10 +115,14 @@ def decoded(values: pa.Array) -> pa.Array:
     return pc.run_end_decode(values) if pt.is_run_end_encoded(values.type) else values
 
 
+# Above, a narrow float may stand for several integers.
+_EXACT: Final = {pa.float16(): 2.0**11 - 1, pa.float32(): 2.0**24 - 1}
+
+
 def _integers(values: pa.Array, kind: Kind) -> Values:
     faults = no_faults(len(values))
     if pt.is_floating(values.type):
-        return _of_floats(values.cast(pa.float64()), kind)
+        return _of_floats(values, kind)
     if pt.is_decimal(values.type):
         return _of_decimals(values, kind)
     if values.type == pa.uint64():
@@ -130,12 +134,13 @@ def _integers(values: pa.Array, kind: Kind) -> Values:
 
 def _of_floats(values: pa.Array, kind: Kind) -> Values:
     """Floats with nothing behind the point; NaN is how pandas writes that there is none."""
-    numbers = np.asarray(values.fill_null(np.nan))
+    most = _EXACT.get(values.type, MAX_EXACT_FLOAT)
+    numbers = np.asarray(values.cast(pa.float64()).fill_null(np.nan))
     is_known = ~np.isnan(numbers)
     with np.errstate(invalid="ignore"):
         is_whole = is_known & np.isfinite(numbers) & (numbers == np.floor(numbers))
         fits = is_whole & (np.abs(numbers) < 2.0**63)
-        is_exact = fits & (np.abs(numbers) <= MAX_EXACT_FLOAT)
+        is_exact = fits & (np.abs(numbers) <= most)
     faults = no_faults(len(values))
     if not is_exact[is_known].all():
         for wrong, reason in (

@@ -311,7 +311,8 @@ def _read_integer(value: Any, kind: Kind) -> int | None:
             raise ValueError(NOT_EXACT)
         value = int(value)
     elif isinstance(value, Decimal):
-        if value % 1:
+        # The remainder of a long one is more than decimals compute with.
+        if value != value.to_integral_value():
             raise ValueError(reason)
         value = int(value)
     if not isinstance(value, int):
@@ -379,6 +380,9 @@ def _read_string(value: Any, kind: Kind) -> str | None:
     if kind.is_id and isinstance(value, float | Decimal):
         number = _read_integer(value, kind._replace(type="long"))
         return None if number is None else str(number)
+    if kind.name == "ranking_id" and isinstance(value, float) and value.is_integer():
+        # An integer, where another row of the block has a point.
+        return str(_read_integer(value, kind._replace(type="long")))
     if kind.is_json and isinstance(value, dict | list):
         return json_text(value)
     if not isinstance(value, str):

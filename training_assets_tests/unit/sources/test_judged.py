@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.schemas import CLICKS, RAW_INTERACTIONS
+from training_assets.schemas import CLICKS, IMPRESSIONS, RAW_INTERACTIONS
 from training_assets.sources import Dialect, judge
 from training_assets.sources.judged import Judged, code_of
 from training_assets_tests.support.raw_input import REASONS
@@ -179,6 +179,71 @@ def test_ids_of_actions_may_be_texts(format_: str) -> None:
     ]
     # Where they are not said to be texts, they are integers.
     assert whole(judge(text_of(lines), CLICKS, format_))[0] == []  # type: ignore[arg-type]
+
+
+ITEMS: list[Any] = [
+    {"item_id": " cafe\u0301 ", "is_order": "t"},
+    {"item_id": 5, "is_order": 0},
+    {"item_id": " ", "is_order": True},
+    None,
+    {"item_id": "x" * 256, "is_order": True},
+    {"item_id": "b", "is_order": None},
+]
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("entities", [(), ("item",), ("customer", "item")])
+def test_items_of_rankings_are_judged_one_by_one_and_may_have_text_ids(
+    format_: Any, entities: Any
+) -> None:
+    """As a lake's reader does; what is wrong with an item is told, and costs no other."""
+    items = ITEMS if entities else [i and {**i, "item_id": n} for n, i in enumerate(ITEMS, 1)]
+    customer = "u1" if "customer" in entities else "1"
+    shown = [items, [], items[2:4], None, items[:1]]
+    if not entities:
+        shown[2] = [None]
+    cells = [json.dumps(of) if of is not None else None for of in shown]
+    rows = [
+        {"ranking_id": n, "customer_id": customer, "impressions": c} for n, c in enumerate(cells)
+    ]
+    if format_ == "csv":
+        lines = [",".join(rows[0])]
+        for row in rows:
+            quoted = (row["impressions"] or "").replace('"', '""')
+            lines.append(f'{row["ranking_id"]},{customer},"{quoted}"')
+        file = text_of(lines)
+    elif format_ == "jsonl":
+        file = text_of(
+            json.dumps({**r, "impressions": i}) for r, i in zip(rows, shown, strict=True)
+        )
+    else:
+        file = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), file)
+        file.seek(0)
+    found, numbers, faults = whole(judge(file, IMPRESSIONS, format_, text_ids=entities))
+    kept = [[(i["item_id"], i["is_order"]) for i in row["impressions"]] for row in found]
+    # The first ranking has the good ones of its items, and the last one has one.
+    first = [("caf\u00e9", True), ("5", False)] if entities else [(1, True), (2, False)]
+    others = [] if entities else [(3, True), (5, True)]
+    assert kept == [[*first, *others], first[:1]]
+    assert numbers == [1, 5]
+    told = [(fault.row, fault.column, fault.code) for fault in faults]
+    wrong = ["required"] * 2 + ["too_long"] if entities else ["required"]
+    in_first = [(1, "impressions", code) for code in [*wrong, "required"]]
+    assert told == [*in_first, *[(3, "impressions", "required")] * len(shown[2] or ())]
+    if format_ == "jsonl":
+        assert faults[0].value == ITEMS[2] if entities else faults[0].value is None
+
+
+def test_rankings_of_one_row_per_item_are_judged_as_such_rows() -> None:
+    lines = ["ranking_id,customer_id,item_id,is_order", "r,1,a,1", "r,1, ,0", "s,1,b,x"]
+    rows, numbers, faults = whole(judge(text_of(lines), IMPRESSIONS, "csv", text_ids=["item"]))
+    assert [(row["item_id"], row["is_order"]) for row in rows] == [("a", True)]
+    assert numbers == [1]
+    assert [fault[:4] for fault in faults] == [
+        (2, 3, "item_id", "required"),
+        (3, 4, "is_order", "not_allowed"),
+    ]
 
 
 def test_every_reason_has_its_code() -> None:

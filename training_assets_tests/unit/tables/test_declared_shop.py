@@ -47,10 +47,13 @@ def write_texts(root: Path) -> Path:
         {"item_id": "prod_1", "is_order": True},
         {"item_id": "prod_9", "is_order": False},
         {"item_id": " ", "is_order": False},
+        {"item_id": "x" * 256, "is_order": False},
+        {"item_id": " cafe\u0301  au\tlait", "is_order": False},
     ]
     ranking = {"ranking_id": "r", "customer_id": "u1", "impressions": shown}
     put(raw, "impressions", DAYS[2], [ranking])
-    put(raw, "clicks", DAYS[2], [{"customer_id": "u1", "item_id": "prod_2"}])
+    clicked = ["prod_2", "caf\u00e9 au lait"]
+    put(raw, "clicks", DAYS[2], [{"customer_id": "u1", "item_id": item} for item in clicked])
     return root
 
 
@@ -66,12 +69,14 @@ def test_text_ids_of_actions_and_impressions_get_their_integers(
     snapshot = Lake.at(root).snapshot("item_ids")
     rows = [row for day in snapshot.days for row in published(root, "item_ids", day)]
     numbers = {row["text"]: row["id"] for row in rows}
-    assert set(numbers) == {"prod_0", "prod_1", "prod_2", "prod_3", "prod_9"}
-    assert sorted(numbers.values()) == [1, 2, 3, 4, 5]
+    # However they are written, as those of other sources.
+    cafe = "caf\u00e9 au lait"
+    assert set(numbers) == {"prod_0", "prod_1", "prod_2", "prod_3", "prod_9", cafe}
+    assert sorted(numbers.values()) == [1, 2, 3, 4, 5, 6]
     found = published(root, "training_input", DAYS[2])
     assert {row["customer_id"] for row in found} == {ids.hash_text("u1")}
     labels = {row["impression_item_id"]: row["is_order"] for row in found}
-    assert labels == {numbers["prod_1"]: 1, numbers["prod_9"]: 0}
+    assert labels == {numbers["prod_1"]: 1, numbers["prod_9"]: 0, numbers[cafe]: 0}
     (history,) = published(root, "customer_history", DAYS[2])
     assert history["action_items"] == [numbers["prod_2"], numbers["prod_1"]]
 
