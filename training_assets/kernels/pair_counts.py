@@ -4,7 +4,7 @@ The core is read and counted once. Each day adds the few pairs of its other days
 further day costs next to nothing. Rows are only ever added up, never taken away.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -36,6 +36,10 @@ _MICROS_PER_DAY: Final = 86_400_000_000
 _RECENT_DAYS: Final = (30, 7)
 # The first day whose pairs count, by dt; they end before it. Days are numbers.
 Windows = Mapping[int, int]
+# Items, and how many pairs each has.
+_Counted = tuple[Ints, Ints]
+# Of a task's parts, each counted: the core may be the pairs of a year.
+_MAX_HELD: Final = 1 << 22
 
 
 def count_by_customer(
@@ -61,25 +65,32 @@ def count_by_customer(
 
 def count_by_item(batches: Batches, files: Files, windows: Windows) -> Iterator[pa.RecordBatch]:
     """How many customers of a task's parts met an item on each dt, as ``ITEMS_DDL`` says."""
-    of_core: list[Ints] = []
+    of_core: list[_Counted] = []
     added: dict[int, list[Ints]] = {dt: [] for dt in windows}
     for part, day, newer in parts(batches):
         core = _Core(Pairs(*_merged(files, part)), Pairs(*newer), 0)
-        of_core.append(core.pairs.item)
+        of_core.append(np.unique(core.pairs.item, return_counts=True))
+        if sum(len(items) for items, _ in of_core) > _MAX_HELD:
+            of_core = [_summed(of_core)]
         for dt, first in windows.items():
             few = core.few(Pairs(*_of_window(day, newer, first, dt)))
             added[dt].append(few.pairs.item[~few.is_known])
     if not of_core:
         return
-    # Counted once: the core may be the pairs of a year.
-    items, counts = np.unique(np.concatenate(of_core), return_counts=True)
+    counted = _summed(of_core)
     for dt, found in added.items():
-        further, more = np.unique(np.concatenate(found), return_counts=True)
-        both, place = np.unique(np.concatenate((items, further)), return_inverse=True)
-        total = np.bincount(place, np.concatenate((counts, more)), len(both)).astype(np.int64)
+        further = np.unique(np.concatenate(found), return_counts=True)
+        items, counts = _summed([counted, further])
         yield pa.RecordBatch.from_pydict(
-            {"dt": np.full(len(both), dt), "item_id": both, "_pairs": total}
+            {"dt": np.full(len(items), dt), "item_id": items, "_pairs": counts}
         )
+
+
+def _summed(counted: Sequence[_Counted]) -> _Counted:
+    """Counts of the same item, which may come several times, added up."""
+    items, counts = zip(*counted, strict=True)
+    both, place = np.unique(np.concatenate(items), return_inverse=True)
+    return both, np.bincount(place, np.concatenate(counts), len(both)).astype(np.int64)
 
 
 def _merged(files: Files, part: int) -> Columns:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -44,11 +44,12 @@ def read_days(
     ddl = ", ".join(f"`{name}` {declared[name].type}" for name in names)
     wanted = sorted(set(days) & snapshot.files.keys())
     files = [(str(day), uri) for day in wanted for uri in snapshot.uris(day)]
-    if not files:
+    if not files or (customers is not None and not len(customers)):
         return spark.createDataFrame([], schema=ddl)
     stored = [name for name in names if name != "dt"]
     types = {name: declared[name].arrow for name in names}
     schema = pa.schema(list(types.items()))
+    wanted_ids = None if customers is None else np.sort(customers.to_numpy())
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for file in (row for batch in batches for row in batch.to_pylist()):
@@ -66,9 +67,11 @@ def read_days(
                 rows = pa.RecordBatch.from_arrays(
                     [found[field.name].cast(field.type) for field in schema], schema=schema
                 )
-                if customers is not None:
-                    is_wanted = pc.is_in(rows["customer_id"], value_set=customers)
-                    rows = rows.filter(is_wanted)
+                if wanted_ids is not None:
+                    # pyarrow's is_in would make a hash table of them at each call.
+                    ids = rows["customer_id"].to_numpy()
+                    place = np.minimum(np.searchsorted(wanted_ids, ids), len(wanted_ids) - 1)
+                    rows = rows.filter(pa.array(wanted_ids[place] == ids))
                 yield rows
 
     rows = [(number, *file) for number, file in enumerate(files)]

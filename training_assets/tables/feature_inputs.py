@@ -1,5 +1,6 @@
 """What the feature tables read: actions and the catalogue, as far as days of features need them."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -118,10 +119,13 @@ def _days_that_price(build: Build, published: Sequence[date], days: Iterable[dat
 
 
 def write_features(
-    build: Build, features: DataFrame, table: Table, days: Sequence[date]
+    build: Build, features: DataFrame, table: Table, days: Sequence[date], num_parts: int = 1
 ) -> Mapping[date, NewFiles]:
-    """Write all days; the more actions count for a day, the more files it has."""
-    files = {day: num_files(build, day) for day in days}
+    """Write all days; the more actions count for a day, the more files it has.
+
+    ``features`` are one of ``num_parts``, which together have the files of a day.
+    """
+    files = {day: math.ceil(num_files(build, day) / num_parts) for day in days}
     root, run = build.root(table.name), build.run
 
     def write(batches: Batches) -> Batches:

@@ -60,7 +60,7 @@ def _build(build: Build, days: Sequence[date]) -> Mapping[date, NewFiles]:
             days=days,
             table=DECLARED,
         )
-        written.append(write_features(build, features, PAIR_FEATURES, days))
+        written.append(write_features(build, features, PAIR_FEATURES, days, num_parts))
     return {day: NewFiles.together([new[day] for new in written]) for day in days}
 
 

@@ -90,6 +90,7 @@ def test_counts_are_those_of_plain_loops(
     rng = random.Random(seed)
     # A place for each category of a customer, or only for those that are there.
     monkeypatch.setattr(pair_counts, "_MAX_PLACES", seed % 2 * 100)
+    monkeypatch.setattr(pair_counts, "_MAX_HELD", seed % 3 * 10)
     core = pairs(rng, CORE_DAYS, rng.choice((0, 60)))
     newer = pairs(rng, range(8, 10), 10) + pairs(rng, DAYS, rng.choice((0, 40)))
     items = list(range(1, 13))
