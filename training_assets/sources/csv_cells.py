@@ -57,7 +57,7 @@ def read_cells(block: Block, dialect: Dialect, width: int, places: Sequence[int]
     order = np.empty(len(block), np.int64)
     order[sure] = np.arange(len(sure))
     order[others] = len(sure) + np.arange(len(others))
-    nulls = frozenset(dialect.null)
+    nulls = frozenset(("", *dialect.null))
     texts = {}
     for place in places:
         single = [None if row is None or row[place] in nulls else row[place] for row in rows]

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from training_assets.errors import RawDataError, SchemaError
-from training_assets.schemas import CLICKS, IMPRESSIONS, RAW_INTERACTIONS
+from training_assets.schemas import CLICKS, IMPRESSIONS, RAW_INTERACTIONS, RAW_ITEMS
 from training_assets.sources import Dialect, judge
 from training_assets.sources.judged import Judged, code_of
 from training_assets_tests.support.raw_input import REASONS
@@ -38,6 +38,15 @@ def whole(parts: Iterable[Judged]) -> tuple[list[Any], list[int], list[Any]]:
         numbers += part.numbers.tolist()
         faults += [fault._replace(message="") for fault in part.faults]
     return rows, numbers, faults
+
+
+def test_empty_cells_beside_a_quote_or_a_carriage_return_are_none() -> None:
+    for title in ('5" Lamp', '"two\rlines"'):
+        lines = ["item_id,title,price,avg_rating,num_reviews,description"]
+        lines += [f"i1,{title},,,,x", "i2,Desk,1,2,3,x"]
+        rows, numbers, faults = whole(judge(text_of(lines), RAW_ITEMS, "csv"))
+        assert (numbers, faults) == ([1, 2], [])
+        assert [row["price"] for row in rows] == [None, 1]
 
 
 def test_csv_tells_rows_lines_columns_and_codes() -> None:

@@ -1,5 +1,6 @@
 """Lines of JSON and CSV that are broken are faults of their own and spoil no other."""
 
+import io
 import json
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from training_assets.lake import Lake
 from training_assets.schemas import (
     CLICKS,
 )
-from training_assets.sources import find_raw_days
+from training_assets.sources import csv_cells, find_raw_days
+from training_assets.sources.blocks import blocks
+from training_assets.sources.csv_cells import parse_row, read_cells
+from training_assets.sources.reading import Dialect
 from training_assets_tests.support.frames import DAY, click
 from training_assets_tests.support.raw_input import (
     NOON,
@@ -227,3 +231,32 @@ def test_parts_of_a_file_have_its_rows(
     assert [task.stop for task in tasks] == [*body[1:], -1]
     if '"' not in text and len(text) > 64:
         assert len(tasks) > len(text) // 64
+
+
+csv_cell = st.sampled_from(
+    ["", " ", "a", " a", "NULL", '""', '"b,c"', '5" d', '"e""f"', '"two\nlines"', "g\rh", '"i']
+)
+csv_texts = st.lists(st.lists(csv_cell, min_size=2, max_size=4).map(",".join), max_size=12)
+
+
+@given(csv_texts, st.sampled_from([(), ("NULL",), ("", "NULL")]), st.booleans())
+def test_cells_of_blocks_are_those_of_single_rows(
+    texts: list[str], null: tuple[str, ...], is_odd: bool
+) -> None:
+    """Empty ones are none, also in rows that are read by themselves; by default only these are."""
+    dialect, data = Dialect(null=null), "\n".join(texts).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        if is_odd:
+            patch.setattr(csv_cells, "_at_once", lambda *given: None)
+        for block in blocks(io.BytesIO(data), "csv"):
+            cells = read_cells(block, dialect, 3, range(3))
+            found = list(zip(*(cells.texts[n].to_pylist() for n in range(3)), strict=True))
+            for n, fault in enumerate(cells.faults.to_pylist()):
+                try:
+                    row = parse_row(block.row(n), dialect)
+                except ValueError:
+                    row = []
+                assert (fault is None) is (len(row) == 3)
+                if fault is None:
+                    is_none = {"", " ", *null}
+                    assert list(found[n]) == [None if t in is_none else t for t in row]
