@@ -89,7 +89,8 @@ def look_at(file: Task, table: Table) -> Looked:
     if file.format == "csv" and reading.rows:
         raise OSError(f"rows = {reading.rows!r} of sources.toml; expected arrays, which CSV lacks")
     if file.format == "csv":
-        _require_where(file, reading, lambda path: len(path) == 1 and path[0] in reading.header)
+        if reading.header:
+            _require_where(file, reading, lambda path: ".".join(path) in reading.header)
         return _looked(file, reading, table, reading.header, bool(reading.header))
     if _has_no_json(head.data):
         raise OSError("no row of it begins like JSON; expected objects")

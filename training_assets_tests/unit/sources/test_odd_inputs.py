@@ -84,6 +84,15 @@ def test_a_column_that_chooses_rows_must_be_there(tmp_path: Path, ending: str) -
         find_raw_days(Lake.at(tmp_path), CLICKS, [DAY])
 
 
+def test_a_file_without_a_row_needs_no_column_that_chooses_rows(tmp_path: Path) -> None:
+    declare(tmp_path, "[clicks]\nwhere = { 'event.type' = 'click' }\n")
+    for name, content in {"a.csv": "", "b.csv": "\n \n", "a.jsonl": "\n"}.items():
+        put(tmp_path, name, content)
+    assert read(tmp_path).valid == []
+    put(tmp_path, "c.csv", "customer_id,item_id,event.type\n1,2,click\n3,4,view\n")
+    assert [row["item_id"] for row in read(tmp_path).valid] == [2]
+
+
 def test_ids_written_as_floats_are_integers_in_the_shops_tables_too(tmp_path: Path) -> None:
     rows = "user_id,item_id,interaction_type,timestamp\n"
     rows += "".join(
