@@ -1,11 +1,12 @@
 """Which records of a topic are whose: each offset belongs to exactly one range.
 
     claims/<topic id>/<partition>/<start>.json    {"start", "end"}: put once, so it fixes the range
+    claims/<topic id>/<partition>/<start>.terms   how its records are judged, put once as well
     claims/<topic id>/<partition>/<start>.done    the range's files are all there
 
 Whoever puts the claim of a start has fixed its end; whoever comes second takes the winner's. A
 claim without its end mark is done again, by anybody: what it writes is a pure function of the
-range. A topic that was made anew has another id, and so begins at 0 again.
+range and of its terms. A topic that was made anew has another id, and so begins at 0 again.
 """
 
 import json
@@ -18,6 +19,7 @@ from training_assets.lake import Store
 _FOLDER: Final = "claims"
 _DONE: Final = ".done"
 _CLAIM: Final = ".json"
+_TERMS: Final = ".terms"
 # A consumer that is far behind must find that a start was claimed, not claim it anew.
 _KEPT_RANGES: Final = 1000
 
@@ -53,6 +55,11 @@ class Claims:
         is_mine = self._store.put_new(path, content)
         return self._read(path), is_mine
 
+    def fixed_terms(self, own: Range, terms: bytes) -> bytes:
+        """The terms that were put first for the range, these where none were."""
+        path = f"{self._folder}/{own.start:020}{_TERMS}"
+        return terms if self._store.put_new(path, terms) else self._store.read(path)
+
     def finish(self, done: Range) -> None:
         self._store.put(f"{self._folder}/{done.start:020}{_DONE}", b"")
 
@@ -73,8 +80,8 @@ class Claims:
         done = sorted(name.removesuffix(_DONE) for name in names if name.endswith(_DONE))
         for start in done[:-_KEPT_RANGES]:
             # The claim first: a mark alone says nothing, a claim alone that work is to be done.
-            self._store.delete([f"{self._folder}/{start}{_CLAIM}"])
-            self._store.delete([f"{self._folder}/{start}{_DONE}"])
+            for ending in (_CLAIM, _TERMS, _DONE):
+                self._store.delete([f"{self._folder}/{start}{ending}"])
 
     def _read(self, path: str) -> Range:
         try:

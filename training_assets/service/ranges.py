@@ -1,8 +1,9 @@
-"""The files of a range of records: a pure function of the records, so that it may be done twice.
+"""The files of a range of records: a pure function of them and of its terms, to be done twice.
 
 Good rows go to ``raw/<type>/dt=D/<range>.parquet`` of their tenant; a record that is no row, or
 breaks a rule, to ``service/quarantine/<type>/<range>.jsonl`` and to ``<topic>.dlq``. The time of
-arrival is that of the record, by the broker, so it is the same each time.
+arrival is that of the record, by the broker, so it is the same each time, and so are the terms; see
+``range_terms.py``.
 """
 
 import io
@@ -31,9 +32,10 @@ from training_assets.service.event_rows import (
 from training_assets.service.judging import TIME_COLUMNS, Documents, judge_documents
 from training_assets.service.landing import ARRIVAL_COLUMN, DAY_COLUMN, open_days
 from training_assets.service.problems import Problem
+from training_assets.service.range_terms import RangeTerms
 from training_assets.service.settings import ServiceSettings
 from training_assets.service.tenants import DEFAULT, Tenants
-from training_assets.service.terms import Deliveries, deliveries_of
+from training_assets.service.terms import Deliveries
 from training_assets.service.topics import EVENT_HEADER, TENANT_HEADER
 
 QUARANTINE: Final = "quarantine"
@@ -74,6 +76,7 @@ class RangeWriter:
         self._tenants = tenants
         self._settings = settings
         self._data_type = data_type
+        self._terms = RangeTerms(tenants, data_type)
 
     def write(self, own: Range, records: Sequence[Record]) -> Landed:
         """Raises ``StoreError``; then the range is to be done again."""
@@ -87,9 +90,14 @@ class RangeWriter:
                 poison.append(Poison(record, "too_long", tenant))
             else:
                 by_tenant[tenant].append(record)
+        terms = self._terms.of(own, by_tenant)
         rows = 0
         for tenant, found in by_tenant.items():
-            landed = self._write_tenant(own, tenant, found)
+            by = terms[tenant]
+            if by is None:
+                poison += [Poison(record, "not_allowed", tenant) for record in found]
+                continue
+            landed = self._write_tenant(own, tenant, found, by)
             rows += landed.rows
             poison += landed.poison
         self._quarantine(own, poison)
@@ -101,17 +109,14 @@ class RangeWriter:
             return None if self._tenants.are_many else DEFAULT
         return given if self._tenants.knows(given) else None
 
-    def _write_tenant(self, own: Range, tenant: str, records: Sequence[Record]) -> Landed:
+    def _write_tenant(
+        self, own: Range, tenant: str, records: Sequence[Record], by: Deliveries
+    ) -> Landed:
         found = [self._document(record) for record in records]
         names = dict.fromkeys(chain.from_iterable(own for _, own in found))
         documents = Documents([row for row, _ in found], names)
         newest = datetime.fromtimestamp(max(r.at_ms for r in records) / 1000, UTC)
         tables: list[pa.Table] = []
-        try:
-            by = deliveries_of(self._tenants.lake(tenant), self._data_type)
-        except Problem:
-            # The others' records are not held up by what one tenant declares.
-            return Landed(0, [Poison(record, "not_allowed", tenant) for record in records])
         errors, numbers = _judged(documents, self._data_type, self._settings, by, newest, tables)
         good = set(numbers)
         poison = [
@@ -168,7 +173,7 @@ class RangeWriter:
     def _put(self, lake: Lake, path: str, rows: pa.Table) -> set[int]:
         """Offsets of rows that a file lacks which is there already.
 
-        A range that is done again after other rules were declared may have such. The file stays: a
+        A range that is done again by a version with other rules may have such. The file stays: a
         second copy would have a new time of change, and a day built from it look outdated.
         """
         if lake.store.stat(path) is None:

@@ -34,7 +34,7 @@ declare is as the contract has it: ``raw/<source>/dt=YYYY-MM-DD/``.
 import os
 from typing import Final
 
-from training_assets.errors import SettingsError, StoreError
+from training_assets.errors import SettingsError
 from training_assets.lake import Lake, open_store
 from training_assets.schemas import ACTION_SOURCES, Table
 from training_assets.sources.declaration import Declarations, Declared
@@ -65,7 +65,8 @@ _read_before: dict[tuple[str, bytes], Declarations] = {}
 def declarations(lake: Lake) -> Declarations:
     """What the lake's ``sources.toml`` says; nothing where there is none.
 
-    Raises ``SettingsError`` that names file, table and key, and the nearest key that is known.
+    Raises ``SettingsError`` that names file, table and key, and the nearest key that is known;
+    ``StoreError`` where the store does not answer.
     """
     where, content = _content(lake)
     if content is None:
@@ -85,7 +86,7 @@ def _content(lake: Lake) -> tuple[str, bytes | None]:
     folder, _, name = os.path.expanduser(named).rpartition("/")
     try:
         return named, open_store(folder or ".").read(name)
-    except (OSError, StoreError) as error:
+    except OSError as error:
         raise SettingsError(
             f"{VARIABLE}: {named} cannot be read ({error}); expected a file like {FILE}. "
             "Correct the variable, or unset it."

@@ -285,10 +285,12 @@ def test_finished_claims_are_forgotten_but_the_newest(tmp_path: Path, monkeypatc
     monkeypatch.setattr("training_assets.service.claims._KEPT_RANGES", 2)
     claims = Claims(LocalStore(tmp_path), "t", "id", 0)
     for start in range(5):
-        claims.finish(claims.claim(start, start + 1)[0])
+        own = claims.claim(start, start + 1)[0]
+        assert claims.fixed_terms(own, b"first") == claims.fixed_terms(own, b"later") == b"first"
+        claims.finish(own)
     claims.prune()
     assert claims.known() == (5, [])
-    assert len(LocalStore(tmp_path).list("claims")) == 4
+    assert len(LocalStore(tmp_path).list("claims")) == 2 * 3
 
 
 def test_damaged_claim_is_told(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
 
-from training_assets.lake import Lake
+from training_assets.errors import StoreError
+from training_assets.lake import Lake, LocalStore
 from training_assets.schemas import RAW_INTERACTIONS
 from training_assets.service.bodies import unpack
 from training_assets.service.claims import Range
@@ -183,25 +185,82 @@ def record(offset: int, row: dict[str, Any], tenant: str) -> Record:
     return Record(offset, json.dumps(row).encode(), AT_MS, {"tenant": tenant})
 
 
+def offsets(lake: Path) -> list[int]:
+    """Of all rows and of all records in quarantine, each as often as it is there."""
+    files = lake.glob("service/quarantine/*/*.jsonl")
+    kept = [json.loads(line)["offset"] for file in files for line in file.read_text().splitlines()]
+    return sorted([row["_offset"] for row in raw_rows(lake)] + kept)
+
+
+OWN = Range("t", "id", 0, 0, 3)
+ABSENT = "[interactions]\nabsent = true\n"
+EAST = "[interactions]\ntime_zone = 'Pacific/Kiritimati'\n"
+
+
 def test_the_consumer_lands_what_its_tenant_takes(tmp_path: Path) -> None:
     declare(tmp_path / "takes", TAKES)
-    declare(tmp_path / "broken", "nonsense")
+    declare(tmp_path / "absent", ABSENT)
     core = Core(ServiceSettings(lake="unused", tenants=str(tmp_path)))
-    tenants = ("takes", "plain", "broken")
+    tenants = ("takes", "plain", "absent")
     records = [record(n, ROWS[n // 3], tenants[n % 3]) for n in range(9)]
     writer = RangeWriter(core.tenants, core.settings, "interactions")
     landed = writer.write(Range("t", "id", 0, 0, 9), records)
     assert (landed.rows, len(landed.poison)) == (4, 5)
     assert len(raw_rows(tmp_path / "takes")) == 3
-    # Done again after something else was declared: no record is lost, and none is there twice.
-    declare(tmp_path / "broken", "")
-    declare(tmp_path / "plain", TAKES)
-    again = writer.write(Range("t", "id", 0, 0, 9), records)
-    for tenant in tenants:
-        files = {row["_offset"] for row in raw_rows(tmp_path / tenant)}
-        kept = {one.record.offset for one in again.poison if one.tenant == tenant}
-        assert files | kept == {n for n in range(9) if tenants[n % 3] == tenant}
-        assert not files & kept
+    for n, tenant in enumerate(tenants):
+        assert offsets(tmp_path / tenant) == [n, n + 3, n + 6]
+    core.close()
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+@pytest.mark.parametrize(
+    ("before", "after"), [("", EAST), (TAKES, ""), ("", TAKES), (ABSENT, ""), ("", ABSENT)]
+)
+def test_a_range_that_is_done_again_has_the_terms_of_the_first_time(
+    tmp_path: Path, before: str, after: str, is_kept: bool
+) -> None:
+    """By another consumer, whatever was declared since: each record is somewhere, and once."""
+    core = Core(ServiceSettings(lake=str(tmp_path)))
+    declare(tmp_path, before)
+    records = [record(n, row, "default") for n, row in enumerate(ROWS)]
+    first = RangeWriter(core.tenants, core.settings, "interactions").write(OWN, records)
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*.[pj]*") if path.is_file()}
+    declare(tmp_path, after)
+    if not is_kept:
+        # As a version of before left it: a record may be there twice, but none is lost.
+        next(tmp_path.rglob("claims/*/*/*.terms")).unlink()
+    again = RangeWriter(core.tenants, core.settings, "interactions").write(OWN, records)
+    if is_kept:
+        assert again == first
+        assert offsets(tmp_path) == [0, 1, 2]
+        assert all(path.read_bytes() == content for path, content in files.items())
+    assert set(offsets(tmp_path)) == {0, 1, 2}
+    core.close()
+
+
+def test_records_wait_while_it_is_not_known_how_they_are_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were taken: none is refused for what passes, or is mended."""
+    core = Core(ServiceSettings(lake=str(tmp_path)))
+    records = [record(n, row, "default") for n, row in enumerate(ROWS)]
+    writer = RangeWriter(core.tenants, core.settings, "interactions")
+    declare(tmp_path, "[interactions]\npaht = 'x'\n")
+    with pytest.raises(StoreError, match=r"default: .*paht"):
+        writer.write(OWN, records)
+    named = declare(tmp_path / "elsewhere", TAKES) / "sources.toml"
+    with monkeypatch.context() as patch:
+        patch.setenv("TRAINING_ASSETS_SOURCES", str(named))
+        with patch.context() as slow:
+            slow.setattr(LocalStore, "read", Mock(side_effect=StoreError("timed out")))
+            with pytest.raises(StoreError, match="timed out"):
+                deliveries_of(Lake.at(tmp_path), "interactions")
+            with pytest.raises(StoreError, match="timed out"):
+                writer.write(OWN, records)
+        assert offsets(tmp_path) == []
+        assert writer.write(OWN, records).rows == 3
+    # What was valid holds until what is declared is mended.
+    assert writer.write(Range("t", "id", 0, 3, 6), records).rows == 3
     core.close()
 
 
