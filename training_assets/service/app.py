@@ -61,7 +61,7 @@ def create_app(core: Core) -> FastAPI:
     app.state.health.add("outbox", core.outbox_state)
     app.state.health.add("online", core.online_state)
     if isinstance(core.publisher, EventLog):
-        app.state.health.add("kafka", core.publisher.require_up)
+        app.state.health.add("kafka", core.require_log)
     for router in _ROUTERS:
         app.include_router(router)
     app.add_exception_handler(HTTPException, _raise_http)

@@ -159,6 +159,13 @@ class Core:
             self.online(tenant).current("users")
         return "ok"
 
+    def require_log(self) -> None:
+        """Raises ``Problem`` or ``StoreError`` where no events are taken."""
+        if self.gathering is not None:
+            self.gathering.require_running()
+        if isinstance(self.publisher, EventLog):
+            self.publisher.require_up()
+
     def close(self) -> None:
         """Have what runs end, and all that is to be kept in the store."""
         self.workers.close()

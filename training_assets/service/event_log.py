@@ -7,6 +7,7 @@ for them, and is told of all messages then.
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -199,7 +200,9 @@ class EventLog:
             self._producer.poll(0)
 
     def _on_error(self, error: KafkaError) -> None:
-        self._log.warning("kafka", error=error.name(), is_fatal=error.fatal())
+        # What is raised here comes out of whatever asks for reports.
+        with suppress(Exception):
+            self._log.warning("kafka", error=error.name(), is_fatal=error.fatal())
 
 
 def _unavailable() -> Problem:

@@ -6,12 +6,13 @@ log reports: several would contend for the interpreter for each message.
 
 import asyncio
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
 from training_assets.service.event_log import EventLog, Sending
@@ -56,6 +57,9 @@ class _Request:
             return
         if isinstance(answer, Taken):
             self.done.set_result(answer)
+        elif isinstance(answer, StopIteration):
+            # A future takes none.
+            self.done.set_exception(RuntimeError(repr(answer)))
         else:
             self.done.set_exception(answer)
 
@@ -74,7 +78,10 @@ class Gathering:
         self._settings = settings
         self._log = log
         self._asked: SimpleQueue[_Request | None] = SimpleQueue()
+        self._begun: list[_Request] = []
         self._sent: list[tuple[_Request, Taken, Sending]] = []
+        self._is_open = True
+        self._is_over = False
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
 
@@ -91,11 +98,16 @@ class Gathering:
 
         ``read`` is called in the thread. Raises ``Problem``, and what it raises.
         """
-        if not self._thread.is_alive():
-            raise Problem("unavailable", "The service is stopping; send it again.")
         done: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
         self._asked.put(_Request(read, (data_type, by), tenant, is_strict, done))
+        if self._is_over:
+            self._refuse_all()
         return await done
+
+    def require_running(self) -> None:
+        """Raises ``Problem`` 503 once no events are taken any more."""
+        if self._is_over:
+            raise _stopping()
 
     def close(self) -> None:
         """Ends once the log has said of all that was sent what became of it."""
@@ -103,22 +115,45 @@ class Gathering:
         self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
-        is_open = True
-        while is_open or self._sent:
-            some = [self._asked.get()] if is_open and not self._sent else []
-            while not self._asked.empty():
-                some.append(self._asked.get())
-            is_open = is_open and None not in some
-            alike: dict[_Key, list[_Read]] = defaultdict(list)
-            for one in filter(None, some):
-                with _answering(one):
-                    alike[one.key].append((one, one.read()))
-            for key, requests in alike.items():
-                for together in _together(requests):
-                    self._take(together, key)
-            if self._sent:
-                self._log.ask(_REPORT_SECONDS if self._asked.empty() else 0)
-                self._answer_sent()
+        try:
+            while self._is_open or self._sent:
+                self._step()
+        finally:
+            self._is_over = True
+            self._refuse_all()
+
+    def _step(self) -> None:
+        some = [self._asked.get()] if self._is_open and not self._sent else []
+        while not self._asked.empty():
+            some.append(self._asked.get())
+        self._is_open = self._is_open and None not in some
+        self._begun = [*filter(None, some)]
+        alike: dict[_Key, list[_Read]] = defaultdict(list)
+        for one in self._begun:
+            with _answering(one):
+                alike[one.key].append((one, one.read()))
+        for key, requests in alike.items():
+            for together in _together(requests):
+                self._take(together, key)
+        if self._sent:
+            self._ask()
+            self._answer_sent()
+
+    def _ask(self) -> None:
+        try:
+            self._log.ask(_REPORT_SECONDS if self._asked.empty() else 0)
+        except Exception:
+            # Each sending ends in time, whatever is told of it.
+            time.sleep(_REPORT_SECONDS)
+
+    def _refuse_all(self) -> None:
+        """Who still waits is told so; those that have an answer keep it."""
+        waiting = [*self._begun, *(one for one, _, _ in self._sent)]
+        with suppress(Empty):
+            while True:
+                waiting += filter(None, [self._asked.get_nowait()])
+        for one in waiting:
+            one.answer(_stopping())
 
     def _take(self, some: Sequence[_Read], key: _Key) -> None:
         data_type, by = key
@@ -159,6 +194,13 @@ def _answering(one: _Request) -> Iterator[None]:
         yield
     except Exception as error:
         one.answer(error)
+
+
+def _stopping() -> Problem:
+    return Problem(
+        "unavailable",
+        "The service is stopping; send it again, with the same Idempotency-Key or ids.",
+    )
 
 
 def _require_good(verdict: Verdict, *, is_strict: bool) -> None:

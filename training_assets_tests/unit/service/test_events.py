@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from training_assets.errors import SchemaError
 from training_assets.service import gathering
 from training_assets.service.bodies import Body
 from training_assets.service.duplicates import SeenTogether
-from training_assets.service.event_log import Sending
+from training_assets.service.event_log import EventLog, Sending
 from training_assets.service.event_rows import Event, events_of
 from training_assets.service.gathering import Gathering
 from training_assets.service.judging import Documents, Verdict, judge_together
@@ -174,7 +175,7 @@ def taken(log: Any, *bodies: Any, **given: Any) -> list[Any]:
         made = Gathering(SETTINGS, log)
         calls = [made.take(partial(events, body), "interactions", "t", **given) for body in bodies]
         try:
-            return await asyncio.gather(*calls, return_exceptions=True)
+            return await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 30)
         finally:
             await asyncio.to_thread(made.close)
 
@@ -232,6 +233,76 @@ def test_after_the_end_no_events_are_taken() -> None:
     with pytest.raises(Problem) as refused:
         asyncio.run(made.take(lambda: events(ROW), "interactions", "t"))
     assert refused.value.kind == "unavailable"
+
+
+class Deaf(Log):
+    """A log that cannot be asked."""
+
+    def ask(self, seconds: float) -> None:
+        self.asked += 1
+        raise OSError("Broken pipe")
+
+
+def test_requests_are_answered_in_time_by_a_log_that_cannot_be_asked() -> None:
+    log = Deaf()
+    silent = {**ROW, "user_id": "silent"}
+    assert taken(log, silent, b"[", [silent, ROW]) == ["unavailable", "unreadable", "unavailable"]
+    # It pauses in between.
+    assert 1 < log.asked < 500
+
+
+def test_whatever_is_raised_is_the_answer() -> None:
+    def read() -> Any:
+        raise StopIteration("end")
+
+    made = Gathering(SETTINGS, Log())
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(asyncio.wait_for(made.take(read, "interactions", "t"), 5))
+    made.require_running()
+    made.close()
+
+
+class Dying(Log):
+    """A log that ends the thread by which it is asked, once it has the second request."""
+
+    def send(self, name: str, tenant: str, events: Sequence[Event]) -> Sending:
+        if events[0].entity == "last":
+            raise SystemExit
+        return super().send(name, tenant, events)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_all_that_wait_are_answered_when_the_thread_ends() -> None:
+    silent, last = ({**ROW, "user_id": user} for user in ("silent", "last"))
+
+    async def run() -> list[Any]:
+        made = Gathering(SETTINGS, Dying())
+        calls = [
+            made.take(partial(events, body), "interactions", "t")
+            for body in (ROW, silent, last, ROW)
+        ]
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        with pytest.raises(Problem, match="is stopping"):
+            made.require_running()
+        found += await asyncio.gather(
+            made.take(lambda: events(ROW), "interactions", "t"), return_exceptions=True
+        )
+        return found
+
+    found = asyncio.run(asyncio.wait_for(run(), 10))
+    assert [one.kind for one in found] == ["unavailable"] * 5
+
+
+def test_an_error_that_cannot_be_logged_stops_nobody_who_asks() -> None:
+    log = Mock(warning=Mock(side_effect=OSError("Broken pipe")))
+    settings = ServiceSettings(lake="unused", kafka="127.0.0.1:1")
+    made = EventLog(settings, log)
+    for _ in range(100):
+        made.ask(0.05)
+        if log.warning.called:
+            break
+    assert log.warning.called
+    made.close()
 
 
 def test_an_id_stands_once_in_each_of_the_requests_judged_together() -> None:
