@@ -13,7 +13,7 @@ from typing import IO, Any, Final, NamedTuple
 import pyarrow as pa
 
 from training_assets.errors import SchemaError
-from training_assets.schemas import Column, Table
+from training_assets.schemas import SHOP_TABLES, Column, Table
 from training_assets.sources.ahead import in_order
 from training_assets.sources.blocks import splits
 from training_assets.sources.columns import IGNORED_COLUMNS, READ_ERRORS, Task, printable
@@ -29,7 +29,7 @@ from training_assets.sources.opening import (
 )
 from training_assets.sources.parquet import schema_of, type_at
 from training_assets.sources.reading import ITEMS_NAME, Reading, item_rows
-from training_assets.sources.rows import unreadable
+from training_assets.sources.rows import must_be, unreadable
 from training_assets.sources.text import json_rows, read_head, with_layout
 from training_assets.sources.typed import is_readable
 
@@ -142,7 +142,7 @@ def _packing_of(name: str) -> str:
 
 def _look_at_parquet(file: Task, reading: Reading, table: Table) -> Looked:
     with open_parquet(file.uri) as opened:
-        if any(marks <= set(opened.schema_arrow.names) for marks in _OF_SERVICE):
+        if _is_of_service(set(opened.schema_arrow.names), table):
             # It has the table's own columns, whatever the shop's other files look like.
             reading = reading.plain()
             file = file._replace(reading=reading.json())
@@ -158,6 +158,13 @@ def _look_at_parquet(file: Task, reading: Reading, table: Table) -> Looked:
             raise SchemaError(wrong_type(table, column, file.name, path, type_))
     types = {field.name: field.type for field in schema}
     return looked._replace(types=types)
+
+
+def _is_of_service(names: set[str], table: Table) -> bool:
+    """Whether the service has filed it; a shop's own export of a topic may have the marks too."""
+    required = {column.name for column in table.columns if must_be(column)}
+    is_marked = any(marks <= names for marks in _OF_SERVICE)
+    return is_marked and table.name in SHOP_TABLES and required <= names
 
 
 def wrong_type(

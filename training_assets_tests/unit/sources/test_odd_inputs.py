@@ -93,6 +93,24 @@ def test_a_file_without_a_row_needs_no_column_that_chooses_rows(tmp_path: Path) 
     assert [row["item_id"] for row in read(tmp_path).valid] == [2]
 
 
+def test_a_shops_own_export_of_a_topic_is_read_as_it_is_declared(tmp_path: Path) -> None:
+    marks = {"_topic": ["t"] * 2, "_partition": [0] * 2, "_offset": [0, 1]}
+    own = {"uid": ["1", "2"], "item_id": ["5", "6"], "kind": ["a", "b"]}
+    columns = "where = { kind = 'b' }\n[%s.columns]\n%s = 'uid'\n"
+    actions = columns % ("interactions", "user_id") + "timestamp = 'at'\n"
+    actions += "interaction_type = { value = 'view' }\n"
+    declare(tmp_path, f"[clicks]\n{columns % ('clicks', 'customer_id')}[interactions]\n{actions}")
+    put(tmp_path, "a.parquet", pa.table({**marks, **own, "customer_id": [7, 8]}))
+    own["at"] = [f"{DAY}T10:00:00Z"] * 2
+    put(tmp_path, "a.parquet", pa.table({**marks, **own}), RAW_INTERACTIONS)
+    filed = {**marks, **{name: [value] * 2 for name, value in EVENT.items()}}
+    put(tmp_path, "b.parquet", pa.table(filed), RAW_INTERACTIONS)
+    assert [row["customer_id"] for row in read(tmp_path).valid] == [2]
+    days = find_raw_days(Lake.at(tmp_path), RAW_INTERACTIONS, [DAY])
+    found = parse_all(days, wants_rejects=False)
+    assert sorted(row["user_id"] for row in found) == ["2", "u1", "u1"]
+
+
 def test_ids_written_as_floats_are_integers_in_the_shops_tables_too(tmp_path: Path) -> None:
     rows = "user_id,item_id,interaction_type,timestamp\n"
     rows += "".join(
