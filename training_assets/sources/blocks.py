@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 _BLOCK_BYTES: Final = 1 << 20
-_MAX_ROW_BYTES: Final = 64 << 20
+MAX_ROW_BYTES: Final = 64 << 20
 _MAX_LINE_BREAKS: Final = 10_000
 _AROUND: Final = b" \t\r\n,[]"
 _NEWLINE, _RETURN, _QUOTE, _BACKSLASH = b'\n\r"\\'
@@ -102,8 +102,8 @@ def blocks(
             rest = data[known:]
             # What is not known yet is looked at again: twice as much, so that it ends.
             step = max(_BLOCK_BYTES, len(rest))
-            if len(rest) > _MAX_ROW_BYTES:
-                raise OSError(f"a row is longer than {_MAX_ROW_BYTES >> 20} MiB")
+            if len(rest) > MAX_ROW_BYTES:
+                raise OSError(f"a row is longer than {MAX_ROW_BYTES >> 20} MiB")
         if is_last:
             return
 
@@ -129,7 +129,7 @@ def splits(file: IO[bytes], delimiter: str, start: int, stop: int, step: int) ->
         else:
             known = data.rfind(b"\n") + 1
         place, rest = place + known, data[known:]
-        if len(rest) > _MAX_ROW_BYTES:
+        if len(rest) > MAX_ROW_BYTES:
             break
         if place - found[-1] >= step and place < stop:
             found.append(place)

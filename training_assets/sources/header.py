@@ -15,7 +15,7 @@ import pyarrow as pa
 from training_assets.errors import SchemaError
 from training_assets.schemas import SHOP_TABLES, Column, Table
 from training_assets.sources.ahead import in_order
-from training_assets.sources.blocks import splits
+from training_assets.sources.blocks import MAX_ROW_BYTES, splits
 from training_assets.sources.columns import IGNORED_COLUMNS, READ_ERRORS, Task, printable
 from training_assets.sources.json_rows import MISSING, at_path
 from training_assets.sources.layout import folders_of_days
@@ -36,6 +36,7 @@ from training_assets.sources.typed import is_readable
 _ROWS_PER_TASK: Final = 2_000_000
 _BYTES_PER_TASK: Final = 16 << 20
 _BYTES_PER_READ: Final = 4 << 20
+_BYTES_PER_LINE: Final = 64 << 10
 _THREADS: Final = 4
 _SAMPLE_ROWS: Final = 1_000
 _MAX_NAMES: Final = 20
@@ -331,16 +332,34 @@ def _starts(file: IO[bytes], whole: Task, reading: Reading, size: int) -> Iterat
     if is_csv:
         quoted = in_order(partial(_has_quote, whole.uri), places[:-1], _THREADS)
     for place, has_quote in zip(places[1:], quoted, strict=False):
-        file.seek(place)
-        if has_quote or (b'"' in file.readline() and is_csv):
+        end, is_quoted = _end_of_line(file, place)
+        if has_quote or (is_quoted and is_csv):
             break
-        if known < file.tell() < size:
-            known = file.tell()
+        if end is None:
+            return
+        if known < end < size:
+            known = end
             yield known
     else:
         return
     file.seek(known)
     yield from splits(file, reading.dialect.delimiter, known, size, _BYTES_PER_TASK)[1:]
+
+
+def _end_of_line(file: IO[bytes], place: int) -> tuple[int | None, bool]:
+    """Where the line ends in which a place is, and whether a quote stands behind the place.
+
+    None where it is the last, or longer than any row. Arrow's files of buckets cannot read lines.
+    """
+    file.seek(place)
+    end, is_quoted = place, False
+    while end - place < MAX_ROW_BYTES and (piece := file.read(_BYTES_PER_LINE)):
+        line, newline, _ = piece.partition(b"\n")
+        is_quoted |= b'"' in line
+        end += len(line)
+        if newline:
+            return end + 1, is_quoted
+    return None, is_quoted
 
 
 def _has_quote(uri: str, start: int) -> bool:

@@ -69,6 +69,22 @@ def test_rows_are_those_of_a_local_file(
     assert found.count_rows() == expected.count_rows() == {DAY: 40}
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_parts_of_a_large_file_are_those_of_a_local_one(
+    lake: Lake, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training_assets.sources.header._BYTES_PER_TASK", 256)
+    content = content_of(CLICKS, ending)
+    put(tmp_path, f"a.{ending}", content)
+    lake.raw.put(f"{FOLDER}/a.{ending}", content)
+    parts = [
+        [(task.start, task.stop) for task in find_raw_days(at, CLICKS, [DAY]).tasks]
+        for at in (lake, Lake.at(tmp_path))
+    ]
+    assert parts[0] == parts[1]
+    assert len(parts[0]) > len(content) // 512
+
+
 @pytest.mark.parametrize("name", ["a b.csv", "100%20x.csv", "ü#?&=+.csv", "[1]{2}.csv", "a:b.csv"])
 def test_names_may_hold_what_urls_give_a_meaning_to(lake: Lake, name: str) -> None:
     lake.raw.put(f"{FOLDER}/hour=01/{name}", GOOD)

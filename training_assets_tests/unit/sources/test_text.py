@@ -233,6 +233,37 @@ def test_parts_of_a_file_have_its_rows(
         assert len(tasks) > len(text) // 64
 
 
+class Counted(io.BytesIO):
+    """A file of which it is counted how much is read."""
+
+    total = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        Counted.total += len(data)
+        return data
+
+    def readline(self, size: int | None = -1) -> bytes:
+        data = super().readline(size)
+        Counted.total += len(data)
+        return data
+
+
+def test_a_line_longer_than_any_row_is_not_read_for_each_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = b"customer_id,item_id\n" + b"1,1\r" * 5_000
+    put(tmp_path, "a.csv", text)
+    for name, size in {"TASK": 64, "READ": 64, "LINE": 16}.items():
+        monkeypatch.setattr(f"training_assets.sources.header._BYTES_PER_{name}", size)
+    monkeypatch.setattr("training_assets.sources.header.MAX_ROW_BYTES", 256)
+    monkeypatch.setattr(
+        "training_assets.sources.header.open_bytes", lambda uri: Counted(Path(uri).read_bytes())
+    )
+    assert len(find_raw_days(Lake.at(tmp_path), CLICKS, [DAY]).tasks) == 1
+    assert Counted.total < 2 * len(text)
+
+
 csv_cell = st.sampled_from(
     ["", " ", "a", " a", "NULL", '""', '"b,c"', '5" d', '"e""f"', '"two\nlines"', "g\rh", '"i']
 )
