@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training_assets.schemas import RAW_INTERACTIONS
-from training_assets.sources import cleaning
+from training_assets.sources import ids
 from training_assets.sources.cleaning import clean_texts
 
 PLAIN = st.text("!aZ~", max_size=4)
@@ -20,7 +20,7 @@ def test_plain_texts_are_cleaned_like_all_others(texts: list[str | None], first:
     )
     found = clean_texts(RAW_INTERACTIONS, columns)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cleaning, "_is_plain", lambda texts: False)
+        patch.setattr(ids, "_is_plain", lambda texts: False)
         expected = clean_texts(RAW_INTERACTIONS, columns)
     for name, values in expected.items():
         assert found[name].to_pylist() == values.to_pylist()
