@@ -39,10 +39,11 @@ _COMMON_CONF: Final = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.parquet.compression.codec": "zstd",
-    # Else each call of a function of pyspark looks at the stack, and through all of sys.path for
-    # IPython, so that an error could say where in the source the call was.
-    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
+# Else each call of a function of pyspark looks at the stack, and through all of sys.path for
+# IPython, so that an error could say where in the source the call was. A server of Spark has set
+# this for good when it starts.
+_NO_LOOK_AT_THE_STACK: Final = {"spark.python.sql.dataFrameDebugging.enabled": "false"}
 # Padded rows are written by many day-writers at once instead of being sorted by day again, and
 # listing a year of day folders is not worth a Spark job.
 _SPARK_CONF: Final = {
@@ -212,7 +213,8 @@ def _open_sail(conf: Mapping[str, str]) -> tuple[SparkSession, Callable[[], None
     address = server.listening_address
     if address is None:
         raise EngineError("engine sail: the server has no address; expected a loopback port.")
-    session = _connect(f"sc://127.0.0.1:{address[1]}", conf, "engine sail")
+    own = {**_NO_LOOK_AT_THE_STACK, **conf}
+    session = _connect(f"sc://127.0.0.1:{address[1]}", own, "engine sail")
     # Ctrl-C also ends Sail, which pyspark would then ask, again and again, to stop its work.
     client = cast(Any, session).client
     client.set_retry_policies([DefaultPolicy(max_retries=1)])
@@ -277,7 +279,7 @@ def _end_release_threads() -> None:
 def _open_spark(
     master: str, memory: str, conf: Mapping[str, str]
 ) -> tuple[SparkSession, Callable[[], None]]:
-    settings = {**_COMMON_CONF, **_SPARK_CONF, "spark.master": master}
+    settings = {**_COMMON_CONF, **_SPARK_CONF, **_NO_LOOK_AT_THE_STACK, "spark.master": master}
     settings["spark.driver.memory"] = memory
     settings["spark.ui.showConsoleProgress"] = "false"
     settings["spark.app.name"] = "training_assets"

@@ -86,7 +86,7 @@ def test_assets_say_whose_and_what_they_are(
         assert node.description
     for name in RAW_TABLES:
         node = graph.get(dg.AssetKey(["raw", name]))
-        assert (node.group_name, node.kinds) == ("raw", {"parquet"})
+        assert (node.group_name, node.kinds) == ("raw", {"parquet", "json", "csv"})
         assert node.owners == ["team:ranking", "ada@shop.example"]
         # Policies see no observations; checks judge these by their newest event.
         assert node.freshness_policy is None
