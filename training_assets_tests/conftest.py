@@ -6,6 +6,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +64,26 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+_SESSION = ExitStack()
+
+
 @pytest.fixture(scope="session")
 def spark(engine: str) -> Iterator[SparkSession]:
     """The engine's session, shared by all tests of that engine."""
-    with pytest.MonkeyPatch.context() as patch:
+    with _SESSION:
         if engine == "spark":
             # A task of Spark costs more than these few rows, with a Python worker for each.
+            patch = _SESSION.enter_context(pytest.MonkeyPatch.context())
             patch.setattr(partitioning, "_MAX_PARTITIONS", 4)
-        with spark_session(
-            engine, memory="2g", conf=_SMALL_SPARK if engine == "spark" else {}
-        ) as s:
-            yield s
+        conf = _SMALL_SPARK if engine == "spark" else {}
+        yield _SESSION.enter_context(spark_session(engine, memory="2g", conf=conf))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """No Spark after its last test: commands that tests call open Sail, which fails beside it."""
+    if nextitem is not None and _is_on_spark(item.nodeid) and not _is_on_spark(nextitem.nodeid):
+        _SESSION.close()
 
 
 @pytest.fixture
