@@ -77,7 +77,7 @@ def _blanks_as_null(texts: pa.Array) -> pa.Array:
 
 
 def _may_be_blank(texts: pa.Array) -> bool:
-    """Whether any text begins with a byte that a blank may begin with; itself none is empty."""
+    """Whether any text begins with a byte that a blank may begin with; none of them is empty."""
     _, offsets, data = texts.buffers()
     if data is None or not data.size:
         return False

@@ -339,12 +339,16 @@ def _judged(chunk: Chunk, table: Table, row: int) -> Judged:
     return Judged(rows, numbers[is_kept], faults, kept, others, numbers[is_other])
 
 
+def _row_and_line(chunk: Chunk, numbers: np.ndarray, place: int) -> tuple[int, int | None]:
+    line = None if chunk.numbers is None else int(chunk.numbers.lines[place])
+    return int(numbers[place]), line
+
+
 def _of_items(chunk: Chunk, rankings: np.ndarray, name: str, numbers: np.ndarray) -> list[Fault]:
     """What is wrong with single items of rankings; the others of these are taken."""
     return [
         Fault(
-            int(numbers[place]),
-            None if chunk.numbers is None else int(chunk.numbers.lines[place]),
+            *_row_and_line(chunk, numbers, place),
             name,
             code_of(reason),
             f"{name}[{position}]: {reason}",
@@ -427,8 +431,7 @@ def _faults(
     raw = dict(zip([p for p in places if whole[p]], texts, strict=False))
     return [
         Fault(
-            int(numbers[place]),
-            None if chunk.numbers is None else int(chunk.numbers.lines[place]),
+            *_row_and_line(chunk, numbers, place),
             name,
             code_of(reason),
             reason,
