@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.kernels.day_files import ints
-from training_assets.sampling.draws import each_once
-from training_assets.sampling.kernel import finder
+from training_assets.sampling.integers import each_once, finder, order_by
 from training_assets.schemas import RETURN
 
 COLUMNS: Final = (
@@ -72,16 +71,16 @@ def contexts(actions: pa.Table, kinds: tuple[int, ...]) -> Contexts:
     is_action = pc.not_equal(actions["action_type"], RETURN)
     timed = actions.filter(pc.and_(is_timed, is_action))
     customer, item = (ints(timed[n]).astype(np.int64) for n in ("customer_id", "item_id"))
-    kind, micros = ints(timed["action_type"]), ints(timed["occurred_at"])
+    kind, micros = ints(timed["action_type"]).astype(np.int64), ints(timed["occurred_at"])
     encoded = timed["session_id"].combine_chunks().dictionary_encode().indices
     session = pc.fill_null(encoded, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    order = np.lexsort((kind, item, micros, session, customer))
+    order = order_by(customer, session, micros, item, kind)
     position = _positions(customer[order], session[order], micros[order])
     is_positive = np.isin(kind[order], kinds)
     if timed.num_rows:
         is_positive &= ~np.asarray(pc.fill_null(timed["is_bot"], False))[order]
     rows, position = order[is_positive], position[is_positive]
-    first = np.lexsort((kind[rows], micros[rows], item[rows], customer[rows]))
+    first = order_by(customer[rows], item[rows], micros[rows], kind[rows])
     rows, position = rows[first], position[first]
     is_new = np.ones(len(rows), np.bool_)
     is_new[1:] = (np.diff(customer[rows]) != 0) | (np.diff(item[rows]) != 0)

@@ -25,7 +25,8 @@ from training_assets.sampling.draws import (
 )
 from training_assets.sampling.fit import COLUMNS as FITTING
 from training_assets.sampling.fit import FIT, FIT_DDL, FURTHER, FittingActions, fit, no_fit
-from training_assets.sampling.kernel import Positives, finder
+from training_assets.sampling.integers import finder
+from training_assets.sampling.kernel import Positives
 from training_assets.sampling.rules import Int32Array, ItemsOfDays, Rules, Window
 from training_assets.sampling.seen import SeenCells, SeenPairs, pair_codes
 from training_assets.schemas import RETURN

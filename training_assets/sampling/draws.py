@@ -102,17 +102,6 @@ def fractions(keys: UInt64Array, numbers: Int64Array) -> FloatArray:
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def each_once(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Values in ascending order, without repeats; sorts ``values`` in place.
-
-    ``np.unique`` hashes integers, which costs thirty times as much for millions of pairs.
-    """
-    values.sort()
-    is_new = np.ones(len(values), np.bool_)
-    np.not_equal(values[1:], values[:-1], out=is_new[1:])
-    return values[is_new]
-
-
 def _mixed(bits: UInt64Array) -> UInt64Array:
     """The finish of splitmix64: each bit of the input changes each of the output half the time."""
     bits = (bits ^ (bits >> np.uint64(30))) * _MIX_1

@@ -13,9 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training_assets.kernels.day_files import Written, grouped, ints, write_part, written_batch
+from training_assets.kernels.day_files import (
+    PART,
+    Written,
+    ints,
+    runs,
+    write_part,
+    written_batch,
+)
 from training_assets.list_format import SealedParquet
 from training_assets.sampling.contexts import COLUMNS, contexts
+from training_assets.sampling.integers import each_once, finder
+from training_assets.sampling.seen import pair_codes
 from training_assets.schemas import Table
 
 _GROUP_ROWS: Final = 131_072
@@ -58,9 +67,8 @@ def write_samples(
     """Rows of ``days.ROWS_DDL`` with a ``part``; yields what ``WRITTEN_DDL`` says."""
     written: list[Written] = []
     plain = _PLAIN if beside.texts.get("item_id") else (*_PLAIN, *_ITEMS)
-    for day, part, rows in grouped(batches):
-        order = [("customer_id", "ascending"), ("item_id", "ascending")]
-        columns = _columns(rows.sort_by(order), table, day, beside)
+    for day, part, rows in _by_pair(batches):
+        columns = _columns(rows, table, day, beside)
         sink = pa.BufferOutputStream()
         pq.write_table(
             columns,
@@ -68,11 +76,28 @@ def write_samples(
             compression="zstd",
             use_dictionary=[n for n in columns.column_names if n not in plain],
             row_group_size=_GROUP_ROWS,
+            max_rows_per_page=_GROUP_ROWS,
             write_page_checksum=True,
         )
         customers = ints(columns["customer_id"])
         written.append(write_part(root, run, day, part, sink.getvalue(), customers))
     yield written_batch(written)
+
+
+def _by_pair(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, int, pa.Table]]:
+    """(day, part, rows) of all groups, by customer and item; each row is moved once."""
+    found = [batch for batch in batches if batch.num_rows]
+    if not found:
+        return
+    table = pa.Table.from_batches(found).combine_chunks()
+    day, part, customers, items = (
+        ints(table[name]) for name in ("dt", PART, "customer_id", "item_id")
+    )
+    for rows in runs(np.lexsort((part, day)), day, part):
+        customer = customers.take(rows)
+        places = finder(each_once(customer.copy()))(customer)
+        order = np.argsort(pair_codes(places.astype(np.int64), items.take(rows)))
+        yield int(day[rows[0]]), int(part[rows[0]]), table.take(rows.take(order))
 
 
 def _columns(rows: pa.Table, table: Table, day: int, beside: Beside) -> pa.Table:
@@ -84,7 +109,7 @@ def _columns(rows: pa.Table, table: Table, day: int, beside: Beside) -> pa.Table
     found["user_id"] = _delivered(customers, texts.get("customer_id", ()))
     found["item_id"] = _delivered(items, texts.get("item_id", ()))
     found["positive_item_id"] = _delivered(of, texts.get("item_id", ()))
-    actions = _actions(beside.actions.get(day, ()), np.unique(customers))
+    actions = _actions(beside.actions.get(day, ()), each_once(customers.copy()))
     of_pairs = contexts(actions, beside.kinds).of(customers, of)
     found |= {name: of_pairs[name] for name in of_pairs.column_names}
     for joined in beside.joined:
@@ -166,7 +191,9 @@ def _actions(uris: Sequence[str], customers: npt.NDArray[Any]) -> pa.Table:
 
 def _delivered(ids: npt.NDArray[Any], uris: Sequence[str]) -> pa.ChunkedArray:
     """The text of each id; where there is none, the number itself was delivered."""
-    distinct, place = np.unique(ids, return_inverse=True)
+    if not uris:
+        return pa.chunked_array([pa.array(ids).cast(pa.string())])
+    distinct = each_once(ids.copy())
     texts = pa.array(distinct).cast(pa.string())
     for uri in uris:
         with SealedParquet(uri) as parquet:
@@ -178,4 +205,4 @@ def _delivered(ids: npt.NDArray[Any], uris: Sequence[str]) -> pa.ChunkedArray:
             .take(at.combine_chunks() if hasattr(at, "combine_chunks") else at)
         )
         texts = pc.coalesce(found, texts)
-    return pa.chunked_array([texts.take(pa.array(place))])
+    return pa.chunked_array([texts.take(pa.array(finder(distinct)(ids)))])

@@ -25,8 +25,7 @@ from training_assets.sampling.actions import (
     read_table,
 )
 from training_assets.sampling.days import Task, codes_of
-from training_assets.sampling.draws import Int64Array, each_once
-from training_assets.sampling.kernel import finder
+from training_assets.sampling.integers import Int64Array, each_once, finder
 from training_assets.sampling.rules import ItemsOfDays, Rules, Window
 from training_assets.sampling.seen import ITEM_BITS, SeenPairs
 

@@ -20,8 +20,8 @@ from training_assets.sampling.draws import (
     Drawn,
     Int64Array,
     customer_keys,
-    each_once,
 )
+from training_assets.sampling.integers import each_once, finder, order_by
 
 CANDIDATE, POSITIVE, SEEN = 0, 1, 2
 SAMPLES_DDL: Final = (
@@ -43,8 +43,6 @@ _NUM_KINDS: Final = 3
 _BLOCK_ROWS: Final = 2**19
 # Rows of a day and kind mostly come together; runs of fewer rows than this are sorted first.
 _ROWS_PER_RUN: Final = 256
-# Up to this range of ids a table finds them, which is ten times as fast as a search.
-_MAX_TABLE: Final = 2**24
 
 Array = npt.NDArray[Any]
 Int32Array = npt.NDArray[np.int32]
@@ -97,7 +95,7 @@ class Positives:
 
     @classmethod
     def of(cls, customers: Int64Array, items: Int64Array) -> "Positives":
-        order = np.lexsort((items, customers))
+        order = order_by(customers, items)
         customers, items = customers[order], items[order]
         is_new = np.ones(len(items), np.bool_)
         is_new[1:] = (np.diff(customers) != 0) | (np.diff(items) != 0)
@@ -206,30 +204,6 @@ def _seen_cells(
 def _only_found(customers: Int32Array, items: Int32Array) -> tuple[Int32Array, Int32Array]:
     found = np.flatnonzero((customers >= 0) & (items >= 0))
     return customers.take(found), items.take(found)
-
-
-def finder(values: Int64Array) -> Any:
-    """What gives the place of each id in ``values`` (ascending, distinct), or -1."""
-    if not len(values):
-        return lambda ids: np.full(len(ids), -1, np.int32)
-    first, last = int(values[0]), int(values[-1])
-    if last - first < _MAX_TABLE:
-        none = last - first + 1
-        table = np.full(none + 1, -1, np.int32)
-        table[values - first] = np.arange(len(values))
-
-        def look_up(ids: Array) -> Int32Array:
-            # Whoever is below the first wraps around to far above the last.
-            place = (ids.astype(np.int64) - first).view(np.uint64)
-            return table.take(np.minimum(place, np.uint64(none)).view(np.int64))
-
-        return look_up
-
-    def search(ids: Int64Array) -> Int32Array:
-        place = np.minimum(np.searchsorted(values, ids), len(values) - 1).astype(np.int32)
-        return np.where(values[place] == ids, place, np.int32(-1))
-
-    return search
 
 
 def chunks_of(

@@ -186,15 +186,22 @@ def _is_current(lake: Lake, name: str) -> bool:
     )
 
 
-def customer_ranges(files: Sequence[ActionFile], rows_per_range: int) -> list[tuple[int, int]]:
+def customer_ranges(
+    files: Sequence[ActionFile], rows_per_range: int, at_most: int | None = None
+) -> list[tuple[int, int]]:
     """Ranges (first, last) of customer ids that cover all, with about equally many actions."""
-    cuts = range_boundaries(files, rows_per_range)
+    cuts = range_boundaries(files, rows_per_range, at_most)
     lows = [-(2**63), *cuts]
     return list(zip(lows, [*(cut - 1 for cut in cuts), 2**63 - 1], strict=True))
 
 
-def range_boundaries(files: Sequence[ActionFile], rows_per_range: int) -> list[int]:
-    """Where the ranges after the first begin; from the statistics in the files alone."""
+def range_boundaries(
+    files: Sequence[ActionFile], rows_per_range: int, at_most: int | None = None
+) -> list[int]:
+    """Where the ranges after the first begin; from the statistics in the files alone.
+
+    ``at_most`` ranges, however many rows each has then.
+    """
     bounds = [pair for file in files for pair in customer_bounds(file.path)]
     if not bounds:
         return []
@@ -202,6 +209,7 @@ def range_boundaries(files: Sequence[ActionFile], rows_per_range: int) -> list[i
     order = np.argsort(middles, kind="stable")
     total = np.concatenate([[0], np.cumsum(rows[order])])
     count = -(-int(total[-1]) // rows_per_range)
+    count = count if at_most is None else min(count, at_most)
     # Row groups of several files overlap: one lies before a cut if most of its customers do.
     cuts = np.unique(starts)
     before = total[np.searchsorted(middles[order], cuts)]

@@ -131,8 +131,7 @@ def _gathered(
 
 def _slices(build: Build, files: Sequence[ActionFile], num_actions: int) -> list[tuple[int, int]]:
     """A range of customers for each core, where they have enough actions for that."""
-    most = min(len(build.partitioning.keys), -(-num_actions // _ACTIONS_PER_SLICE))
-    return _ranges(files, num_actions, max(1, -(-num_actions // max(1, most))))
+    return _ranges(files, num_actions, _ACTIONS_PER_SLICE, len(build.partitioning.keys))
 
 
 def _by_ranges(
@@ -241,12 +240,14 @@ def _num_actions(published: Snapshot, files: Sequence[ActionFile]) -> int:
     )
 
 
-def _ranges(files: Sequence[ActionFile], num_actions: int, size: int) -> list[tuple[int, int]]:
+def _ranges(
+    files: Sequence[ActionFile], num_actions: int, size: int, at_most: int | None = None
+) -> list[tuple[int, int]]:
     """Ranges of customers with about ``size`` actions; some files say how they are spread."""
     if num_actions <= size:
         return [(-(2**63), 2**63 - 1)]
     some = files[:: max(1, len(files) // _FILES_ASKED)]
-    return customer_ranges(some, size * len(some) // len(files))
+    return customer_ranges(some, max(1, size * len(some) // len(files)), at_most)
 
 
 def _num_files(published: Snapshot, day: date, settings: Settings) -> int:
