@@ -25,7 +25,7 @@ from training_assets.sampling.draws import (
 )
 from training_assets.sampling.fit import COLUMNS as FITTING
 from training_assets.sampling.fit import FIT, FIT_DDL, FURTHER, FittingActions, fit, no_fit
-from training_assets.sampling.integers import finder
+from training_assets.sampling.integers import each_once, finder
 from training_assets.sampling.kernel import Positives
 from training_assets.sampling.rules import Int32Array, ItemsOfDays, Rules, Window
 from training_assets.sampling.seen import SeenCells, SeenPairs, pair_codes
@@ -92,13 +92,13 @@ class Task:
         self._files, self._bounds = files, bounds
         self.positives = self._read_positives()
         given = [p.customers for p in self.positives.values()]
-        self.customers = np.unique(np.concatenate([np.zeros(0, np.int64), *given]))
+        self.customers = each_once(np.concatenate([np.zeros(0, np.int64), *given]))
         self.seen: Mapping[int, SeenPairs] = {}
         self.acts = FittingActions(catalogues, len(self.customers)) if catalogues else None
         # Places of items: those that may be drawn, and positives and catalogues beside them.
-        beside = [np.unique(p.items).astype(np.int32) for p in self.positives.values()]
+        beside = [p.items.astype(np.int32) for p in self.positives.values()]
         beside += catalogues.items() if catalogues else []
-        self.universe = np.unique(np.concatenate([items.items, *beside]))
+        self.universe = each_once(np.concatenate([items.items, *beside]))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         for day in self.window.days:

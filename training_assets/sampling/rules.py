@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-Int64Array = npt.NDArray[np.int64]
-Int32Array = npt.NDArray[np.int32]
+from training_assets.sampling.integers import Int32Array, Int64Array, each_once
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class ItemsOfDays:
     ) -> "ItemsOfDays":
         """From items with their actions by bucket, and active items by day; items ascending."""
         parts = [np.zeros(0, np.int32), *(items for items, _ in counts.values()), *active.values()]
-        universe = np.unique(np.concatenate(parts)).astype(np.int32)
+        universe = each_once(np.concatenate(parts)).astype(np.int32)
         by_bucket = {}
         for bucket, (items, actions) in counts.items():
             by_bucket[bucket] = np.zeros(len(universe), np.int64)
