@@ -32,9 +32,13 @@ _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 class Event(NamedTuple):
-    """``document`` is its JSON, ``names`` its keys; the others are empty of what is no object."""
+    """``document`` is its JSON, ``names`` its keys; the others are empty of what is no object.
+
+    ``row`` is what any reader makes of the document, or the document where they may differ.
+    """
 
     document: bytes
+    row: dict[str, Any] | bytes
     entity: str = ""
     id: str = ""
     names: tuple[str, ...] = ()
@@ -54,12 +58,17 @@ def parsed(document: bytes) -> Any:
 
 def written(row: Mapping[str, Any]) -> bytes:
     """As JSON, with what of it JSON has no word for as it was read."""
+    return _written(row) or json.dumps(row).encode()
+
+
+def _written(row: Mapping[str, Any]) -> bytes | None:
+    """As JSON that is read as the same everywhere, None where there is none."""
     try:
         found = orjson.dumps(row)
     except TypeError:
-        return json.dumps(row).encode()
+        return None
     # Of Infinity and NaN it makes null.
-    return found if b"null" not in found or _is_finite(row) else json.dumps(row).encode()
+    return found if b"null" not in found or _is_finite(row) else None
 
 
 def _is_finite(value: Any) -> bool:
@@ -111,7 +120,7 @@ def events_of(
         events.event(row, number)
         if type(row) is dict
         # As it was sent, so that its fault shows it.
-        else Event(lines[number] if lines else orjson.dumps(row))
+        else _no_object(lines[number] if lines else orjson.dumps(row))
         for number, row in enumerate(rows)
     ]
     # The id may be ours.
@@ -167,7 +176,16 @@ class _Events:
         names = tuple(named)
         # One object, so that it is told at once that it is the same.
         self._names = names = self._names if names == self._names else names
-        return Event(written(named), str(named.get(self._entity, "")), event_id, names)
+        document = _written(named)
+        entity = str(named.get(self._entity, ""))
+        if document is None:
+            document = json.dumps(named).encode()
+            return Event(document, document, entity, event_id, names)
+        return Event(document, named, entity, event_id, names)
+
+
+def _no_object(text: bytes) -> Event:
+    return Event(text, text)
 
 
 def _id_of_key(key: str, number: int) -> str:

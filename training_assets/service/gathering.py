@@ -214,7 +214,7 @@ def _require_good(verdict: Verdict, *, is_strict: bool) -> None:
 
 def _documents(events: Sequence[Event]) -> Documents:
     names = dict.fromkeys(chain.from_iterable(dict.fromkeys(event.names for event in events)))
-    return Documents([event.document for event in events], names)
+    return Documents([event.row for event in events], names)
 
 
 def _together(requests: Sequence[_Read]) -> Iterator[list[_Read]]:

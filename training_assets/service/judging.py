@@ -3,9 +3,9 @@
 What the service accepts is exactly what the platform reads, since one code judges both.
 """
 
-import io
 import tempfile
-from collections import Counter
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ from training_assets.service.shapes import Format, format_of, require_shape
 from training_assets.service.terms import PLAIN, Deliveries
 from training_assets.sources import printable
 from training_assets.sources.cleaning import as_read
-from training_assets.sources.judged import Code, Fault, Judged, judge
+from training_assets.sources.judged import Code, Fault, Judged, judge, judge_objects
 from training_assets.sources.rules import Terms, judge_rows
 
 MAX_ERRORS: Final = 1000
@@ -98,15 +98,26 @@ def judge_body(
     """Judge and keep nothing; raises ``Problem`` for a body that cannot be read at all."""
     found = _checked_format(body, settings)
     verdict = Verdict(found)
-    for _ in _judged(body, found, data_type, verdict, settings, by, seen=SeenIds()):
+    for _ in _judged(body, found, data_type, verdict, settings, by, SeenIds()):
         pass
     return _whole(verdict)
 
 
-class Documents(NamedTuple):
-    """JSON, one a row, and all names of its objects: those of the table where they mean it."""
+class Ruled(NamedTuple):
+    """Valid rows, their numbers, and what is wrong with the others."""
 
-    rows: Sequence[bytes]
+    rows: pa.Table
+    numbers: np.ndarray
+    faults: list[Fault]
+
+
+class Documents(NamedTuple):
+    """Rows, and all names of its objects: those of the table where they mean it.
+
+    A row is an object as JSON has it, or the text of what may be one.
+    """
+
+    rows: Sequence[dict[str, Any] | bytes]
     names: Collection[str]
 
 
@@ -117,18 +128,20 @@ def judge_documents(
     by: Deliveries = PLAIN,
     now: datetime | None = None,
     seen: SeenIds | SeenTogether | None = None,
-) -> Iterator[tuple[pa.Table, pa.Array, list[Fault]]]:
-    """Judge rows as in a file of lines: valid ones, their numbers, and the faults of others."""
-    rows = documents.rows
-    content = b"\n".join(rows)
-    if content.count(b"\n") >= len(rows) or b"\r" in content or not all(map(bytes.strip, rows)):
-        lines = (one.replace(b"\n", b" ").replace(b"\r", b" ") for one in rows)
-        # A blank line would be no row.
-        content = b"\n".join(line if line.strip() else b"null" for line in lines)
-    body = Body(io.BytesIO(content + b"\n"), len(content), len(content), "")
-    yield from _judged(
-        body, "jsonl", data_type, Verdict("jsonl"), settings, by, now, seen, documents.names
-    )
+) -> Ruled:
+    """Judge rows as in a file of lines; raises ``Problem`` where none of them can be judged."""
+    # Each is a line of its own, and a blank one would be none.
+    rows = [row if isinstance(row, dict) else _in_line(row) for row in documents.rows]
+    table, names = table_of(data_type), list(documents.names)
+    now = now or datetime.now(UTC)
+    with _told():
+        block = judge_objects(rows, table, names, time_zone=by.time_zone)
+        return _ruled(block, data_type, now, by.terms, seen)
+
+
+def _in_line(text: bytes) -> bytes:
+    line = text.replace(b"\n", b" ").replace(b"\r", b" ")
+    return line if line.strip() else b"null"
 
 
 def judge_together(
@@ -141,28 +154,29 @@ def judge_together(
 
     Numbers are from 1 in each request. What it takes hardly grows with the number of rows.
     """
-    starts = np.cumsum([1, *(len(one.rows) for one in requests[:-1])])
+    stops = np.cumsum([1, *(len(one.rows) for one in requests)]).tolist()
+    starts = stops[:-1]
     together = Documents(
         [row for one in requests for row in one.rows],
         dict.fromkeys(chain.from_iterable(one.names for one in requests)),
     )
-    found: list[tuple[Verdict, list[int]]] = [(Verdict("jsonl"), []) for _ in requests]
-    broken: list[list[Fault]] = [[] for _ in requests]
-    seen = SeenTogether(starts.tolist())
-    for _, numbers, faults in judge_documents(together, data_type, settings, by, seen=seen):
-        good = np.asarray(numbers)
-        owners = np.searchsorted(starts, good, side="right") - 1
-        for owner in np.unique(owners).tolist():
-            found[owner][1].extend((good[owners == owner] - starts[owner] + 1).tolist())
-        for fault in faults:
-            owner = int(np.searchsorted(starts, fault.row, side="right")) - 1
-            row = fault.row - int(starts[owner]) + 1
-            broken[owner].append(fault._replace(row=row, line=row))
+    ruled = judge_documents(together, data_type, settings, by, seen=SeenTogether(starts))
+    broken: dict[int, list[Fault]] = defaultdict(list)
+    for fault in ruled.faults:
+        owner = bisect_right(starts, fault.row) - 1
+        row = fault.row - starts[owner] + 1
+        broken[owner].append(fault._replace(row=row, line=row))
+    places = np.searchsorted(ruled.numbers, stops).tolist()
     known = set(table_of(data_type).column_names)
-    for (verdict, good_rows), own, one in zip(found, broken, requests, strict=True):
-        verdict.accepted, verdict.rejected = len(good_rows), _count(own, verdict)
+    found = []
+    for owner, (one, start) in enumerate(zip(requests, starts, strict=True)):
+        good = ruled.numbers[places[owner] : places[owner + 1]]
+        verdict = Verdict("jsonl", accepted=len(good))
+        if owner in broken:
+            verdict.rejected = _count(broken[owner], verdict)
         verdict.rows = verdict.accepted + verdict.rejected
         verdict.warn([name for name in one.names if name not in known])
+        found.append((verdict, (good - (start - 1)).tolist()))
     return found
 
 
@@ -183,12 +197,10 @@ def landed_body(
     with tempfile.TemporaryDirectory(dir=settings.spool or None, prefix="upload-") as folder:
         landing = Landing(Path(folder), filing, upload_id, settings.max_days)
         rejected = RejectedRows(Path(folder))
-        for rows, numbers, faults in _judged(
-            body, found, data_type, verdict, settings, by, seen=SeenIds()
-        ):
-            landing.add(rows, numbers)
+        for ruled in _judged(body, found, data_type, verdict, settings, by, SeenIds()):
+            landing.add(ruled.rows, pa.array(ruled.numbers, pa.int64()))
             if keeps_rejects:
-                rejected.add(faults)
+                rejected.add(ruled.faults)
         _whole(verdict)
         verdict.files = landing.finish()
         if keeps_rejects and verdict.accepted:
@@ -209,34 +221,44 @@ def _judged(
     verdict: Verdict,
     settings: ServiceSettings,
     by: Deliveries,
-    now: datetime | None = None,
-    seen: SeenIds | SeenTogether | None = None,
-    names: Collection[str] | None = None,
-) -> Iterator[tuple[pa.Table, pa.Array, list[Fault]]]:
-    """Blocks of valid rows, their numbers and the faults of others; counts them."""
+    seen: SeenIds,
+) -> Iterator[Ruled]:
+    """What is in a body, block by block; counts it."""
     body.file.seek(0)
-    now = now or datetime.now(UTC)
-    try:
+    now = datetime.now(UTC)
+    with _told():
         for block in judge(
             body.file,
             table_of(data_type),
             found,
-            names=names,
             time_zone=by.time_zone,
             threads=settings.threads,
             ignored=verdict.warn,
         ):
-            rows, numbers, broken = _by_the_rules(block, data_type, now, by.terms, seen)
-            found_too = _by_the_rules_too(block, data_type, now, by.terms)
-            faults = sorted([*block.faults, *found_too, *broken], key=lambda fault: fault.row)
-            verdict.accepted += len(rows)
-            verdict.rejected += _count(faults, verdict)
+            ruled = _ruled(block, data_type, now, by.terms, seen)
+            verdict.accepted += len(ruled.rows)
+            verdict.rejected += _count(ruled.faults, verdict)
             verdict.rows = verdict.accepted + verdict.rejected
-            if names is None and verdict.rows > settings.max_rows:
+            if verdict.rows > settings.max_rows:
                 raise Problem("too_large", f"There are more than {settings.max_rows} rows.")
-            yield rows, pa.array(numbers, pa.int64()), faults
+            yield ruled
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
     except TrainingAssetsError as error:
         raise Problem("unreadable", for_clients(error)) from None
+
+
+def _ruled(
+    block: Judged, data_type: str, now: datetime, terms: Terms, seen: SeenIds | SeenTogether | None
+) -> Ruled:
+    rows, numbers, broken = _by_the_rules(block, data_type, now, terms, seen)
+    found_too = _by_the_rules_too(block, data_type, now, terms)
+    faults = sorted([*block.faults, *found_too, *broken], key=lambda fault: fault.row)
+    return Ruled(rows, numbers, faults)
 
 
 def for_clients(error: TrainingAssetsError) -> str:

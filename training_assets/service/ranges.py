@@ -214,25 +214,23 @@ def _judged(
 ) -> tuple[dict[int, str], list[int]]:
     """First code by number of those that are broken, and the numbers of the good ones."""
     codes: dict[int, str] = {}
-    numbers: list[int] = []
     try:
-        for rows, own, faults in judge_documents(documents, data_type, settings, by, now):
-            tables.append(rows)
-            numbers += own.to_pylist()
-            for fault in faults:
-                codes.setdefault(fault.row, fault.code)
+        ruled = judge_documents(documents, data_type, settings, by, now)
     except Problem:
         # One of them holds up no other: each alone says what it is.
         if len(documents.rows) == 1:
             return {1: "not_json"}, []
-        tables.clear()
-        codes, numbers = {}, []
+        numbers: list[int] = []
         for number, row in enumerate(documents.rows, 1):
             alone = Documents([row], documents.names)
             found, single = _judged(alone, data_type, settings, by, now, tables)
             codes |= dict.fromkeys([number] if found else [], found.get(1, "not_json"))
             numbers += [number] * len(single)
-    return codes, numbers
+        return codes, numbers
+    tables.append(ruled.rows)
+    for fault in ruled.faults:
+        codes.setdefault(fault.row, fault.code)
+    return codes, ruled.numbers.tolist()
 
 
 def _encoded(rows: pa.Table) -> bytes:

@@ -19,6 +19,7 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.sources.ids import cleaned
+from training_assets.sources.plain_texts import plain_texts
 from training_assets.sources.rules import NO_TERMS, Terms, first_reasons
 from training_assets.sources.text_ids import ENTITY_OF
 
@@ -41,6 +42,9 @@ def clean_texts(table: Table, columns: Mapping[str, pa.Array]) -> dict[str, pa.A
             continue
         texts = columns[column.name]
         if texts.null_count == len(texts):
+            continue
+        plain = plain_texts(texts)
+        if plain is not None and plain.shortest and (plain.is_lower or not column.is_key):
             continue
         # Free text keeps its lines.
         texts = cleaned(texts, keeps_lines=column.name in _FREE_TEXT)

@@ -6,7 +6,7 @@ Row by row means by orjson where that is installed and agrees, else by the stand
 import importlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -113,15 +113,21 @@ def _types(
 
 
 def _one_by_one(block: Block, paths: Sequence[Path]) -> JsonColumns:
-    rows: list[Any] = []
-    reasons: dict[int, str] = {}
     starts, stops, data = block.starts.tolist(), block.stops.tolist(), block.data
+    texts = [data[start:stop] for start, stop in zip(starts, stops, strict=True)]
+    return columns_of(texts, paths)
+
+
+def columns_of(given: Sequence[dict[str, Any] | bytes], paths: Sequence[Path]) -> JsonColumns:
+    """The values at ``paths`` of rows in memory: objects, and the text of what may be one."""
+    reasons: dict[int, str] = {}
     quick = _quick_parser()
-    for n, (start, stop) in enumerate(zip(starts, stops, strict=True)):
-        row = _parsed(data[start:stop], quick)
-        if isinstance(row, str):
-            reasons[n] = row
-        rows.append({} if isinstance(row, str) else row)
+    rows: list[dict[str, Any]] = []
+    for n, row in enumerate(given):
+        read = row if type(row) is dict else _parsed(cast(bytes, row), quick)
+        if isinstance(read, str):
+            reasons[n] = read
+        rows.append({} if isinstance(read, str) else read)
     values: dict[Path, Any] = {}
     for path in paths:
         if len(path) == 1:

@@ -11,6 +11,7 @@ from training_assets.sources.json_rows import parse_json
 from training_assets.sources.values import Kind, from_numbers, item_kinds, parse_texts, read_each
 
 NOT_JSON: Final[Any] = object()
+_FEW: Final = 32
 
 
 def widen_values(values: list[Any], kind: Kind) -> Values:
@@ -25,6 +26,9 @@ def widen_values(values: list[Any], kind: Kind) -> Values:
             return Values(numbers, no_faults(len(values)))
         if kind.unit:
             return from_numbers(numbers, kind)
+    if kinds == {str} and kind.type == "timestamp" and len(values) <= _FEW:
+        # For so few Arrow takes longer.
+        return read_each(values, kind)
     if kinds <= {str}:
         try:
             texts = pa.array(values, pa.string())

@@ -7,7 +7,7 @@ It is the platform's own reader, so that what is accepted here is what is read f
 is read in blocks, so that its size does not matter; of each row every column that is wrong is told.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -44,7 +44,14 @@ from training_assets.sources.rows import (
     unreadable,
     valid_items,
 )
-from training_assets.sources.text import HEAD_BYTES, chunks_of, head_of, json_rows_of, with_layout
+from training_assets.sources.text import (
+    HEAD_BYTES,
+    chunk_of_objects,
+    chunks_of,
+    head_of,
+    json_rows_of,
+    with_layout,
+)
 from training_assets.sources.text_ids import Entity, TextIds, as_texts, item_texts
 from training_assets.sources.typed import is_readable
 
@@ -128,7 +135,6 @@ def judge(
     *,
     dialect: Dialect | None = None,
     columns: Mapping[str, str] | None = None,
-    names: Collection[str] | None = None,
     text_ids: Iterable[Entity] = (),
     time_zone: str = "",
     threads: int = 1,
@@ -136,8 +142,7 @@ def judge(
 ) -> Iterator[Judged]:
     """Read a whole file of a table, unpacked, in blocks; ``columns`` are names that differ.
 
-    Where ``names`` are given, those of all keys, JSON is lines, and nothing is looked at
-    beforehand. ``threads`` read blocks of text, in their order. ``ignored`` is told of the columns
+    ``threads`` read blocks of text, in their order. ``ignored`` is told of the columns
     that the table has not, as far as the first bytes of the file show them. The day column need not
     be in it. Raises ``SchemaError`` where a column is missing or of another kind, ``RawDataError``
     where the file cannot be read at all. ``text_ids`` are entities of which tables of actions have
@@ -150,7 +155,7 @@ def judge(
     table = as_texts(table, TextIds(tuple(text_ids)))
     paths = {name: tuple(other.split(".")) for name, other in (columns or {}).items()}
     reading = Reading(paths=paths, zone=time_zone, dialect=dialect or Dialect())
-    text = partial(_text, known=names, threads=threads)
+    text = partial(_text, threads=threads)
     where = fspath(file) if isinstance(file, str | PathLike) else "the file"
     with ExitStack() as stack:
         if isinstance(file, str | PathLike):
@@ -167,6 +172,30 @@ def judge(
             raise
         except READ_ERRORS as error:
             raise unreadable(where, format, error) from error
+
+
+def judge_objects(
+    rows: Sequence[dict[str, Any] | bytes],
+    table: Table,
+    names: Sequence[str],
+    *,
+    time_zone: str = "",
+) -> Judged:
+    """Judge rows in memory as those of a file of lines; ``names`` are those of all keys.
+
+    A row is an object as JSON has it, or the text of what may be one. Raises ``SchemaError`` as
+    ``judge`` does.
+    """
+    reading = Reading(zone=time_zone, dialect=Dialect())
+    where = "the file"
+    table = rows_per_item(table, reading, names, None, where) or table
+    found = find_columns(table, names, reading, None, where=where)
+    reading = reading.with_file(paths=found.paths)
+    try:
+        chunk = chunk_of_objects(rows, table, _that_matter(table, found.paths), reading)
+        return _judged(_trimmed(chunk, table), table, 1)
+    except READ_ERRORS as error:
+        raise unreadable(where, "jsonl", error) from error
 
 
 def _parquet(
@@ -205,18 +234,14 @@ def _text(
     format_: str,
     where: str,
     ignored: Callable[[Sequence[str]], None],
-    known: Collection[str] | None,
     threads: int,
 ) -> Iterator[tuple[Table, Chunk]]:
     is_csv = format_ == "csv"
-    data = _read(file, HEAD_BYTES) if known is None else b""
+    data = _read(file, HEAD_BYTES)
     head = head_of(data, len(data) < HEAD_BYTES)
-    if known is None:
-        reading = with_layout(reading, head, is_csv)
-    names = list(known or ())
-    if is_csv:
-        names = list(reading.header)
-    elif known is None:
+    reading = with_layout(reading, head, is_csv)
+    names = list(reading.header)
+    if not is_csv:
         keys: dict[str, Any] = {}
         for row in json_rows_of(head, reading):
             keys.update(row)
@@ -229,13 +254,17 @@ def _text(
     columns = table.column_names
     if not is_csv and head.is_whole:
         # All names are known: only of what must be there it matters that it is not.
-        columns = [c.name for c in table.columns if c.name in found.paths or must_be(c)]
+        columns = _that_matter(table, found.paths)
     reading = reading.with_file(paths={**reading.paths, **found.paths})
     skipped = data[: reading.body]
     rest = cast(IO[bytes], _Joined(data[reading.body :], file))
     line = 1 + skipped.count(b"\n")
     for chunk in chunks_of(rest, table, columns, reading, is_csv, {}, line=line, threads=threads):
         yield table, chunk
+
+
+def _that_matter(table: Table, paths: Mapping[str, tuple[str, ...]]) -> list[str]:
+    return [c.name for c in table.columns if c.name in paths or must_be(c)]
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
@@ -304,7 +333,7 @@ def _judged(chunk: Chunk, table: Table, row: int) -> Judged:
         if values is None:
             continue
         faults = of_columns.get(column.name, pa.nulls(size, pa.string()))
-        if must_be(column):
+        if must_be(column) and values.null_count:
             faults = first_fault(faults, pc.is_null(values), f"{column.name} is null")
         if has_item_ids(column):
             faults = first_fault(faults, is_no_item(values), f"{column.name} {OUTSIDE['int']}")

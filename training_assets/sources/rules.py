@@ -29,6 +29,7 @@ from training_assets.schemas import (
     Table,
 )
 from training_assets.sources.ids import are_integers, is_integer
+from training_assets.sources.plain_texts import PlainTexts, plain_texts
 from training_assets.sources.text_ids import ENTITY_OF, Entity
 
 Severity = Literal["error", "warn"]
@@ -170,14 +171,15 @@ def _is_outside(rule: Rule, values: pa.Array, now: datetime) -> pa.BooleanArray:
 
 
 def _is_not_allowed(rule: Rule, values: pa.Array, now: datetime) -> pa.BooleanArray:
-    is_allowed = pc.is_in(values, pa.array(rule.limits, values.type))
-    return pc.and_(pc.is_valid(values), pc.invert(is_allowed))
+    return pc.invert(pc.is_in(values, pa.array([*rule.limits, None], values.type)))
 
 
 def _is_no_integer_id(rule: Rule, texts: pa.Array, now: datetime) -> pa.BooleanArray:
     """Of texts that are integers, which are outside; by their length where 64 bits are too few."""
     low, high = rule.limits
     is_integer_id = are_integers(texts)
+    if not is_integer_id.true_count:
+        return is_integer_id
     fits = pc.and_(is_integer_id, pc.less_equal(pc.binary_length(texts), 18))
     numbers = pc.if_else(fits, texts, pa.scalar("1", texts.type)).cast(pa.int64())
     outside = pc.or_(pc.less(numbers, low), pc.greater(numbers, high))
@@ -373,6 +375,7 @@ def broken_rows(
     rules = [rule for rule in rules_of(table_name) if rule.is_of_rows]
     known = set(rows.column_names)
     columns = {name: _combined(rows[name]) for name in {rule.column for rule in rules} & known}
+    plain = {name: plain_texts(values) for name, values in columns.items()}
     found = []
     for rule in rules:
         if rule.kind == "integer" and ENTITY_OF[rule.column] in terms.takes_digits:
@@ -383,6 +386,8 @@ def broken_rows(
             if rule.kind != "required":
                 continue
             mask = pa.repeat(pa.scalar(True), len(rows))
+        elif _all_keep(rule, plain[rule.column]):
+            continue
         else:
             mask = rule.broken(values, now)
         if terms.takes_returns and rule.spares_returns and "interaction_type" in known:
@@ -390,6 +395,20 @@ def broken_rows(
         if mask.true_count:
             found.append((rule, pc.fill_null(mask, False)))
     return found
+
+
+def _all_keep(rule: Rule, texts: PlainTexts | None) -> bool:
+    """Whether texts keep a rule for sure, by their lengths."""
+    if texts is None:
+        return False
+    if rule.kind == "required":
+        return texts.shortest > 0
+    if rule.kind == "length":
+        return texts.longest <= int(rule.limits[0])
+    if rule.kind == "integer":
+        low, high = rule.limits
+        return texts.longest < 19 and max(-low, 0) >= 10**texts.longest <= high
+    return False
 
 
 def first_reasons(

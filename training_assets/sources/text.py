@@ -9,10 +9,10 @@ Text is UTF-8; a byte order mark at its start, blank lines and ``\\r\\n`` are of
 import codecs
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,7 @@ from training_assets.sources.json_rows import (
     MISSING,
     JsonParts,
     at_path,
+    columns_of,
     elements_of,
     objects_of,
     parse_object,
@@ -296,7 +297,50 @@ def _json_chunk(
     else:
         rows = read_json(block, wanted, missing_matters=matters)
     kinds = {c.name: reading.kind(c) for c in columns}
+    found = _widened(rows, table, paths, kinds, reading, absent)
 
+    def originals(indices: Sequence[int]) -> list[dict[str, Any]]:
+        return [_shown(block.row(n), paths, kinds) for n in indices]
+
+    is_own = None
+    if filters:
+        asked = [
+            (rows.together([_as_texts(part.values[path]) for part in rows.parts]), texts)
+            for path, texts in filters.items()
+        ]
+        is_own = _is_own(asked, rows.together([part.faults for part in rows.parts]))
+    return _chunk(block, found, originals, is_own)
+
+
+def chunk_of_objects(
+    rows: Sequence[dict[str, Any] | bytes], table: Table, names: Sequence[str], reading: Reading
+) -> Chunk:
+    """Rows in memory, each as a line of its own: objects, and the text of what may be one."""
+    columns = [column for column in table.columns if column.name in names]
+    paths = {column.name: reading.path(column.name) for column in columns}
+    kinds = {column.name: reading.kind(column) for column in columns}
+    read = JsonParts([columns_of(rows, list(paths.values()))], None)
+    found = _widened(read, table, paths, kinds, reading, {})
+
+    def originals(indices: Sequence[int]) -> list[dict[str, Any]]:
+        return [_shown(rows[n], paths, kinds) for n in indices]
+
+    def lines(indices: Sequence[int]) -> list[str]:
+        texts = (cast(bytes, rows[n]) for n in indices)
+        return [text.decode(errors="backslashreplace") for text in texts]
+
+    numbers = np.arange(1, len(rows) + 1)
+    return Chunk(*found, originals, lines, Numbers(numbers, numbers))
+
+
+def _widened(
+    rows: JsonParts,
+    table: Table,
+    paths: Mapping[str, tuple[str, ...]],
+    kinds: Mapping[str, Kind],
+    reading: Reading,
+    absent: Mapping[str, str],
+) -> tuple[dict[str, pa.Array], pa.Array, dict[str, pa.Array]]:
     def widen_rows(name: str) -> Values:
         found = [
             _made(part.values[paths[name]], len(part.faults), kinds[name], reading)
@@ -307,29 +351,23 @@ def _json_chunk(
         together = (rows.together(arrays) for arrays in zip(*found, strict=True))
         return Values(*together)
 
-    def originals(indices: Sequence[int]) -> list[dict[str, Any]]:
-        shown = []
-        for n in indices:
-            try:
-                row = parse_object(block.row(n))
-            except ValueError:
-                row = {}
-            known = {name: at_path(row, path) for name, path in paths.items()}
-            shown.append(
-                {name: _cell(v, kinds[name].type) for name, v in known.items() if v is not MISSING}
-            )
-        return shown
-
     faults = rows.together([part.faults for part in rows.parts])
-    found = widen_all(table, list(paths), widen_rows, faults)
-    is_own = None
-    if filters:
-        asked = [
-            (rows.together([_as_texts(part.values[path]) for part in rows.parts]), texts)
-            for path, texts in filters.items()
-        ]
-        is_own = _is_own(asked, faults)
-    return _chunk(block, found, originals, is_own)
+    return widen_all(table, list(paths), widen_rows, faults)
+
+
+def _shown(
+    row: dict[str, Any] | bytes,
+    paths: Mapping[str, tuple[str, ...]],
+    kinds: Mapping[str, Kind],
+) -> dict[str, Any]:
+    """A row as it was, as far as the table has its columns."""
+    if not isinstance(row, dict):
+        try:
+            row = parse_object(row)
+        except ValueError:
+            row = {}
+    known = {name: at_path(row, path) for name, path in paths.items()}
+    return {name: _cell(v, kinds[name].type) for name, v in known.items() if v is not MISSING}
 
 
 def _made(values: Any, size: int, kind: Kind, reading: Reading) -> Values:
@@ -347,7 +385,9 @@ def _widen(values: Any, size: int, kind: Kind, default: str | None) -> Values:
         if is_readable(values.type, kind):
             return widen(values, kind)
         values = values.to_pylist()
-    bare = [default if value is MISSING else value for value in values]
+    bare = values
+    if MISSING in values:
+        bare = [default if value is MISSING else value for value in values]
     return widen_items(bare, kind) if kind.type == ITEMS else widen_values(bare, kind)
 
 

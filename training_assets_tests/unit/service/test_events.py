@@ -22,7 +22,7 @@ from training_assets.service.duplicates import SeenTogether
 from training_assets.service.event_log import EventLog, Sending
 from training_assets.service.event_rows import Event, events_of
 from training_assets.service.gathering import Gathering
-from training_assets.service.judging import Documents, Verdict, judge_together
+from training_assets.service.judging import Documents, Verdict, judge_body, judge_together
 from training_assets.service.problems import Problem
 from training_assets.service.settings import ServiceSettings
 
@@ -57,7 +57,7 @@ SETTINGS = ServiceSettings(lake="unused")
 def documents(body: Any) -> Documents:
     found = events(body)
     names = dict.fromkeys(chain.from_iterable(one.names for one in found))
-    return Documents([one.document for one in found], names)
+    return Documents([one.row for one in found], names)
 
 
 def shown(found: tuple[Verdict, list[int]]) -> tuple[dict[str, Any], list[int]]:
@@ -78,6 +78,50 @@ def test_each_request_is_judged_as_by_itself() -> None:
     assert alone[4][0]["warnings"] == [{"column": "color", "code": "unknown_column", "count": 1}]
     assert {e["code"] for e in alone[5][0]["errors"]} == {"not_an_object"}
     assert {e["code"] for e in alone[-1][0]["errors"]} >= {"not_json", "not_utf8"}
+
+
+def test_objects_are_judged_as_the_file_of_their_documents() -> None:
+    """Many at once and one by one: few texts are read in another way than many."""
+    random = np.random.default_rng(15)
+    ids = [
+        "u1",
+        7,
+        7.0,
+        "07",
+        0,
+        2**31,
+        2**63,
+        "9" * 19,
+        "a b",
+        "\u00e9",
+        "",
+        None,
+        True,
+        "x" * 256,
+    ]
+    times = [*ROW.values(), FAR, "2026-11-20 10:00", "0000-01-01", "2026-02-30", "1999-12-31", 5]
+    kinds = ["click", "CLICK ", "stare", "", None, 5]
+
+    def row() -> dict[str, Any]:
+        user, item, when, kind = random.integers(99, size=4).tolist()
+        return {
+            "user_id": ids[user % len(ids)] if user > 60 else f"u{user}",
+            "item_id": ids[item % len(ids)] if item > 60 else item + 1,
+            "interaction_type": kinds[kind % len(kinds)] if kind > 60 else "view",
+            "timestamp": times[when % len(times)] if when > 60 else f"2026-11-20T10:00:{when:02}Z",
+            "interaction_id": f"id-{random.integers(10**6)}" if user % 7 else "again",
+        }
+
+    # From 2**64 on JSON of events is a float from the start, so there is none here.
+    for size in (1, 3, 40, 400):
+        rows = [row() for _ in range(size)]
+        lines = b"".join(json.dumps(one).encode() + b"\n" for one in rows)
+        body = Body(io.BytesIO(lines), len(lines), len(lines), "")
+        expected = judge_body(body, "interactions", SETTINGS).report
+        ((of_objects, _),) = judge_together([documents(rows)], "interactions", SETTINGS)
+        texts = Documents([one.document for one in events(rows)], [*rows[0]])
+        ((of_texts, _),) = judge_together([texts], "interactions", SETTINGS)
+        assert of_objects.report == of_texts.report == expected
 
 
 def test_event_stands_under_the_names_of_the_table() -> None:
@@ -204,7 +248,7 @@ def test_requests_that_wait_are_judged_together_and_fail_alone(monkeypatch) -> N
 
     def judge(requests: Sequence[Documents], *given: Any) -> Any:
         sizes.append(len(requests))
-        if any(b"evil" in one.rows[0] for one in requests):
+        if any(one.rows[0].get("user_id") == "evil" for one in requests):
             raise Problem("unreadable", "It is evil.")
         return judge_together(requests, *given)
 

@@ -166,7 +166,7 @@ class Log:
 def test_events_are_judged_by_their_own_tenant(place: Path) -> None:
     core = Core(ServiceSettings(lake="unused", tenants=str(place)))
     gathering = Gathering(core.settings, Log())  # type: ignore[arg-type]
-    events = [Event(line, names=tuple(ROW)) for line in lines(*ROWS).splitlines()]
+    events = [Event(line, line, names=tuple(ROW)) for line in lines(*ROWS).splitlines()]
 
     async def judge() -> list[int]:
         tenants = ("takes", "plain", "takes")
