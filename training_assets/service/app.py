@@ -55,6 +55,8 @@ def create_app(core: Core) -> FastAPI:
         lifespan=_lifespan,
         redirect_slashes=False,
         strict_content_type=False,
+        # Metrics are our own, and to ask for another's takes time in each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.core = core
     app.state.health = Health(core)

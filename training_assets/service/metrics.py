@@ -8,13 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _OTHER: Final = "other"
+_Metric = TypeVar("_Metric", Counter, Histogram)
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -26,6 +27,7 @@ class Metrics:
         self._max_tenants = max_tenants
         self._tenants: set[str] = set()
         self._lock = threading.Lock()
+        self._children: dict[tuple[Any, ...], Any] = {}
         self.requests = Counter(
             "ingest_requests",
             "Requests by route template, method, status and tenant.",
@@ -101,13 +103,21 @@ class Metrics:
                 return name
             return _OTHER
 
+    def of(self, metric: _Metric, *labels: str) -> _Metric:
+        """The metric's child with these labels, quicker than the library finds it."""
+        key = (metric, *labels)
+        found = self._children.get(key)
+        if found is None:
+            found = self._children[key] = metric.labels(*labels)
+        return cast(_Metric, found)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         began = perf_counter()
         try:
             yield
         finally:
-            self.stage_seconds.labels(name).observe(perf_counter() - began)
+            self.of(self.stage_seconds, name).observe(perf_counter() - began)
 
     def page(self) -> bytes:
         return generate_latest(self.registry)

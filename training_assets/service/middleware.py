@@ -102,8 +102,8 @@ class _Exchange:
         route = getattr(self._scope.get("route"), "path", "unknown")
         method = self._scope["method"] if self._scope["method"] in _METHODS else "other"
         metrics = self._core.metrics
-        metrics.requests.labels(route, method, str(status), self._tenant_label).inc()
-        metrics.request_seconds.labels(route).observe(seconds)
+        metrics.of(metrics.requests, route, method, str(status), self._tenant_label).inc()
+        metrics.of(metrics.request_seconds, route).observe(seconds)
         principal = state.get("principal")
         told = {name: state[name] for name in ("upload_id", "rows", "bytes") if name in state}
         if self._scope["path"].startswith(_AUDITED):

@@ -109,9 +109,10 @@ async def answer_events(request: Request, data_type: str, mode: str) -> Response
         raise
     request.state.rows = verdict.rows
     tenant = core.metrics.tenant(principal.tenant)
-    core.metrics.events.labels("acknowledged").inc(len(ids))
-    core.metrics.rows.labels(data_type, "accepted", tenant).inc(len(ids))
-    core.metrics.rows.labels(data_type, "rejected", tenant).inc(verdict.rejected)
+    metrics = core.metrics
+    metrics.of(metrics.events, "acknowledged").inc(len(ids))
+    metrics.of(metrics.rows, data_type, "accepted", tenant).inc(len(ids))
+    metrics.of(metrics.rows, data_type, "rejected", tenant).inc(verdict.rejected)
     return Json({**verdict.report, "event_ids": ids}, 202)
 
 

@@ -150,4 +150,6 @@ _UNPRINTABLE: Final = re.compile(
 
 def printable(text: str) -> str:
     """Text out of data for a message, a log or a terminal: one line that controls nothing."""
+    if text.isprintable():
+        return text
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
