@@ -142,7 +142,7 @@ def _rows_of_document(found: Body, settings: ServiceSettings) -> list[Any]:
     rows = whole if isinstance(whole, list) else [whole]
     brackets = content.count(b"{") + content.count(b"[")
     # One event may have all that are not the first of another.
-    nested = 1 + brackets - sum(isinstance(row, dict | list) for row in rows)
+    nested = 1 + brackets - sum(isinstance(row, (dict, list)) for row in rows)
     if is_small and nested > settings.max_nesting:
         require_shape(found, "json", settings)
     return rows
@@ -156,32 +156,41 @@ class _Events:
         self._entity = ROW_TOPICS[data_type]
         self._column = ID_COLUMN.get(data_type, "")
         self._new_ids = new_ids(count) if key is None else ()
+        # Of the row before: its names, those that differ from the table's, and those of its event.
+        self._given: tuple[str, ...] | None = None
+        self._other: Mapping[str, str] = {}
         self._names: tuple[str, ...] = ()
 
     def event(self, row: dict[str, Any], number: int) -> Event:
         """Of a row that is this event's alone; ``number`` is from 0 on."""
-        if len(row) > MAX_NAMES:
-            raise Problem("too_large", f"An event has more than {MAX_NAMES} members.")
-        named = under_own_names(row, self._data_type)
-        given = named.get(self._column) if self._column else None
+        if (names := tuple(row)) != self._given:
+            self._look_at(names)
+        other, column = self._other, self._column
+        named = {other.get(name, name): value for name, value in row.items()} if other else row
+        given = named.get(column) if column else None
         if given in (None, ""):
             event_id = (
                 self._new_ids[number] if self._key is None else _id_of_key(self._key, number + 1)
             )
-            if self._column:
-                named[self._column] = event_id
+            if column:
+                named[column] = event_id
         else:
             is_whole = isinstance(given, float) and given.is_integer()
             event_id = str(int(given) if is_whole else given)
-        names = tuple(named)
-        # One object, so that it is told at once that it is the same.
-        self._names = names = self._names if names == self._names else names
         document = _written(named)
         entity = str(named.get(self._entity, ""))
         if document is None:
             document = json.dumps(named).encode()
-            return Event(document, document, entity, event_id, names)
-        return Event(document, named, entity, event_id, names)
+            return Event(document, document, entity, event_id, self._names)
+        return Event(document, named, entity, event_id, self._names)
+
+    def _look_at(self, names: tuple[str, ...]) -> None:
+        if len(names) > MAX_NAMES:
+            raise Problem("too_large", f"An event has more than {MAX_NAMES} members.")
+        self._other = _other_names(self._data_type, names)
+        own = dict.fromkeys(self._other.get(name, name) for name in names)
+        self._given = names
+        self._names = tuple(own | dict.fromkeys([self._column] if self._column else ()))
 
 
 def _no_object(text: bytes) -> Event:

@@ -48,11 +48,10 @@ class _Request:
     done: "asyncio.Future[Taken]"
 
     def answer(self, answer: "Taken | Exception") -> None:
-        # The service may have stopped waiting.
-        with suppress(RuntimeError):
-            self.done.get_loop().call_soon_threadsafe(self._answer, answer)
+        _answer_all([(self, answer)])
 
-    def _answer(self, answer: "Taken | Exception") -> None:
+    def answer_here(self, answer: "Taken | Exception") -> None:
+        """The same in the loop that waits for it."""
         if self.done.done():
             return
         if isinstance(answer, Taken):
@@ -62,6 +61,22 @@ class _Request:
             self.done.set_exception(RuntimeError(repr(answer)))
         else:
             self.done.set_exception(answer)
+
+
+def _answer_all(answers: "Sequence[tuple[_Request, Taken | Exception]]") -> None:
+    """Wakes each loop once, which takes longer than to answer."""
+    by_loop = defaultdict(list)
+    for one, answer in answers:
+        by_loop[one.done.get_loop()].append((one, answer))
+    for loop, own in by_loop.items():
+        # The service may have stopped waiting.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_answer_here, own)
+
+
+def _answer_here(answers: "Sequence[tuple[_Request, Taken | Exception]]") -> None:
+    for one, answer in answers:
+        one.answer_here(answer)
 
 
 _Read = tuple[_Request, Sequence[Event]]
@@ -176,15 +191,23 @@ class Gathering:
                 self._sent.append((one, Taken(verdict, [event.id for event in good]), sending))
 
     def _answer_sent(self) -> None:
-        waiting = []
+        answers, waiting = [], []
         for one, taken, sending in self._sent:
             if sending.is_over:
-                with _answering(one):
-                    sending.require_taken()
-                    one.answer(taken)
+                answers.append((one, _answer_of(taken, sending)))
             else:
                 waiting.append((one, taken, sending))
-        self._sent = waiting
+        if answers:
+            _answer_all(answers)
+            self._sent = waiting
+
+
+def _answer_of(taken: Taken, sending: Sending) -> "Taken | Exception":
+    try:
+        sending.require_taken()
+    except Problem as problem:
+        return problem
+    return taken
 
 
 @contextmanager
