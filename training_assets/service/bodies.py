@@ -28,7 +28,10 @@ _ENCODINGS: Final = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
 
 @dataclass
 class Body:
-    """A body unpacked, as an open file at its beginning; ``close`` it."""
+    """A body unpacked, as an open file at its beginning; ``close`` it.
+
+    ``sha256`` is empty where nobody asked for it.
+    """
 
     file: IO[bytes]
     size: int
@@ -77,7 +80,13 @@ async def _copy(stream: AsyncIterator[bytes], spool: IO[bytes], settings: Servic
         raise Problem("timeout", f"Nothing came for {settings.body_seconds:g} seconds.") from None
 
 
-def unpack(sent: IO[bytes], headers: Mapping[str, str], settings: ServiceSettings) -> Body:
+def unpack(
+    sent: IO[bytes],
+    headers: Mapping[str, str],
+    settings: ServiceSettings,
+    *,
+    is_hashed: bool = True,
+) -> Body:
     """The content of a body that was received; closes ``sent``, unless it is the content.
 
     Raises ``Problem`` 400 for what is broken or more than one file, 413 for what is too large, 415
@@ -89,12 +98,12 @@ def unpack(sent: IO[bytes], headers: Mapping[str, str], settings: ServiceSetting
         content = file_of_form(sent, headers, settings) or sent
         encoding = _encoding(content, headers)
         if encoding is None:
-            return _hashed(content, packed_size)
+            return _as_body(content, packed_size, is_hashed=is_hashed)
         unpacked = new_spool(settings)
         try:
             with told_disk():
                 _unpack(content, unpacked, encoding, packed_size, settings)
-            return _hashed(unpacked, packed_size)
+            return _as_body(unpacked, packed_size, is_hashed=is_hashed)
         except BaseException:
             unpacked.close()
             raise
@@ -105,7 +114,11 @@ def unpack(sent: IO[bytes], headers: Mapping[str, str], settings: ServiceSetting
         raise
 
 
-def _hashed(content: IO[bytes], packed_size: int) -> Body:
+def _as_body(content: IO[bytes], packed_size: int, *, is_hashed: bool) -> Body:
+    if not is_hashed:
+        size = content.seek(0, 2)
+        content.seek(0)
+        return Body(content, size, packed_size, "")
     digest, size = hashlib.sha256(), 0
     content.seek(0)
     while step := content.read(STEP):

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
 from typing import Any, Final, NamedTuple
@@ -24,6 +25,7 @@ from training_assets.sources.reading import Reading
 MAX_NAMES: Final = 100
 ID_COLUMN: Final = {"interactions": "interaction_id"}
 _MAX_ID: Final = 255
+_RANDOM_BYTES: Final = 2**16
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -101,13 +103,18 @@ def events_of(
     kind = format_of(found)
     if kind not in ("json", "jsonl"):
         raise Problem("unsupported_format", "The body is not JSON; expected an object.")
+    # What it reads it writes as it was.
+    dumps: Callable[[Any], bytes | None] = orjson.dumps
     if kind == "jsonl":
         require_shape(found, kind, settings)
         content = found.file.read().removeprefix(_BOM)
         lines: Sequence[bytes] = [
             stripped for line in content.split(b"\n") if (stripped := line.strip())
         ]
-        rows = list(map(parsed, lines))
+        try:
+            rows = list(map(orjson.loads, lines))
+        except orjson.JSONDecodeError:
+            rows, dumps = list(map(parsed, lines)), _written
     else:
         rows, lines = _rows_of_document(found, settings), ()
     if not rows:
@@ -115,7 +122,7 @@ def events_of(
     most = min(settings.max_events, settings.max_rows)
     if len(rows) > most:
         raise Problem("too_large", f"There are more than {most} events.")
-    events = _Events(data_type, key, len(rows))
+    events = _Events(data_type, key, len(rows), dumps)
     made = [
         events.event(row, number)
         if type(row) is dict
@@ -151,8 +158,10 @@ def _rows_of_document(found: Body, settings: ServiceSettings) -> list[Any]:
 class _Events:
     """Makes the events of one request, which are mostly of the same names."""
 
-    def __init__(self, data_type: str, key: str | None, count: int) -> None:
-        self._data_type, self._key = data_type, key
+    def __init__(
+        self, data_type: str, key: str | None, count: int, dumps: Callable[[Any], bytes | None]
+    ) -> None:
+        self._data_type, self._key, self._dumps = data_type, key, dumps
         self._entity = ROW_TOPICS[data_type]
         self._column = ID_COLUMN.get(data_type, "")
         self._new_ids = new_ids(count) if key is None else ()
@@ -177,7 +186,7 @@ class _Events:
         else:
             is_whole = isinstance(given, float) and given.is_integer()
             event_id = str(int(given) if is_whole else given)
-        document = _written(named)
+        document = self._dumps(named)
         entity = str(named.get(self._entity, ""))
         if document is None:
             document = json.dumps(named).encode()
@@ -204,10 +213,28 @@ def _id_of_key(key: str, number: int) -> str:
     )
 
 
+class _Random:
+    """Random bytes of the system, which are asked for many at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bytes, self._place = b"", 0
+
+    def take(self, count: int) -> bytes:
+        with self._lock:
+            if self._place + count > len(self._bytes):
+                self._bytes, self._place = os.urandom(max(count, _RANDOM_BYTES)), 0
+            self._place += count
+            return self._bytes[self._place - count : self._place]
+
+
+_RANDOM: Final = _Random()
+
+
 def new_ids(count: int) -> list[str]:
     """Each of 128 bits, in the order of time (UUID version 7)."""
     at = f"{time.time_ns() // 1_000_000:012x}"
-    head, random = f"{at[:8]}-{at[8:]}-7", os.urandom(10 * count).hex()
+    head, random = f"{at[:8]}-{at[8:]}-7", _RANDOM.take(10 * count).hex()
     return [
         f"{head}{r[:3]}-{_VARIANT[r[3]]}{r[4:7]}-{r[7:19]}"
         for r in (random[n : n + 20] for n in range(0, 20 * count, 20))

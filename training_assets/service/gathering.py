@@ -186,7 +186,9 @@ class Gathering:
         for (one, events), (verdict, numbers) in zip(some, found, strict=True):
             with _answering(one):
                 _require_good(verdict, is_strict=one.is_strict)
-                good = [events[number - 1] for number in numbers]
+                good = events
+                if len(numbers) < len(events):
+                    good = [events[number - 1] for number in numbers]
                 sending = self._log.send(data_type, one.tenant, good)
                 self._sent.append((one, Taken(verdict, [event.id for event in good]), sending))
 

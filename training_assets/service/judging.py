@@ -6,10 +6,11 @@ What the service accepts is exactly what the platform reads, since one code judg
 import tempfile
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
@@ -29,11 +30,12 @@ from training_assets.service.shapes import Format, format_of, require_shape
 from training_assets.service.terms import PLAIN, Deliveries
 from training_assets.sources import printable
 from training_assets.sources.cleaning import as_read
-from training_assets.sources.judged import Code, Fault, Judged, judge, judge_objects
+from training_assets.sources.judged import Code, Fault, Judged, judge, judge_of_objects
 from training_assets.sources.rules import Terms, judge_rows
 
 MAX_ERRORS: Final = 1000
 MAX_VALUE: Final = 100
+_MAX_KNOWN: Final = 1000
 TIME_COLUMNS: Final = {"interactions": "timestamp"}
 
 
@@ -132,11 +134,17 @@ def judge_documents(
     """Judge rows as in a file of lines; raises ``Problem`` where none of them can be judged."""
     # Each is a line of its own, and a blank one would be none.
     rows = [row if isinstance(row, dict) else _in_line(row) for row in documents.rows]
-    table, names = table_of(data_type), list(documents.names)
     now = now or datetime.now(UTC)
     with _told():
-        block = judge_objects(rows, table, names, time_zone=by.time_zone)
-        return _ruled(block, data_type, now, by.terms, seen)
+        judged = _of_objects(data_type, tuple(documents.names), by.time_zone)
+        return _ruled(judged(rows), data_type, now, by.terms, seen)
+
+
+@lru_cache(_MAX_KNOWN)
+def _of_objects(
+    data_type: str, names: tuple[str, ...], time_zone: str
+) -> Callable[[Sequence[dict[str, Any] | bytes]], Judged]:
+    return judge_of_objects(table_of(data_type), names, time_zone=time_zone)
 
 
 def _in_line(text: bytes) -> bytes:

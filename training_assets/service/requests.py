@@ -94,11 +94,16 @@ async def received(request: Request) -> IO[bytes]:
 
 
 def unpacked(
-    request: Request, principal: Principal, sent: IO[bytes], work: Callable[[Body], _T]
+    request: Request,
+    principal: Principal,
+    sent: IO[bytes],
+    work: Callable[[Body], _T],
+    *,
+    is_hashed: bool = True,
 ) -> _T:
     """What the work makes of a body that was received, which is closed then; for a thread."""
     core = core_of(request)
-    body = unpack(sent, request.headers, core.settings)
+    body = unpack(sent, request.headers, core.settings, is_hashed=is_hashed)
     try:
         core.limits.take(principal, BYTES, body.size)
         request.state.bytes = body.size

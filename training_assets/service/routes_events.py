@@ -87,7 +87,11 @@ async def answer_events(request: Request, data_type: str, mode: str) -> Response
     def read() -> list[Event]:
         nonlocal count
         events = unpacked(
-            request, principal, sent, lambda found: _events(found, data_type, key, core.settings)
+            request,
+            principal,
+            sent,
+            lambda found: _events(found, data_type, key, core.settings),
+            is_hashed=False,
         )
         # Before they are judged, which others wait for.
         core.limits.take(principal, ROWS, len(events))

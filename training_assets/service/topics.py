@@ -51,7 +51,7 @@ def producer_options(settings: ServiceSettings) -> dict[str, Any]:
         "client.id": "training-assets",
         "enable.idempotence": True,
         "acks": "all",
-        "linger.ms": 3,
+        "linger.ms": 1,
         "compression.type": "lz4",
         "delivery.timeout.ms": 20_000,
         "message.max.bytes": 4 * 2**20,

@@ -6,6 +6,7 @@ Row by row means by orjson where that is installed and agrees, else by the stand
 import importlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -121,6 +122,8 @@ def _one_by_one(block: Block, paths: Sequence[Path]) -> JsonColumns:
 def columns_of(given: Sequence[dict[str, Any] | bytes], paths: Sequence[Path]) -> JsonColumns:
     """The values at ``paths`` of rows in memory: objects, and the text of what may be one."""
     reasons: dict[int, str] = {}
+    if (whole := _whole_columns(given, paths)) is not None:
+        return whole
     quick = _quick_parser()
     rows: list[dict[str, Any]] = []
     for n, row in enumerate(given):
@@ -141,6 +144,20 @@ def columns_of(given: Sequence[dict[str, Any] | bytes], paths: Sequence[Path]) -
         for n in reasons:
             column[n] = None
     return JsonColumns(values, pa.array(map(reasons.get, range(len(rows))), pa.string()))
+
+
+def _whole_columns(
+    given: Sequence[dict[str, Any] | bytes], paths: Sequence[Path]
+) -> JsonColumns | None:
+    """The same of objects that have all of the names, which most are; else None."""
+    if len(paths) < 2 or any(len(path) > 1 for path in paths) or {*map(type, given)} != {dict}:
+        return None
+    try:
+        found = zip(*map(itemgetter(*(path[0] for path in paths)), given), strict=True)
+        values = dict(zip(paths, map(list, found), strict=True))
+    except KeyError:
+        return None
+    return JsonColumns(values, no_faults(len(given)))
 
 
 class Nested(NamedTuple):

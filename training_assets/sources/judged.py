@@ -174,28 +174,28 @@ def judge(
             raise unreadable(where, format, error) from error
 
 
-def judge_objects(
-    rows: Sequence[dict[str, Any] | bytes],
-    table: Table,
-    names: Sequence[str],
-    *,
-    time_zone: str = "",
-) -> Judged:
-    """Judge rows in memory as those of a file of lines; ``names`` are those of all keys.
+def judge_of_objects(
+    table: Table, names: Sequence[str], *, time_zone: str = ""
+) -> Callable[[Sequence[dict[str, Any] | bytes]], Judged]:
+    """What judges rows in memory as those of a file of lines; ``names`` are those of all keys.
 
     A row is an object as JSON has it, or the text of what may be one. Raises ``SchemaError`` as
     ``judge`` does.
     """
     reading = Reading(zone=time_zone, dialect=Dialect())
     where = "the file"
-    table = rows_per_item(table, reading, names, None, where) or table
-    found = find_columns(table, names, reading, None, where=where)
+    of = rows_per_item(table, reading, names, None, where) or table
+    found = find_columns(of, names, reading, None, where=where)
     reading = reading.with_file(paths=found.paths)
-    try:
-        chunk = chunk_of_objects(rows, table, _that_matter(table, found.paths), reading)
-        return _judged(_trimmed(chunk, table), table, 1)
-    except READ_ERRORS as error:
-        raise unreadable(where, "jsonl", error) from error
+    columns = _that_matter(of, found.paths)
+
+    def judged(rows: Sequence[dict[str, Any] | bytes]) -> Judged:
+        try:
+            return _judged(_trimmed(chunk_of_objects(rows, of, columns, reading), of), of, 1)
+        except READ_ERRORS as error:
+            raise unreadable(where, "jsonl", error) from error
+
+    return judged
 
 
 def _parquet(

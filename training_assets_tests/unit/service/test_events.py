@@ -20,7 +20,7 @@ from training_assets.service import gathering
 from training_assets.service.bodies import Body
 from training_assets.service.duplicates import SeenTogether
 from training_assets.service.event_log import EventLog, Sending
-from training_assets.service.event_rows import Event, events_of
+from training_assets.service.event_rows import Event, events_of, new_ids
 from training_assets.service.gathering import Gathering
 from training_assets.service.judging import Documents, Verdict, judge_body, judge_together
 from training_assets.service.problems import Problem
@@ -366,3 +366,8 @@ def test_an_id_stands_once_in_each_of_the_requests_judged_together() -> None:
             for n in range(0, 10, size)
         ]
         assert np.concatenate(found).tolist() == expected
+
+
+def test_new_ids_differ_however_many_are_asked_for() -> None:
+    counts = [1, 7000, 1, 2, 9000, 5]
+    assert len({one for count in counts for one in new_ids(count)}) == sum(counts)

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from training_assets.sources.rules import (
     FUTURE,
     OLDEST,
     RULES,
+    broken_rows,
     first_reasons,
     json_schema,
     judge_rows,
@@ -171,3 +173,24 @@ def test_json_schema_of_items_takes_either_name_of_a_required_column() -> None:
     assert {"anyOf": [{"required": ["item_id"]}, {"required": ["product_id"]}]} in schema["allOf"]
     assert set(schema["properties"]["item_id"]["type"]) == {"string", "integer"}
     assert RAW_ITEMS.name == schema["title"]
+
+
+def test_texts_that_keep_a_rule_by_their_lengths_keep_it_one_by_one() -> None:
+    odd = ["", " ", "0", "-1", "1", "2147483647", "2147483648", "9" * 18, "9" * 19, "é", "a b"]
+    odd += ["x" * 255, "x" * 256, "Click", "click"]
+    few = (["u1", "u22"], ["7", "-7"], ["999999999"], ["1" * 18], ["x" * 256], ["", "a"])
+    for some in (odd, [*odd, None], *few):
+        texts = pa.array([one for one in some for _ in range(2)], pa.string())
+        for values in (texts, texts.slice(1, 3)):
+            rows = pa.table(dict.fromkeys(("user_id", "item_id", "session_id"), values))
+            expected = {
+                rule.name: pc.fill_null(rule.broken(values, NOW), False).to_pylist()
+                for rule in rules_of("interactions")
+                if rule.is_of_rows and rule.column in rows.column_names
+            }
+            found = {
+                rule.name: mask.to_pylist()
+                for rule, mask in broken_rows("interactions", rows, now=NOW)
+                if rule.name in expected
+            }
+            assert found == {name: mask for name, mask in expected.items() if any(mask)}
