@@ -93,6 +93,17 @@ def distinct_rows(batches: Batches, table: Table, keys: Sequence[str]) -> Iterat
         yield from once.to_batches()
 
 
+def of_customers(rows: pa.Table, customers: Ints) -> pa.Table:
+    """Rows of some customers (ascending); each run of a customer's rows is looked up once."""
+    if not len(customers):
+        return rows.slice(0, 0)
+    ids = ints(rows["customer_id"])
+    starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1]))[: len(ids)])
+    some = ids[starts]
+    is_theirs = customers.take(np.searchsorted(customers, some), mode="clip") == some
+    return rows.filter(pa.array(np.repeat(is_theirs, np.diff(starts, append=len(ids)))))
+
+
 def differences(table: Table, found: pa.Schema) -> list[str]:
     """How the columns of a file differ from the table's: names, order and types."""
     expected = table.arrow_schema

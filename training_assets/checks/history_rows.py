@@ -14,6 +14,7 @@ from training_assets.checks.files import (
     Ints,
     files_in,
     ints,
+    of_customers,
     one_array,
     open_declared,
 )
@@ -192,11 +193,6 @@ def _actions_of(file: File, customers: Ints, types: Sequence[int], with_bots: bo
     rows = rows.select(columns)
     if not pc.all(counts, min_count=0).as_py():
         rows = rows.filter(counts)
-    ids = ints(rows["customer_id"])
-    # Each run of one customer is looked up once.
-    starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1]))[: len(ids)])
-    some = ids[starts]
-    is_theirs = customers.take(np.searchsorted(customers, some), mode="clip") == some
-    found = rows.filter(pa.array(np.repeat(is_theirs, np.diff(starts, append=len(ids)))))
+    found = of_customers(rows, customers)
     found = found.add_column(1, "dt", pa.repeat(pa.scalar(file.day), len(found)))
     return found.append_column("history", pa.nulls(len(found), pa.binary())).cast(BOTH)

@@ -1,18 +1,22 @@
 """Whether training samples are what they say, found from the published actions in another way."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from functools import reduce
 from typing import Any, Final
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from training_assets.checks.context import CheckContext, CheckOutcome, Metric
 from training_assets.checks.counts import compare_counts
+from training_assets.checks.files import Batches, Ints
+from training_assets.checks.sample_rows import ACTED_DDL, acted_on
 from training_assets.checks.structure import facts_of
-from training_assets.schemas import RETURN, UNIFIED_ACTIONS
+from training_assets.schemas import UNIFIED_ACTIONS
 
 _PAIR: Final = ("dt", "customer_id", "item_id")
 _FEATURES: Final = ("user_features", "item_features")
@@ -27,7 +31,7 @@ def check_positives(context: CheckContext) -> Mapping[date, CheckOutcome]:
     is_positive = F.col("action_type").isin(kinds) & ~F.coalesce("is_bot", F.lit(False))
     expected = actions.where(is_positive).select(*_PAIR).distinct()
     if context.settings.positives == "new":
-        before = _acted(context, 1).select("customer_id", "item_id", "action_dt").distinct()
+        before = _acted(context).distinct()
         known = expected.join(before, ["customer_id", "item_id"]).where(_is_before(context))
         expected = expected.join(known.select(*_PAIR).distinct(), list(_PAIR), "left_anti")
     found = _samples(context, ("label",)).where(F.col("label") == 1.0).select(*_PAIR)
@@ -39,9 +43,8 @@ def check_negatives(context: CheckContext) -> Mapping[date, CheckOutcome]:
 
     Of the customers of a day, about ``check_customers`` are looked at.
     """
-    part = _part(context)
-    rows = _samples(context, ("label", "seen_before")).where(_is_looked_at(part))
-    acted = _acted(context, part).select("customer_id", "item_id", "action_dt").distinct()
+    rows = _samples(context, ("label", "seen_before")).where(_is_looked_at(_part(context)))
+    acted = _acted(context, _customers(rows)).distinct()
     both = rows.select(*_PAIR).distinct().join(acted, ["customer_id", "item_id"])
     is_day = F.col("action_dt") == F.col("dt")
     known = (
@@ -154,21 +157,25 @@ def _samples(context: CheckContext, names: Sequence[str]) -> DataFrame:
     return rows.withColumnRenamed("item_number", "item_id")
 
 
-def _acted(context: CheckContext, part: int) -> DataFrame:
-    """What customers have acted on up to the days, by day as action_dt."""
+def _customers(rows: DataFrame) -> Ints:
+    """The customers of some rows, ascending; not more than are looked at of each day."""
+    found = rows.select("customer_id").distinct().toArrow()
+    return np.sort(found["customer_id"].drop_null().to_numpy())
+
+
+def _acted(context: CheckContext, customers: Ints | None = None) -> DataFrame:
+    """What all or these customers have acted on up to the days, by day as action_dt."""
     lookback = context.settings.lookback_days
     first = date.min.toordinal()
     if lookback is not None:
         first = max(first, min(context.days).toordinal() - lookback)
     published = context.lake.days(UNIFIED_ACTIONS.name)
     days = [d for d in published if first <= d.toordinal() <= max(context.days).toordinal()]
-    actions = context.columns(UNIFIED_ACTIONS, days, ("customer_id", "item_id", "action_type"))
-    is_action = F.col("action_type") != RETURN
-    return (
-        actions.where(_is_looked_at(part) & is_action)
-        .drop("action_type")
-        .withColumnRenamed("dt", "action_dt")
-    )
+
+    def read(batches: Batches) -> Iterator[pa.RecordBatch]:
+        return acted_on(batches, customers)
+
+    return context.on_files(UNIFIED_ACTIONS, days, read, ACTED_DDL)
 
 
 def _is_before(context: CheckContext) -> Column:

@@ -22,6 +22,9 @@ from training_assets.list_format.stores import Fetched, Reads, Span, StoredFile,
 
 # The footer and the seal of most files fit, so that one request gets both.
 _TAIL: Final = 1 << 16
+# A file is read at once if it is not longer than that, or not long and much of it is wanted.
+_SHORT: Final = 1 << 20
+_LONG: Final = 1 << 25
 
 
 # (row group, column)
@@ -142,6 +145,34 @@ class SealedParquet:
         read_dictionary: Sequence[str] = (),
     ) -> Iterator[pq.ParquetFile]:
         chunks = self._chunks(groups, columns)
+        source = self._at_once(chunks) if self._is_short(chunks) else self._one_by_one(chunks)
+        with self._named_damage("it cannot be read"):
+            yield pq.ParquetFile(
+                source,
+                metadata=self.metadata,
+                read_dictionary=list(read_dictionary),
+                # One column chunk at a time, which is what can be verified.
+                pre_buffer=False,
+                page_checksum_verification=not self.is_sealed,
+            )
+
+    def _is_short(self, chunks: Sequence[_Chunk]) -> bool:
+        """Whether the file is local, and may as well be read as a whole for these chunks."""
+        size = self._file.size
+        if self._file.is_remote or size > _LONG:
+            return False
+        return size <= _SHORT or sum(s.stop - s.start for s in map(self._span, chunks)) > size // 4
+
+    def _at_once(self, chunks: Sequence[_Chunk]) -> pa.NativeFile:
+        """The file in memory: Arrow decodes without asking Python, where threads would wait."""
+        content = self._file.content()
+        view = memoryview(content)
+        for chunk in chunks:
+            self._verified(chunk, view[slice(*self._span(chunk))])
+        return pa.BufferReader(content)
+
+    def _one_by_one(self, chunks: Sequence[_Chunk]) -> pa.NativeFile:
+        """The file as Arrow asks for its chunks."""
         content, by_span = self._content(chunks), {self._span(chunk): chunk for chunk in chunks}
 
         def view(span: Span) -> memoryview:
@@ -149,15 +180,7 @@ class SealedParquet:
                 raise OSError(f"its bytes {span.start} to {span.stop} are not those of a column")
             return self._verified(by_span[span], content.view(span))
 
-        with self._named_damage("it cannot be read"):
-            yield pq.ParquetFile(
-                pa.PythonFile(Reads(self._file.size, view), mode="r"),
-                metadata=self.metadata,
-                read_dictionary=list(read_dictionary),
-                # One column chunk at a time, which is what can be verified.
-                pre_buffer=False,
-                page_checksum_verification=not self.is_sealed,
-            )
+        return pa.PythonFile(Reads(self._file.size, view), mode="r")
 
     def _content(self, chunks: Sequence[_Chunk]) -> StoredFile | Fetched:
         loaded = self._loaded

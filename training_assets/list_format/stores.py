@@ -68,10 +68,16 @@ class StoredFile:
         return self.view(Span(max(0, self.size - size), self.size))
 
     def view(self, span: Span) -> memoryview:
-        file = self._file
-        if file is None:
-            file = self._file = self._filesystem.open_input_file(self._path)
-        return memoryview(file.read_at(span.stop - span.start, span.start))
+        return memoryview(self._opened().read_at(span.stop - span.start, span.start))
+
+    def _opened(self) -> pa.NativeFile:
+        if self._file is None:
+            self._file = self._filesystem.open_input_file(self._path)
+        return self._file
+
+    def content(self) -> pa.Buffer:
+        """All bytes of the file."""
+        return self._opened().get_stream(0, self.size).read_buffer()
 
     def fetch(self, spans: Sequence[Span]) -> "StoredFile | Fetched":
         """What has the bytes of the spans, none of which overlap.
