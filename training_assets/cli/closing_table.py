@@ -10,6 +10,7 @@ from training_assets.cli.console import as_text, console, say
 from training_assets.lake import Lake
 from training_assets.pipeline import FailedDay, by_fault, in_short
 from training_assets.schemas import CUSTOMER_HISTORY, TRAINING_INPUT
+from training_assets.tables import SPECS
 
 _FAILED: Final = "red"
 # Columns of a terminal that leave reasons about 50.
@@ -22,9 +23,7 @@ class _Row(NamedTuple):
     reason: str
 
 
-def print_days(
-    lake: Lake, days: Sequence[date], reasons: Mapping[date, str], seconds: Mapping[str, float]
-) -> None:
+def print_days(lake: Lake, days: Sequence[date], reasons: Mapping[date, str]) -> None:
     """One row per day that is published; days in a row that failed alike are one, in red.
 
     Where the terminal is too narrow for reasons beside the rows, they stand below the table.
@@ -33,7 +32,7 @@ def print_days(
     grid.columns[0].no_wrap = True
     for column in grid.columns[1:]:
         column.justify = "right"
-    rows = _rows(lake, days, reasons, seconds)
+    rows = _rows(lake, days, reasons)
     failed = [row for row in rows if row.reason]
     is_beside = console.log_format == "json" or console.width >= _WIDE
     if failed and is_beside:
@@ -49,15 +48,13 @@ def print_days(
             say(f"{span} failed: {in_short(row.reason)}", style=_FAILED)
 
 
-def _rows(
-    lake: Lake, days: Sequence[date], reasons: Mapping[date, str], seconds: Mapping[str, float]
-) -> list[_Row]:
+def _rows(lake: Lake, days: Sequence[date], reasons: Mapping[date, str]) -> list[_Row]:
     tables = (CUSTOMER_HISTORY.name, TRAINING_INPUT.name)
     published = set.intersection(*(set(lake.days(name)) for name in tables))
     kinds, is_for_machines = _kinds(reasons), console.log_format == "json"
     rows: list[_Row] = []
     for day in days:
-        cells = _cells(lake, day, seconds) if day in published else ("not published", *[""] * 4)
+        cells = _cells(lake, day) if day in published else ("not published", *[""] * 4)
         reason = reasons.get(day, "" if day in published else "unknown; see the run in the UI")
         before = rows[-1] if rows else None
         is_alike = (
@@ -78,7 +75,7 @@ def _kinds(reasons: Mapping[date, str]) -> dict[date, int]:
     return {day: number for number, fault in enumerate(faults) for day in fault.days}
 
 
-def _cells(lake: Lake, day: date, seconds: Mapping[str, float]) -> tuple[str, ...]:
+def _cells(lake: Lake, day: date) -> tuple[str, ...]:
     rows: Mapping[str, Any] = lake.manifest(TRAINING_INPUT.name, day)["figures"]
     history: Mapping[str, Any] = lake.manifest(CUSTOMER_HISTORY.name, day)["figures"]
     return (
@@ -86,8 +83,14 @@ def _cells(lake: Lake, day: date, seconds: Mapping[str, float]) -> tuple[str, ..
         f"{rows['customers']:,}",
         f"{rows['positives']:,}",
         f"{history['median_length']:g}",
-        f"{seconds[str(day)]:.2f}" if str(day) in seconds else "",
+        f"{_seconds(lake, day):.2f}",
     )
+
+
+def _seconds(lake: Lake, day: date) -> float:
+    """What the day took in all tables, each as it was built last."""
+    of_tables = [lake.manifest(name, day) for name in SPECS if day in lake.snapshot(name).files]
+    return sum(sum(manifest.get("seconds", {}).values()) for manifest in of_tables)
 
 
 def _span(days: tuple[date, ...]) -> str:

@@ -15,7 +15,7 @@ from training_assets.cli.imports import uncollected
 from training_assets.cli.instance_config import write_instance_config
 from training_assets.cli.process_locks import Locks
 from training_assets.cli.run_guard import own_run
-from training_assets.tables import SPECS, TableSpec
+from training_assets.tables import TableSpec
 
 # Beyond the numbers of all processes.
 _OPENING: Final = 1 << 48
@@ -116,23 +116,3 @@ def _say_what_is_built(
 
 def _span(first: date, last: date) -> str:
     return f"{first} to {last}" if last > first else str(first)
-
-
-def build_seconds() -> dict[str, float]:
-    """By day: the seconds of its latest materializations, over all tables."""
-    totals: dict[str, float] = {}
-    with open_instance() as (instance, _):
-        for name in SPECS:
-            latest: dict[str, float] = {}
-            for record in instance.fetch_materializations(dg.AssetKey(name), limit=400).records:
-                event = record.asset_materialization
-                if event is None or event.partition in latest or event.partition is None:
-                    continue
-                latest[event.partition] = sum(
-                    float(str(value.value))
-                    for key, value in event.metadata.items()
-                    if key.startswith("seconds_")
-                )
-            for day, value in latest.items():
-                totals[day] = totals.get(day, 0.0) + value
-    return totals

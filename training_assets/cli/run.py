@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 
 from training_assets.cli.closing_table import print_days
 from training_assets.cli.console import DAY, console, open_lake, say
-from training_assets.cli.instance import build_seconds, dagster_run, open_instance
+from training_assets.cli.instance import dagster_run, open_instance
 from training_assets.cli.progress import BuildProgress
 from training_assets.cli.sample import generate
 from training_assets.errors import RawDataError
@@ -80,7 +80,7 @@ def run(
                 is_ok = dagster_run(plan.days, asked, plan.before)
         else:
             console.print(f"{days[0]} to {days[-1]}: all days are published and up to date")
-        print_days(Lake(lake.store), days, progress.reasons, build_seconds())
+        print_days(Lake(lake.store), days, progress.reasons)
     place = lake.table_store(TRAINING_INPUT.name).url
     console.print(f"{place} ({time.monotonic() - started:.1f} s)", soft_wrap=True)
     if not is_ok or not _are_current(provenance.again(), days, asked):

@@ -11,9 +11,9 @@ Each day has a random stream of its own, so the four tables are the same with or
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -56,6 +56,7 @@ BRANDS: Final = (
     *("Iris", "Juno", "Kite", "Lumen", "Mistral", "Nova", "Orbit"),
 )
 _PRICES: Final = (180, 75, 60, 25, 15, 40, 35, 55, 20, 12, 240, 18)
+_SIZES: Final = [json.dumps({"size": size}) for size in "SML"]
 _DEVICES: Final = ("mobile", "desktop", "tablet")
 _PAGES: Final = {
     "view": "listing",
@@ -73,13 +74,21 @@ _BOT_VIEWS: Final = 120
 _US_PER_DAY: Final = 86_400 * _SECOND
 
 
+class _File(NamedTuple):
+    """A file of a raw table as it is delivered."""
+
+    data: bytes
+    ending: str
+    rows: int
+
+
 class Stream:
     """What the tracker tells, day by day; counts keep the shares over all days."""
 
     def __init__(self, put: Put, shop: Shop, spec: SampleSpec, ids: Ids) -> None:
         self._put, self._shop, self._spec, self._ids = put, shop, spec, ids
         self._catalogue = Catalogue(spec)
-        self._users = _users(shop, spec, ids)
+        self._users = _as_parquet(RAW_USERS, _users(shop, spec, ids), ids)
         self._seen = 0
         self._told = dict.fromkeys(SHARES, 0)
         self.files = 0
@@ -89,14 +98,14 @@ class Stream:
         """Write the day's interactions, and snapshots where it has them; bytes written."""
         size = 0
         if index % SNAPSHOT_DAYS == 0:
-            size += self._write(RAW_ITEMS, day, self._catalogue.rows(index, day, self._ids))
+            items = self._catalogue.columns(index, self._ids)
+            size += self._write(RAW_ITEMS, day, _as_parquet(RAW_ITEMS, items, self._ids))
             size += self._write(RAW_USERS, day, self._users)
-        rows = self._interactions(index, day, tables)
-        return size + self._write(RAW_INTERACTIONS, day, rows)
+        lines = self._interactions(index, day, tables)
+        text = "".join(f"{line}\n" for line in lines)
+        return size + self._write(RAW_INTERACTIONS, day, _File(text.encode(), "jsonl", len(lines)))
 
-    def _interactions(
-        self, index: int, day: date, tables: Mapping[str, Columns]
-    ) -> list[dict[str, Any]]:
+    def _interactions(self, index: int, day: date, tables: Mapping[str, Columns]) -> list[str]:
         rng = np.random.default_rng([self._spec.seed, index, 2])
         clicks, carts, orders = (
             _events(tables[t.name], item)
@@ -118,7 +127,7 @@ class Stream:
         parts["like"] = _around(rng, clicks, wanted["like"], 5)
         for kind, part in parts.items():
             self._told[kind] += len(part[0])
-        return self._rows(rng, index, day, parts)
+        return self._lines(rng, index, day, parts)
 
     def _views(
         self, rng: np.random.Generator, index: int, clicks: Any, count: int, bots: Any
@@ -144,9 +153,10 @@ class Stream:
         items = self._shop.item_ids[np.arange(_BOT_VIEWS) % len(self._shop.item_ids)]
         return np.full(_BOT_VIEWS, who, np.int64), items.astype(np.int64), at
 
-    def _rows(
+    def _lines(
         self, rng: np.random.Generator, index: int, day: date, parts: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
+    ) -> list[str]:
+        """An event each, as JSON."""
         kinds = np.repeat(list(parts), [len(part[0]) for part in parts.values()])
         who, what, at = (np.concatenate(c) for c in zip(*parts.values(), strict=True))
         order = np.lexsort((kinds, what, who, at))
@@ -156,51 +166,32 @@ class Stream:
         stars = np.clip(np.round(rng.normal(4.0, 1.1, len(who))), 1, 5)
         is_rated = rng.random(len(who)) < 0.4
         quantities = 1 + (rng.random(len(who)) < 0.15)
-        rows, of_day = [], f"{day:%Y%m%d}"
+        lines, of_day = [], f"{day:%Y%m%d}"
+        id_of = '"{}_{}"'.format if self._ids == "text" else "{1}".format
         columns = (kinds, who, what, sessions, devices)
         each = zip(*(column.tolist() for column in columns), _iso(at), strict=True)
         for n, (kind, user, item, session, device, time) in enumerate(each):
-            row: dict[str, Any] = {
-                "interaction_id": f"{of_day}-{n}",
-                "user_id": _id(self._ids, "user", user),
-                "item_id": _id(self._ids, "prod", item),
-                "interaction_type": kind,
-                "timestamp": time,
-                "session_id": f"{of_day}-{user}-{session}",
-                "device_type": _DEVICES[device],
-                "page_context": _PAGES[kind],
-            }
+            line = (
+                f'{{"interaction_id": "{of_day}-{n}", "user_id": {id_of("user", user)}, '
+                f'"item_id": {id_of("prod", item)}, "interaction_type": "{kind}", '
+                f'"timestamp": "{time}", "session_id": "{of_day}-{user}-{session}", '
+                f'"device_type": "{_DEVICES[device]}", "page_context": "{_PAGES[kind]}"'
+            )
             if kind in ("purchase", "add_to_cart"):
-                row["price"] = _money(cents[n])
+                line += f', "price": "{_money(cents[n])}"'
             if kind == "purchase":
-                row |= {
-                    "quantity": int(quantities[n]),
-                    "amount": _money(cents[n] * int(quantities[n])),
-                }
+                quantity = int(quantities[n])
+                line += f', "quantity": {quantity}, "amount": "{_money(cents[n] * quantity)}"'
                 if is_rated[n]:
-                    row["rating"] = float(stars[n])
-            rows.append(row)
-        return rows
+                    line += f', "rating": {float(stars[n])}'
+            lines.append(f"{line}}}")
+        return lines
 
-    def _write(self, table: Table, day: date, rows: list[dict[str, Any]]) -> int:
-        self.rows[table.name] += len(rows)
+    def _write(self, table: Table, day: date, file: _File) -> int:
+        self.rows[table.name] += file.rows
         self.files += 1
-        folder = f"{table.name}/dt={day}"
-        if table is RAW_INTERACTIONS:
-            # A line each; no value has a brace in it.
-            data = (json.dumps(rows)[1:-1].replace("}, {", "}\n{") + "\n" * bool(rows)).encode()
-            self._put(f"{folder}/part-0.jsonl", data)
-            return len(data)
-        names = list(rows[0])
-        schema = pa.schema([(c.name, c.arrow) for c in table.columns if c.name in names])
-        if self._ids == "integer":
-            for place in (schema.get_field_index(k) for k in table.key):
-                schema = schema.set(place, pa.field(schema.field(place).name, pa.int64()))
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(rows, schema), sink, compression="zstd")
-        data = sink.getvalue().to_pybytes()
-        self._put(f"{folder}/part-0.parquet", data)
-        return len(data)
+        self._put(f"{table.name}/dt={day}/part-0.{file.ending}", file.data)
+        return len(file.data)
 
 
 class Catalogue:
@@ -238,61 +229,66 @@ class Catalogue:
     def _category(self, ids: Ints) -> Ints:
         return (hash_uniform(self._spec.seed, ids, 25) * len(CATEGORIES)).astype(np.int64)
 
-    def rows(self, index: int, day: date, kind: Ids) -> list[dict[str, Any]]:
+    def columns(self, index: int, kind: Ids) -> Columns:
         """The full snapshot of a day."""
         seed = self._spec.seed
         ids = np.concatenate([np.arange(1, self._spec.items + 1), self.new_ids(index)])
-        category, cents = self._category(ids), self.cents(ids, index).tolist()
         brand = (hash_uniform(seed, ids, 26) * len(BRANDS)).astype(np.int64)
         gone = hash_uniform(seed, ids, 27)
         until = hash_uniform(seed, ids, 28) * self._spec.days
         age = 30 + (hash_uniform(seed, ids, 29) * 700).astype(np.int64)
-        first = self._spec.dates[0]
-        new_days = self._new_days()
-        rows = []
-        for n, number in enumerate(ids.tolist()):
-            is_new = number > self._spec.items
-            created = first - timedelta(days=int(age[n]))
-            if is_new:
-                created = first + timedelta(days=int(new_days[number - self._spec.items - 1]))
-            name = CATEGORIES[category[n]]
-            rows.append(
-                {
-                    "item_id": number if kind == "integer" else f"prod_{number}",
-                    "title": f"{BRANDS[brand[n]]} {name.title()} {number}",
-                    "category": name,
-                    "subcategory": f"{name} {number % 4 + 1}",
-                    "brand": BRANDS[brand[n]],
-                    "price": Decimal(cents[n]) / 100,
-                    "attributes": json.dumps({"size": "SML"[number % 3]}),
-                    "created_at": datetime.combine(created, datetime.min.time(), UTC),
-                    "is_active": not (gone[n] < _GONE_SHARE and until[n] <= index),
-                }
-            )
-        return rows
+        # Days since the first one.
+        created, first_new = -age, self._spec.items
+        created[first_new:] = self._new_days()[ids[first_new:] - first_new - 1]
+        numbers = ids.tolist()
+        categories = [CATEGORIES[n] for n in self._category(ids).tolist()]
+        brands = [BRANDS[n] for n in brand.tolist()]
+        named = zip(brands, categories, numbers, strict=True)
+        return {
+            "item_id": [_id(kind, "prod", number) for number in numbers],
+            "title": [f"{of} {category.title()} {number}" for of, category, number in named],
+            "category": categories,
+            "subcategory": [
+                f"{category} {number % 4 + 1}"
+                for category, number in zip(categories, numbers, strict=True)
+            ],
+            "brand": brands,
+            "price": [Decimal(cents) / 100 for cents in self.cents(ids, index).tolist()],
+            "attributes": [_SIZES[number % 3] for number in numbers],
+            "created_at": np.datetime64(self._spec.dates[0], "us") + created * _US_PER_DAY,
+            "is_active": ~((gone < _GONE_SHARE) & (until <= index)),
+        }
 
 
-def _users(shop: Shop, spec: SampleSpec, kind: Ids) -> list[dict[str, Any]]:
+def _as_parquet(table: Table, columns: Columns, kind: Ids) -> _File:
+    schema = pa.schema([(c.name, c.arrow) for c in table.columns if c.name in columns])
+    if kind == "integer":
+        for place in (schema.get_field_index(name) for name in table.key):
+            schema = schema.set(place, pa.field(schema.field(place).name, pa.int64()))
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(dict(columns), schema), sink, compression="zstd")
+    rows = len(columns[schema.names[0]])
+    return _File(sink.getvalue().to_pybytes(), "parquet", rows)
+
+
+def _users(shop: Shop, spec: SampleSpec, kind: Ids) -> Columns:
     ids = np.sort(shop.customer_ids)
     places = [hash_uniform(spec.seed, ids, n) for n in (31, 32, 33, 34, 35)]
     ages, genders = ("18-24", "25-34", "35-44", "45-54", "55+"), ("female", "male", "other")
     places_named = ("Berlin", "Paris", "Madrid", "Wien", "Oslo", "Roma")
     segments = ("new", "regular", "vip")
-    rows, first = [], spec.dates[0]
-    for number, a, g, c, s, j in zip(ids.tolist(), *(p.tolist() for p in places), strict=True):
-        liked = CATEGORIES[int(c * len(CATEGORIES))]
-        rows.append(
-            {
-                "user_id": number if kind == "integer" else f"user_{number}",
-                "age_group": ages[int(a * len(ages))],
-                "gender": genders[min(int(g * 2.1), 2)],
-                "location": places_named[int(c * len(places_named))],
-                "join_date": first - timedelta(days=1 + int(j * 1000)),
-                "customer_segment": segments[int(s * len(segments))],
-                "preferences": json.dumps({"categories": [liked]}),
-            }
-        )
-    return rows
+    ages_of, genders_of, liked, segments_of, joined = (column.tolist() for column in places)
+    preferences = [json.dumps({"categories": [category]}) for category in CATEGORIES]
+    first = spec.dates[0]
+    return {
+        "user_id": [_id(kind, "user", number) for number in ids.tolist()],
+        "age_group": [ages[int(place * len(ages))] for place in ages_of],
+        "gender": [genders[min(int(place * 2.1), 2)] for place in genders_of],
+        "location": [places_named[int(place * len(places_named))] for place in liked],
+        "join_date": [first - timedelta(days=1 + int(place * 1000)) for place in joined],
+        "customer_segment": [segments[int(place * len(segments))] for place in segments_of],
+        "preferences": [preferences[int(place * len(CATEGORIES))] for place in liked],
+    }
 
 
 def _id(kind: Ids, prefix: str, number: int) -> int | str:

@@ -22,7 +22,7 @@ def test_reasons_stand_below_the_table_where_they_have_no_room_beside(
     lines: int,
 ) -> None:
     monkeypatch.setattr(console, "width", width)
-    print_days(Lake.at(tmp_path), DAYS, dict.fromkeys(DAYS, REASON), {})
+    print_days(Lake.at(tmp_path), DAYS, dict.fromkeys(DAYS, REASON))
     text = capsys.readouterr().out
     line = f"2026-03-01 to 2026-03-02, 2 days failed: {REASON}"
     assert text.splitlines().count(line) == lines
