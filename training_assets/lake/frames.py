@@ -21,7 +21,10 @@ from training_assets.schemas import Table
 ship(list_format)
 
 _FILES_DDL: Final = "number int, dt string, uri string"
+# Small files are read as soon by few tasks, which all are at work at once on Sail.
+_MIN_TASKS: Final = 8
 _MAX_TASKS: Final = 64
+_BYTES_PER_TASK: Final = 1 << 22
 _ROWS_PER_BATCH: Final = 16_384
 
 
@@ -57,7 +60,7 @@ def read_days(
             present = set(parquet.schema_arrow.names)
             told = [name for name in stored if name in present] or None
             # Also where no column of the file is asked for, its rows are.
-            for batch in parquet.iter_batches(_ROWS_PER_BATCH, columns=told):
+            for batch in parquet.iter_batches(_ROWS_PER_BATCH, told, use_threads=False):
                 # A file may be older than a column, which then is null in it.
                 found = {
                     name: batch[name] if name in present else pa.nulls(len(batch), types[name])
@@ -75,7 +78,7 @@ def read_days(
                 yield rows
 
     rows = [(number, *file) for number, file in enumerate(files)]
-    frame = spark.createDataFrame(rows, _FILES_DDL).repartition(
-        min(len(rows), _MAX_TASKS), F.col("number")
-    )
+    size = sum(file.size for day in wanted for file in snapshot.files[day])
+    num_tasks = min(len(rows), _MIN_TASKS + size // _BYTES_PER_TASK, _MAX_TASKS)
+    frame = spark.createDataFrame(rows, _FILES_DDL).repartition(num_tasks, F.col("number"))
     return frame.mapInArrow(read, ddl)

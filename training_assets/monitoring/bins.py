@@ -12,8 +12,6 @@ import numpy as np
 Floats: TypeAlias = np.ndarray[Any, Any]
 
 _BITS: Final = 52 - 4
-# One more than the key of infinity.
-_MAX_KEY: Final = (0x7FF << 4) + 1
 
 
 def keys_of(values: Floats) -> Floats:
@@ -32,12 +30,14 @@ def count_keys(values: Floats, times: Floats | None = None) -> dict[int, int]:
     """Values by bin, the bins ascending; with ``times``, each counts so often."""
     if not len(values):
         return {}
-    keys = keys_of(values) + _MAX_KEY
+    keys = keys_of(values)
+    lowest = int(keys.min())
+    keys -= lowest
     counts = np.bincount(keys)
     if times is not None:
         np.add.at(counts, keys, times - 1)
     filled = np.flatnonzero(counts)
-    return {int(key) - _MAX_KEY: int(counts[key]) for key in filled}
+    return dict(zip((filled + lowest).tolist(), counts[filled].tolist(), strict=True))
 
 
 def value_of(key: int) -> float:

@@ -51,7 +51,9 @@ def parquet_chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[C
             {path[0] if reading.rows else ".".join(path) for path in [*paths.values(), *filters]}
             | ({reading.rows} if reading.rows else set())
         )
-        for read in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
+        # To hand a column to another thread takes as long as to decode a short one.
+        is_long = missing > BATCH_ROWS
+        for read in file.iter_batches(BATCH_ROWS, groups, columns, use_threads=is_long):
             missing -= len(read)
             batch = elements_of(read, reading.rows) if reading.rows else read
             own = batch.filter(_is_own(batch, filters)) if filters else batch
