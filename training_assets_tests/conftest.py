@@ -1,5 +1,6 @@
 """One engine session at a time for the whole run; hypothesis seeded; engines by marker."""
 
+import gc
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from training_assets.engine import java_version, shipping, spark_session
 from training_assets.engine import partitioning as partitioning
 
 pytest_plugins = [
+    "training_assets_tests.support.pickling",
     "training_assets_tests.support.kafka",
     "training_assets_tests.support.s3",
     "training_assets_tests.support.online_servers",
@@ -52,6 +54,7 @@ _SMALL_SPARK = {
     "spark.ui.enabled": "false",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
     "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote",
 }
@@ -130,6 +133,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
     items[:] = sorted((i for i in items if i not in gone), key=lambda i: not _is_on_spark(i.nodeid))
+
+
+# What is imported and collected stays: Python's collector need not look through it again and again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -11,6 +11,7 @@ from pyspark import cloudpickle
 
 from training_assets import kernels, tables
 from training_assets.engine import shipping
+from training_assets_tests.support.pickling import find_imported_submodules, of_cloudpickle
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +87,13 @@ def test_what_workers_run_can_travel() -> None:
     assert len(functions) > 30
     for function in functions:
         assert cloudpickle.loads(cloudpickle.dumps(function)), function
+
+
+def test_submodules_that_functions_name_are_those_that_cloudpickle_finds() -> None:
+    found = []
+    for function in run_by_workers():
+        code, dependencies = function.__code__, list(function.__globals__.values())
+        submodules = find_imported_submodules(code, dependencies)
+        assert submodules == of_cloudpickle(code, dependencies), function
+        found += submodules
+    assert found
