@@ -60,14 +60,6 @@ def stateful(days: TrainingDays, num_workers: int, persistent_workers: bool = Fa
 WORKERS = [(0, False), (1, False), (2, False), (2, True), (3, False)]
 
 
-@pytest.mark.parametrize(("num_workers", "persistent_workers"), WORKERS)
-def test_a_stateful_dataloader_gives_epoch_after_epoch(
-    lake: Path, num_workers: int, persistent_workers: bool
-) -> None:
-    loader = stateful(training_days(lake), num_workers, persistent_workers)
-    assert [[rows(batch) for batch in loader] for _ in range(3)] == epochs(lake, 3)
-
-
 # In the middle; with two workers, at the start, at each of their turns and before the last batch.
 SEEN = [(workers, 5) for workers in WORKERS]
 SEEN += [((0, False), 0), ((0, False), 12), ((2, True), 0), ((2, True), 12)]
@@ -93,15 +85,17 @@ def test_a_stateful_dataloader_goes_on_with_the_very_next_batch(
 
 
 @pytest.mark.parametrize(("num_workers", "persistent_workers"), WORKERS)
-def test_a_state_of_a_whole_epoch_goes_on_with_the_next_one(
+def test_a_loader_and_one_with_its_state_of_a_whole_epoch_give_epoch_after_epoch(
     lake: Path, num_workers: int, persistent_workers: bool
 ) -> None:
+    first, *others = epochs(lake, 3)
     loader = stateful(training_days(lake), num_workers, persistent_workers)
-    first = [rows(batch) for batch in loader]
+    assert [rows(batch) for batch in loader] == first
     state = copy.deepcopy(loader.state_dict())
+    assert [[rows(batch) for batch in loader] for _ in range(2)] == others
     resumed = stateful(training_days(lake), num_workers, persistent_workers)
     resumed.load_state_dict(state)
-    assert [first, *([rows(batch) for batch in resumed] for _ in range(2))] == epochs(lake, 3)
+    assert [[rows(batch) for batch in resumed] for _ in range(2)] == others
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
