@@ -60,15 +60,22 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_state, "_ACTIONS_PER_CORE", 45)
 
 
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nothing is kept there; not to be changed."""
+    lake = write_shop_lake(tmp_path_factory.mktemp("shop"), shop_actions(), shop_items())
+    return Path(lake.store.url)
+
+
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return write_shop_lake(tmp_path, shop_actions(), shop_items())
+def lake(shop: Path, tmp_path: Path) -> Lake:
+    return Lake.at(shutil.copytree(shop, tmp_path / "shop"))
 
 
 @pytest.fixture(scope="module")
-def kept(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kept(spark: SparkSession, shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the last day needs is kept; not to be changed."""
-    lake = write_shop_lake(tmp_path_factory.mktemp("kept"), shop_actions(), shop_items())
+    lake = Lake.at(shutil.copytree(shop, tmp_path_factory.mktemp("kept") / "shop"))
     with pytest.MonkeyPatch.context() as patch:
         shorten(patch)
         assert_same_both_ways(a_build(spark, lake), LAST)
