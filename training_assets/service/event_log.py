@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from training_assets.errors import StoreError
-from training_assets.service.event_rows import Event
+from training_assets.service.event_rows import Events
 from training_assets.service.problems import Problem
 from training_assets.service.receipts import Receipt
 from training_assets.service.settings import ServiceSettings
@@ -117,7 +117,7 @@ class EventLog:
             self._producer.poll(_REPORT_SECONDS)
         return done.is_set() and not failed
 
-    def send(self, name: str, tenant: str, events: Sequence[Event]) -> "Sending":
+    def send(self, name: str, tenant: str, events: Events) -> "Sending":
         """Hand over events for the topic of that name; raises ``Problem`` 503 where it is full."""
         reports: list[KafkaError | None] = []
 
@@ -130,12 +130,14 @@ class EventLog:
             headers(tenant),
         )
         try:
-            for event in events:
+            for document, entity, event_id in zip(
+                events.documents, events.entities, events.ids, strict=True
+            ):
                 produce(
                     to,
-                    value=event.document,
-                    key=event.entity,
-                    headers=[*told_of_all, (EVENT_HEADER, event.id)],
+                    value=document,
+                    key=entity,
+                    headers=[*told_of_all, (EVENT_HEADER, event_id)],
                     on_delivery=report,
                 )
         except (BufferError, KafkaException):

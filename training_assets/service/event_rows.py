@@ -5,10 +5,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
@@ -33,17 +34,35 @@ _BOM: Final = b"\xef\xbb\xbf"
 _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
-class Event(NamedTuple):
-    """``document`` is its JSON, ``names`` its keys; the others are empty of what is no object.
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Those of a request, each in the same place of all lists.
 
-    ``row`` is what any reader makes of the document, or the document where they may differ.
+    ``documents`` are their JSON, and ``rows`` what any reader makes of it, or again the document
+    where readers may differ. Entity and id are empty of what is no object. ``names`` are all keys.
     """
 
-    document: bytes
-    row: dict[str, Any] | bytes
-    entity: str = ""
-    id: str = ""
-    names: tuple[str, ...] = ()
+    documents: Sequence[bytes]
+    rows: Sequence[dict[str, Any] | bytes]
+    entities: Sequence[str]
+    ids: Sequence[str]
+    names: Collection[str]
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    def only(self, numbers: Sequence[int]) -> "Events":
+        """Those of the numbers, from 1 on."""
+        if len(numbers) == len(self):
+            return self
+        places = [number - 1 for number in numbers]
+        return Events(
+            [self.documents[place] for place in places],
+            [self.rows[place] for place in places],
+            [self.entities[place] for place in places],
+            [self.ids[place] for place in places],
+            self.names,
+        )
 
 
 def parsed(document: bytes) -> Any:
@@ -96,9 +115,7 @@ def _other_names(data_type: str, names: tuple[str, ...]) -> Mapping[str, str]:
     return {given: own for own, given in found.other.items()}
 
 
-def events_of(
-    found: Body, data_type: str, key: str | None, settings: ServiceSettings
-) -> list[Event]:
+def events_of(found: Body, data_type: str, key: str | None, settings: ServiceSettings) -> Events:
     """The events of a body; raises ``Problem`` and ``SchemaError``."""
     kind = format_of(found)
     if kind not in ("json", "jsonl"):
@@ -122,18 +139,17 @@ def events_of(
     most = min(settings.max_events, settings.max_rows)
     if len(rows) > most:
         raise Problem("too_large", f"There are more than {most} events.")
-    events = _Events(data_type, key, len(rows), dumps)
-    made = [
-        events.event(row, number)
-        if type(row) is dict
-        # As it was sent, so that its fault shows it.
-        else _no_object(lines[number] if lines else orjson.dumps(row))
-        for number, row in enumerate(rows)
-    ]
+    making = _Making(data_type, key, len(rows), dumps)
+    for number, row in enumerate(rows):
+        if type(row) is dict:
+            making.add(row, number)
+        else:
+            # As it was sent, so that its fault shows it.
+            making.add_text(lines[number] if lines else orjson.dumps(row))
     # The id may be ours.
-    if any(len(e.document) > settings.max_event_bytes + _MAX_ID for e in made):
+    if max(map(len, making.documents)) > settings.max_event_bytes + _MAX_ID:
         raise Problem("too_large", f"An event is larger than {settings.max_event_bytes} bytes.")
-    return made
+    return making.events
 
 
 def _rows_of_document(found: Body, settings: ServiceSettings) -> list[Any]:
@@ -155,7 +171,7 @@ def _rows_of_document(found: Body, settings: ServiceSettings) -> list[Any]:
     return rows
 
 
-class _Events:
+class _Making:
     """Makes the events of one request, which are mostly of the same names."""
 
     def __init__(
@@ -165,13 +181,21 @@ class _Events:
         self._entity = ROW_TOPICS[data_type]
         self._column = ID_COLUMN.get(data_type, "")
         self._new_ids = new_ids(count) if key is None else ()
-        # Of the row before: its names, those that differ from the table's, and those of its event.
+        # Of the row before: its names, and those that differ from the table's.
         self._given: tuple[str, ...] | None = None
         self._other: Mapping[str, str] = {}
-        self._names: tuple[str, ...] = ()
+        self._names: dict[str, None] = {}
+        self.documents: list[bytes] = []
+        self._rows: list[dict[str, Any] | bytes] = []
+        self._entities: list[str] = []
+        self._ids: list[str] = []
 
-    def event(self, row: dict[str, Any], number: int) -> Event:
-        """Of a row that is this event's alone; ``number`` is from 0 on."""
+    @property
+    def events(self) -> Events:
+        return Events(self.documents, self._rows, self._entities, self._ids, self._names)
+
+    def add(self, row: dict[str, Any], number: int) -> None:
+        """A row that is this event's alone; ``number`` is from 0 on."""
         if (names := tuple(row)) != self._given:
             self._look_at(names)
         other, column = self._other, self._column
@@ -187,23 +211,29 @@ class _Events:
             is_whole = isinstance(given, float) and given.is_integer()
             event_id = str(int(given) if is_whole else given)
         document = self._dumps(named)
-        entity = str(named.get(self._entity, ""))
+        self._entities.append(str(named.get(self._entity, "")))
+        self._ids.append(event_id)
         if document is None:
             document = json.dumps(named).encode()
-            return Event(document, document, entity, event_id, self._names)
-        return Event(document, named, entity, event_id, self._names)
+            self._rows.append(document)
+        else:
+            self._rows.append(named)
+        self.documents.append(document)
+
+    def add_text(self, text: bytes) -> None:
+        """What is no object."""
+        self.documents.append(text)
+        self._rows.append(text)
+        self._entities.append("")
+        self._ids.append("")
 
     def _look_at(self, names: tuple[str, ...]) -> None:
         if len(names) > MAX_NAMES:
             raise Problem("too_large", f"An event has more than {MAX_NAMES} members.")
-        self._other = _other_names(self._data_type, names)
-        own = dict.fromkeys(self._other.get(name, name) for name in names)
-        self._given = names
-        self._names = tuple(own | dict.fromkeys([self._column] if self._column else ()))
-
-
-def _no_object(text: bytes) -> Event:
-    return Event(text, text)
+        self._given, self._other = names, _other_names(self._data_type, names)
+        self._names |= dict.fromkeys(self._other.get(name, name) for name in names)
+        if self._column:
+            self._names[self._column] = None
 
 
 def _id_of_key(key: str, number: int) -> str:

@@ -11,12 +11,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
 from training_assets.service.event_log import EventLog, Sending
-from training_assets.service.event_rows import Event
+from training_assets.service.event_rows import Events
 from training_assets.service.judging import Documents, Verdict, judge_together
 from training_assets.service.problems import Problem
 from training_assets.service.settings import ServiceSettings
@@ -41,7 +40,7 @@ class Taken(NamedTuple):
 class _Request:
     """``read`` gives its events, or raises ``Problem``."""
 
-    read: Callable[[], Sequence[Event]]
+    read: Callable[[], Events]
     key: _Key
     tenant: str
     is_strict: bool
@@ -79,7 +78,7 @@ def _answer_here(answers: "Sequence[tuple[_Request, Taken | Exception]]") -> Non
         one.answer_here(answer)
 
 
-_Read = tuple[_Request, Sequence[Event]]
+_Read = tuple[_Request, Events]
 
 
 class Gathering:
@@ -102,7 +101,7 @@ class Gathering:
 
     async def take(
         self,
-        read: Callable[[], Sequence[Event]],
+        read: Callable[[], Events],
         data_type: str,
         tenant: str,
         by: Deliveries = PLAIN,
@@ -173,7 +172,7 @@ class Gathering:
     def _take(self, some: Sequence[_Read], key: _Key) -> None:
         data_type, by = key
         try:
-            documents = [_documents(events) for _, events in some]
+            documents = [Documents(events.rows, events.names) for _, events in some]
             found = judge_together(documents, data_type, self._settings, by)
         except Exception as error:
             if len(some) == 1:
@@ -186,11 +185,9 @@ class Gathering:
         for (one, events), (verdict, numbers) in zip(some, found, strict=True):
             with _answering(one):
                 _require_good(verdict, is_strict=one.is_strict)
-                good = events
-                if len(numbers) < len(events):
-                    good = [events[number - 1] for number in numbers]
+                good = events.only(numbers)
                 sending = self._log.send(data_type, one.tenant, good)
-                self._sent.append((one, Taken(verdict, [event.id for event in good]), sending))
+                self._sent.append((one, Taken(verdict, good.ids), sending))
 
     def _answer_sent(self) -> None:
         answers, waiting = [], []
@@ -235,11 +232,6 @@ def _require_good(verdict: Verdict, *, is_strict: bool) -> None:
             f"{verdict.rejected} of {verdict.rows} events are not valid; none was taken.",
             **verdict.report,
         )
-
-
-def _documents(events: Sequence[Event]) -> Documents:
-    names = dict.fromkeys(chain.from_iterable(dict.fromkeys(event.names for event in events)))
-    return Documents([event.row for event in events], names)
 
 
 def _together(requests: Sequence[_Read]) -> Iterator[list[_Read]]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from training_assets.errors import SchemaError
 from training_assets.service.bodies import Body
 from training_assets.service.documents import answers, body
-from training_assets.service.event_rows import Event, events_of
+from training_assets.service.event_rows import Events, events_of
 from training_assets.service.judging import for_clients
 from training_assets.service.limits import ROWS
 from training_assets.service.problems import Problem
@@ -84,7 +84,7 @@ async def answer_events(request: Request, data_type: str, mode: str) -> Response
 
     count = 0
 
-    def read() -> list[Event]:
+    def read() -> Events:
         nonlocal count
         events = unpacked(
             request,
@@ -129,7 +129,7 @@ def _is_quick(sent: IO[bytes]) -> bool:
     return size <= _QUICK_BYTES and start in (b"{", b"[")
 
 
-def _events(found: Body, data_type: str, key: str | None, settings: ServiceSettings) -> list[Event]:
+def _events(found: Body, data_type: str, key: str | None, settings: ServiceSettings) -> Events:
     try:
         return events_of(found, data_type, key, settings)
     except SchemaError as error:

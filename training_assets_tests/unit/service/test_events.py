@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain
 from typing import Any
 from unittest.mock import Mock
 
@@ -20,7 +19,7 @@ from training_assets.service import gathering
 from training_assets.service.bodies import Body
 from training_assets.service.duplicates import SeenTogether
 from training_assets.service.event_log import EventLog, Sending
-from training_assets.service.event_rows import Event, events_of, new_ids
+from training_assets.service.event_rows import Events, events_of, new_ids
 from training_assets.service.gathering import Gathering
 from training_assets.service.judging import Documents, Verdict, judge_body, judge_together
 from training_assets.service.problems import Problem
@@ -45,7 +44,7 @@ BODIES: Sequence[Any] = (
 )
 
 
-def events(body: Any, key: str | None = "k", data_type: str = "interactions") -> list[Event]:
+def events(body: Any, key: str | None = "k", data_type: str = "interactions") -> Events:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     given = Body(io.BytesIO(content), len(content), len(content), "")
     return events_of(given, data_type, key, SETTINGS)
@@ -56,8 +55,7 @@ SETTINGS = ServiceSettings(lake="unused")
 
 def documents(body: Any) -> Documents:
     found = events(body)
-    names = dict.fromkeys(chain.from_iterable(one.names for one in found))
-    return Documents([one.row for one in found], names)
+    return Documents(found.rows, found.names)
 
 
 def shown(found: tuple[Verdict, list[int]]) -> tuple[dict[str, Any], list[int]]:
@@ -119,33 +117,33 @@ def test_objects_are_judged_as_the_file_of_their_documents() -> None:
         body = Body(io.BytesIO(lines), len(lines), len(lines), "")
         expected = judge_body(body, "interactions", SETTINGS).report
         ((of_objects, _),) = judge_together([documents(rows)], "interactions", SETTINGS)
-        texts = Documents([one.document for one in events(rows)], [*rows[0]])
+        texts = Documents(events(rows).documents, [*rows[0]])
         ((of_texts, _),) = judge_together([texts], "interactions", SETTINGS)
         assert of_objects.report == of_texts.report == expected
 
 
 def test_event_stands_under_the_names_of_the_table() -> None:
-    (found,) = events(ALIASED)
-    assert json.loads(found.document) == {
+    found = events(ALIASED)
+    assert json.loads(*found.documents) == {
         "user_id": "u2",
         "item_id": 7,
         "interaction_type": "click",
         "timestamp": "2026-11-20",
         "interaction_id": "k:1",
     }
-    assert (found.entity, found.id) == ("u2", "k:1")
+    assert (found.entities, found.ids) == (["u2"], ["k:1"])
     with pytest.raises(SchemaError, match="several columns"):
         events({**ALIASED, "USER ID": "u3"})
 
 
 def test_ids_are_given_made_of_the_key_or_new() -> None:
-    assert events({**ROW, "interaction_id": 5})[0].id == "5"
-    assert events({**ROW, "interaction_id": 1e3})[0].id == "1000"
-    assert json.loads(events({**ROW, "interaction_id": ""})[0].document)["interaction_id"] == "k:1"
-    long = [one.id for one in events([ROW, ROW], "x" * 255)]
+    assert events({**ROW, "interaction_id": 5}).ids[0] == "5"
+    assert events({**ROW, "interaction_id": 1e3}).ids[0] == "1000"
+    assert json.loads(events({**ROW, "interaction_id": ""}).documents[0])["interaction_id"] == "k:1"
+    long = events([ROW, ROW], "x" * 255).ids
     assert max(map(len, long)) <= 255
-    assert [one.id for one in events([ROW, ROW], "x" * 255)] == long
-    new = [one.id for one in events([ROW] * 50, None)]
+    assert events([ROW, ROW], "x" * 255).ids == long
+    new = events([ROW] * 50, None).ids
     assert len(set(new)) == 50
     assert new == sorted(new, key=lambda one: one[:13])
 
@@ -153,7 +151,7 @@ def test_ids_are_given_made_of_the_key_or_new() -> None:
 def test_what_json_has_no_word_for_is_not_taken_for_nothing() -> None:
     line = json.dumps({**ROW, "price": 1.0}).replace("1.0", "Infinity").encode() + b"\n"
     lines = json.dumps(ROW).encode() + b"\n" + line
-    assert b"Infinity" in events(lines)[1].document
+    assert b"Infinity" in events(lines).documents[1]
     ((verdict, good),) = judge_together([documents(lines)], "interactions", SETTINGS)
     assert good == [1]
     assert {(e["row"], e["code"]) for e in verdict.errors} <= {(2, "not_a_number"), (2, "not_json")}
@@ -161,8 +159,7 @@ def test_what_json_has_no_word_for_is_not_taken_for_nothing() -> None:
 
 def test_events_of_items_have_ids_of_ours_whatever_is_in_them() -> None:
     row = {"item_id": "i", "title": "t", "": "x" * 300}
-    (one,) = events(row, data_type="items")
-    assert one.id == "k:1"
+    assert events(row, data_type="items").ids == ["k:1"]
 
 
 @pytest.mark.parametrize(
@@ -194,22 +191,22 @@ class Log:
 
     def __init__(self) -> None:
         self.asked = 0
-        self.waiting: list[tuple[Sequence[Event], list[Any]]] = []
+        self.waiting: list[tuple[Events, list[Any]]] = []
 
-    def send(self, name: str, tenant: str, events: Sequence[Event]) -> Sending:
-        if any(event.entity == "full" for event in events):
+    def send(self, name: str, tenant: str, events: Events) -> Sending:
+        if "full" in events.entities:
             raise Problem("unavailable", "It is full.")
         reports: list[Any] = []
         self.waiting.append((events, reports))
-        seconds = 0.05 if any(event.entity == "silent" for event in events) else 60
+        seconds = 0.05 if "silent" in events.entities else 60
         return Sending(len(events), reports, time.monotonic() + seconds)
 
     def ask(self, seconds: float) -> None:
         self.asked += 1
         for events, reports in self.waiting if self.asked > 1 else ():
-            known = [event for event in events if event.entity != "silent"]
+            known = [entity for entity in events.entities if entity != "silent"]
             if len(reports) < len(known):
-                reports.append("lost" if known[len(reports)].entity == "lost" else None)
+                reports.append("lost" if known[len(reports)] == "lost" else None)
 
 
 def taken(log: Any, *bodies: Any, **given: Any) -> list[Any]:
@@ -239,8 +236,8 @@ def test_events_are_nested_as_deep_as_is_allowed(others: bytes) -> None:
 
 
 def test_brackets_of_texts_nest_nothing() -> None:
-    (one,) = events([{**ROW, "title": "[{" * 30}])
-    assert json.loads(one.document)["title"] == "[{" * 30
+    found = events([{**ROW, "title": "[{" * 30}])
+    assert json.loads(*found.documents)["title"] == "[{" * 30
 
 
 def test_requests_that_wait_are_judged_together_and_fail_alone(monkeypatch) -> None:
@@ -309,8 +306,8 @@ def test_whatever_is_raised_is_the_answer() -> None:
 class Dying(Log):
     """A log that ends the thread by which it is asked, once it has the second request."""
 
-    def send(self, name: str, tenant: str, events: Sequence[Event]) -> Sending:
-        if events[0].entity == "last":
+    def send(self, name: str, tenant: str, events: Events) -> Sending:
+        if events.entities[0] == "last":
             raise SystemExit
         return super().send(name, tenant, events)
 

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from training_assets.service.bodies import unpack
 from training_assets.service.claims import Range
 from training_assets.service.core import Core
 from training_assets.service.event_log import Sending
-from training_assets.service.event_rows import Event
+from training_assets.service.event_rows import Events
 from training_assets.service.gathering import Gathering
 from training_assets.service.judging import judge_body
 from training_assets.service.problems import Problem
@@ -156,7 +156,7 @@ def test_a_path_that_is_where_the_service_files_is_taken(tmp_path: Path) -> None
 class Log:
     """Takes all events at once."""
 
-    def send(self, name: str, tenant: str, events: Sequence[Event]) -> Sending:
+    def send(self, name: str, tenant: str, events: Events) -> Sending:
         return Sending(len(events), [None] * len(events), 0)
 
     def ask(self, seconds: float) -> None:
@@ -166,7 +166,9 @@ class Log:
 def test_events_are_judged_by_their_own_tenant(place: Path) -> None:
     core = Core(ServiceSettings(lake="unused", tenants=str(place)))
     gathering = Gathering(core.settings, Log())  # type: ignore[arg-type]
-    events = [Event(line, line, names=tuple(ROW)) for line in lines(*ROWS).splitlines()]
+    rows = lines(*ROWS).splitlines()
+    empty = [""] * len(rows)
+    events = Events(rows, rows, empty, empty, tuple(ROW))
 
     async def judge() -> list[int]:
         tenants = ("takes", "plain", "takes")
