@@ -18,7 +18,7 @@ Row = dict[str, Any]
 SETTINGS = Settings(lookback_days=10, engagement="view")
 LAST = date(2024, 3, 1)
 ACTION_DAYS = day_range(LAST - timedelta(days=19), LAST)
-FEATURE_DAYS = day_range(LAST - timedelta(days=7), LAST)
+FEATURE_DAYS = day_range(LAST - timedelta(days=4), LAST)
 BOT = 99
 _CATEGORIES = ("shoes", "shirts", "unknown", None)
 
