@@ -11,7 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from training_assets.kernels.categories import Categories
+from training_assets.kernels.integers import count_values, order_by
 from training_assets.kernels.pair_state import (
+    ALL,
+    PAIR,
     Batches,
     Columns,
     Files,
@@ -31,9 +34,10 @@ ITEMS_DDL: Final = "dt long, item_id long, _pairs long"
 # Up to so many places per pair, each customer and category has one to be counted in.
 _MAX_PLACES: Final = 4
 _LEAST: Final = np.iinfo(np.int64).min
+_NONE: Final = np.empty(0, np.int64)
 _MICROS_PER_DAY: Final = 86_400_000_000
 # Many customers have their newest items within so few days, and need no look at the others.
-_RECENT_DAYS: Final = (30, 7)
+_RECENT_DAYS: Final = (120, 30, 15, 7)
 # The first day whose pairs count, by dt; they end before it. Days are numbers.
 Windows = Mapping[int, int]
 # Items, and how many pairs each has.
@@ -68,8 +72,9 @@ def count_by_item(batches: Batches, files: Files, windows: Windows) -> Iterator[
     of_core: list[_Counted] = []
     added: dict[int, list[Ints]] = {dt: [] for dt in windows}
     for part, day, newer in parts(batches):
-        core = _Core(Pairs(*_merged(files, part)), Pairs(*newer), 0)
-        of_core.append(np.unique(core.pairs.item, return_counts=True))
+        customer, item = _merged(files, part, PAIR)
+        core = _Core(Pairs(customer, item, _NONE, _NONE, _NONE), Pairs(*newer), 0)
+        of_core.append(count_values(core.pairs.item))
         if sum(len(items) for items, _ in of_core) > _MAX_HELD:
             of_core = [_summed(of_core)]
         for dt, first in windows.items():
@@ -79,7 +84,7 @@ def count_by_item(batches: Batches, files: Files, windows: Windows) -> Iterator[
         return
     counted = _summed(of_core)
     for dt, found in added.items():
-        further = np.unique(np.concatenate(found), return_counts=True)
+        further = count_values(np.concatenate(found))
         items, counts = _summed([counted, further])
         yield pa.RecordBatch.from_pydict(
             {"dt": np.full(len(items), dt), "item_id": items, "_pairs": counts}
@@ -93,9 +98,9 @@ def _summed(counted: Sequence[_Counted]) -> _Counted:
     return both, np.bincount(place, np.concatenate(counts), len(both)).astype(np.int64)
 
 
-def _merged(files: Files, part: int) -> Columns:
-    found = read_pairs(files.get(part, ()))
-    return merge(found) if found else tuple(np.empty(0, np.int64) for _ in Pairs._fields)
+def _merged(files: Files, part: int, names: Sequence[str] = ALL) -> Columns:
+    found = read_pairs(files.get(part, ()), names)
+    return merge(found) if found else (_NONE,) * len(names)
 
 
 def _of_window(day: Ints, newer: Columns, first: int, dt: int) -> Columns:
@@ -129,14 +134,16 @@ class _Core:
 
     def __init__(self, pairs: Pairs, newer: Pairs, length: int) -> None:
         self.pairs, self.newer, self.length = pairs, newer, length
-        self.customers = np.unique(
-            np.concatenate((pairs.customer[starts_of(pairs.customer)], newer.customer))
-        )
-        self.rank = np.searchsorted(self.customers, pairs.customer)
+        starts = starts_of(pairs.customer)
+        here = pairs.customer[starts]
+        self.customers = np.unique(np.concatenate((here, newer.customer)))
+        sizes = np.diff(starts, append=len(pairs.customer))
+        self.rank = np.repeat(np.searchsorted(self.customers, here), sizes)
         self._keys = (self.rank << 32) | pairs.item
-        self.num_pairs = np.bincount(self.rank, minlength=len(self.customers))
+        self.num_pairs = np.zeros(len(self.customers), np.int64)
+        self.num_pairs[self.rank[starts]] = sizes
         # No others are among a day's newest. Without a length nobody asks for them.
-        self.newest = np.empty(0, np.int64)
+        self.newest = _NONE
         if length:
             self.newest = _newest(self.rank, pairs.newest, pairs.item, length)
         self._places: tuple[Categories, _Places] | None = None
@@ -251,13 +258,14 @@ def _recent(core: _Core, few: _Few) -> pa.ListArray:
 
 def _newest(rank: Ints, newest: Ints, item: Ints, length: int) -> Ints:
     """Rows of the ``length`` newest of each rank, in order; ties by item."""
-    since = np.full(rank.max(initial=-1) + 1, _LEAST)
+    rows, of, at = np.arange(len(rank)), rank, newest
+    latest, num_ranks = newest.max(initial=0), rank.max(initial=-1) + 1
     for days in _RECENT_DAYS:
-        begin = newest.max(initial=0) - days * _MICROS_PER_DAY
-        has_enough = np.bincount(rank[newest >= begin], minlength=len(since)) >= length
-        since[has_enough] = begin
-    rows = np.flatnonzero(newest >= since[rank])
-    rows = rows[np.lexsort((item[rows], -newest[rows], rank[rows]))]
+        is_recent = at >= latest - days * _MICROS_PER_DAY
+        has_enough = np.bincount(of[is_recent], minlength=num_ranks) >= length
+        is_left = is_recent | ~has_enough[of]
+        rows, of, at = rows[is_left], of[is_left], at[is_left]
+    rows = rows[order_by(of, -at, item[rows])]
     starts = starts_of(rank[rows])
     place = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
     found: Ints = rows[place < length]

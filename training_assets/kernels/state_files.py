@@ -18,9 +18,9 @@ Batches = Iterable[pa.RecordBatch]
 def write_state(
     table: pa.Table, root: str, number: int, part: int, run: str, **options: Any
 ) -> Written:
-    """Write one file under ``root``; ``number`` passes through."""
+    """Write one file under ``root``; ``number`` passes through. ``options`` are of Parquet."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True, **options)
+    pq.write_table(table, sink, **{"compression": "zstd", **options}, write_page_checksum=True)
     sealed = seal_parts(sink.getvalue())
     name = f"part-{part:05d}-{sealed.hash}-{run}.parquet"
     write_file(f"{root}/{name}", *sealed)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training_assets.kernels.day_files import ints
-from training_assets.sampling.integers import each_once, finder, order_by
+from training_assets.kernels.integers import each_once, finder, order_by
 from training_assets.schemas import RETURN
 
 COLUMNS: Final = (

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from training_assets.kernels.action_files import ActionFile
 from training_assets.kernels.day_files import ints
+from training_assets.kernels.integers import each_once, finder
 from training_assets.sampling.actions import day_of, read_actions, read_table
 from training_assets.sampling.catalogue import CatalogueOfDay, Catalogues
 from training_assets.sampling.draws import (
@@ -25,7 +26,6 @@ from training_assets.sampling.draws import (
 )
 from training_assets.sampling.fit import COLUMNS as FITTING
 from training_assets.sampling.fit import FIT, FIT_DDL, FURTHER, FittingActions, fit, no_fit
-from training_assets.sampling.integers import each_once, finder
 from training_assets.sampling.kernel import Positives
 from training_assets.sampling.rules import Int32Array, ItemsOfDays, Rules, Window
 from training_assets.sampling.seen import SeenCells, SeenPairs, pair_codes

@@ -21,9 +21,9 @@ from training_assets.kernels.day_files import (
     write_part,
     written_batch,
 )
+from training_assets.kernels.integers import each_once, finder
 from training_assets.list_format import SealedParquet
 from training_assets.sampling.contexts import COLUMNS, contexts
-from training_assets.sampling.integers import each_once, finder
 from training_assets.sampling.seen import pair_codes
 from training_assets.schemas import Table
 

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from training_assets.kernels.action_files import ActionFile
+from training_assets.kernels.integers import Int64Array, each_once, finder
 from training_assets.sampling.actions import (
     Counted,
     ItemCounts,
@@ -25,7 +26,6 @@ from training_assets.sampling.actions import (
     read_table,
 )
 from training_assets.sampling.days import Task, codes_of
-from training_assets.sampling.integers import Int64Array, each_once, finder
 from training_assets.sampling.rules import ItemsOfDays, Rules, Window
 from training_assets.sampling.seen import ITEM_BITS, SeenPairs
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from training_assets.kernels.integers import each_once, finder, order_by
 from training_assets.sampling.draws import (
     Candidates,
     ChunkOfCustomers,
@@ -21,7 +22,6 @@ from training_assets.sampling.draws import (
     Int64Array,
     customer_keys,
 )
-from training_assets.sampling.integers import each_once, finder, order_by
 
 CANDIDATE, POSITIVE, SEEN = 0, 1, 2
 SAMPLES_DDL: Final = (

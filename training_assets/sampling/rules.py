@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from training_assets.sampling.integers import Int32Array, Int64Array, each_once
+from training_assets.kernels.integers import Int32Array, Int64Array, each_once
 
 
 @dataclass(frozen=True)

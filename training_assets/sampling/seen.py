@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from training_assets.sampling.integers import Int64Array, each_once
+from training_assets.kernels.integers import Int64Array, each_once
 from training_assets.sampling.rules import Int32Array
 
 # Item ids are of 31 bits.

@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-# Up to this range of ids a table finds them, which is ten times as fast as a search.
+# Up to this range of ids a table finds and counts them, which is ten times as fast as a search.
 _MAX_TABLE: Final = 2**24
 # What one key of an order can hold.
 _ROOM: Final = 2**63
@@ -24,6 +24,16 @@ def each_once(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     is_new = np.ones(len(values), np.bool_)
     np.not_equal(values[1:], values[:-1], out=is_new[1:])
     return values[is_new]
+
+
+def count_values(values: Array) -> tuple[Int64Array, Int64Array]:
+    """Distinct values, ascending, and how often each is there."""
+    low, high = values.min(initial=0), values.max(initial=0)
+    if not 0 <= low <= high < _MAX_TABLE:
+        return np.unique(values, return_counts=True)
+    counts = np.bincount(values)
+    distinct = np.flatnonzero(counts)
+    return distinct, counts[distinct]
 
 
 def finder(values: Int64Array) -> Any:

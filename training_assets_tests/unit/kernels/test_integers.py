@@ -1,9 +1,11 @@
 """Places of ids and orders of rows, against lists."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from training_assets.sampling.integers import finder, order_by
+from training_assets.kernels.integers import count_values, finder, order_by
 
 LOW, HIGH = -(2**63), 2**63 - 1
 
@@ -33,3 +35,10 @@ def test_rows_are_in_the_order_of_all_columns_and_equal_ones_as_they_stand(sprea
         expected = sorted(range(len(rows)), key=rows.__getitem__)
         assert order_by(*chosen).tolist() == expected
     assert order_by(near[:0], near[:0]).tolist() == []
+
+
+@pytest.mark.parametrize("values", [[], [0], [5, 0, 5], [-1, 3, -1], [LOW, 0, HIGH, 0]])
+def test_each_value_is_counted(values: list[int]) -> None:
+    distinct, counts = count_values(np.array(values, np.int64))
+    assert dict(zip(distinct.tolist(), counts.tolist(), strict=True)) == Counter(values)
+    assert distinct.tolist() == sorted(set(values))
