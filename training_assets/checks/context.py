@@ -114,24 +114,32 @@ class CheckContext:
         files = [(day, store.uri(f.name), f.size) for day in found for f in found[day]]
         if not files:
             return self.spark.createDataFrame([], ddl)
-        # Tasks of about as many bytes each.
+        # Tasks of about as many bytes each, however many an engine makes of them.
         ends = np.cumsum([max(1, size) for _, _, size in files])
         num_tasks = int(min(_MIN_TASKS + ends[-1] // _BYTES_PER_TASK, _MAX_TASKS))
         rows = [
-            (int((end - 1) * num_tasks // ends[-1]), day, uri)
+            (int((end - 1) * _MAX_TASKS // ends[-1]), day, uri)
             for (day, uri, _), end in zip(files, ends, strict=True)
         ]
-        return self.on_workers(rows, FILES_DDL, num_tasks, work, ddl)
+        return self.on_workers(rows, FILES_DDL, _MAX_TASKS, work, ddl, at_most=num_tasks)
 
     def on_workers(
-        self, rows: Sequence[tuple[Any, ...]], of: str, tasks: int, work: OnWorkers, ddl: str
+        self,
+        rows: Sequence[tuple[Any, ...]],
+        of: str,
+        numbers: int,
+        work: OnWorkers,
+        ddl: str,
+        *,
+        at_most: int | None = None,
     ) -> DataFrame:
-        """What the workers make of rows, the first column of which is the number of their task."""
+        """What the workers make of rows; those of a number, their first column, share a task."""
         if "partitioning" not in self.memo:
             self.memo["partitioning"] = Partitioning.of(self.spark, engine_name(self.spark))
         partitioning: Partitioning = self.memo["partitioning"]
         frame = self.spark.createDataFrame(list(rows), of)
-        return partitioning.spread(frame, F.col("number"), of=tasks).mapInArrow(work, ddl)
+        spread = partitioning.spread(frame, F.col("number"), of=numbers, at_most=at_most or numbers)
+        return spread.mapInArrow(work, ddl)
 
     def columns(self, table: Table, days: Iterable[date], names: Sequence[str]) -> DataFrame:
         """Some columns of the days, and the day as ``dt``."""

@@ -7,6 +7,7 @@ Identifiers are no features: of those only the rows without one are counted.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -161,21 +162,28 @@ def profile_rows(
 
 
 def _add(found: Profile, rows: pa.RecordBatch, watched: Sequence[Watch], segment: str) -> None:
-    found.rows += len(rows)
+    whole = _of_rows(rows, watched)
+    found.add(whole)
+    if segment:
+        of_parts = [watch for watch in watched if watch.column != segment]
+        _add_segments(found, rows, whole, of_parts, segment)
+
+
+def _of_rows(rows: pa.RecordBatch, watched: Sequence[Watch]) -> Profile:
+    found = Profile(rows=len(rows))
     for name in rows.schema.names:
-        found.columns.setdefault(name, Column()).add(_column(rows[name]))
+        found.columns[name] = _column(rows[name])
         if pa.types.is_timestamp(rows.schema.field(name).type):
             newest = pc.max(rows[name]).cast(pa.timestamp("us", "UTC"))
             if newest.is_valid:
-                found.newest[name] = max(found.newest.get(name, 0), newest.value)
+                found.newest[name] = max(0, newest.value)
     for watch in watched:
-        found.features.setdefault(watch.name, Feature()).add(_count(rows[watch.column], watch.how))
-    if segment:
-        _add_segments(found, rows, [w for w in watched if w.column != segment], segment)
+        found.features[watch.name] = _count(rows[watch.column], watch.how)
+    return found
 
 
 def _add_segments(
-    found: Profile, rows: pa.RecordBatch, watched: Sequence[Watch], segment: str
+    found: Profile, rows: pa.RecordBatch, whole: Profile, watched: Sequence[Watch], segment: str
 ) -> None:
     counts = pc.value_counts(rows[segment]).to_pylist()
     counts.sort(key=lambda pair: (-pair["counts"], str(pair["values"])))
@@ -184,8 +192,12 @@ def _add_segments(
         is_known = str(value) in found.segments
         if value is None or not (is_known or len(found.segments) < _MAX_SEGMENTS):
             continue
-        part = rows.filter(pc.equal(rows[segment], value))
-        _add(found.segments.setdefault(str(value), Profile()), part, watched, "")
+        if len(counts) == 1:
+            # As most files have it: all is counted already.
+            part = replace(whole, features={w.name: whole.features[w.name] for w in watched})
+        else:
+            part = _of_rows(rows.filter(pc.equal(rows[segment], value)), watched)
+        found.segments.setdefault(str(value), Profile()).add(part)
 
 
 def _column(array: pa.Array) -> Column:
@@ -218,8 +230,10 @@ def _count(array: pa.Array, how: How) -> Feature:
         values = _numbers(array)
         return Feature(count_keys(values), nulls=len(array) - len(values))
     if how == "hours":
-        hours = pc.hour(array.drop_null()).to_numpy(zero_copy_only=False)
-        return Feature(count_keys(hours), nulls=array.null_count)
+        # Stored times are in UTC; with their zone each would be looked up in its calendar.
+        times = array.drop_null().cast(pa.timestamp(array.type.unit))
+        counts = np.bincount(pc.hour(times).to_numpy(zero_copy_only=False))
+        return Feature(count_keys(np.arange(len(counts)), counts), nulls=array.null_count)
     if how == "levels":
         return _levels(array)
     if how == "length":

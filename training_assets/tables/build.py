@@ -254,10 +254,12 @@ def count_by_day(sources: Sequence[RawDays], days: Sequence[date]) -> dict[date,
 def files_by_day(counted: Mapping[date, int], rows_per_file: int) -> dict[date, int]:
     """Files of about that many rows; of the day's own rows alone, so that any run has the same.
 
-    Those of a large day have half of them, since each core holds one while it is written.
+    Those of a large day have at most half of them, since each core holds one while it is written,
+    and go by fours, so that a few cores have as many each.
     """
+    fours = {day: -(-count // (2 * rows_per_file)) for day, count in counted.items()}
     return {
-        day: max(1, round(count / rows_per_file * (2 if count > _MANY_ROWS else 1)))
+        day: 4 * fours[day] if count > _MANY_ROWS else max(1, round(count / rows_per_file))
         for day, count in counted.items()
     }
 

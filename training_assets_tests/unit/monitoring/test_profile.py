@@ -123,6 +123,20 @@ def test_parts_add_up_to_the_whole(values: list, cut: int) -> None:
     assert Profile.sum(read).to_json() == whole.to_json()
 
 
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.integers(0, 3)), max_size=12))
+def test_segments_are_what_their_rows_have(lines: list[tuple[str | None, int]]) -> None:
+    names, scores = [name for name, _ in lines], [float(score) for _, score in lines]
+    at = [NOON.replace(hour=score) for _, score in lines]
+    table = rows(line=list(range(len(lines))), category=names, score=scores, at=at)
+    found = profile_rows(table, PRICES).segments
+    for name in {name for name in names if name}:
+        alone = profile_rows(table.filter([each == name for each in names]), PRICES)
+        alone.segment_column, alone.segments = "", {}
+        del alone.features["category"]
+        assert found[name].to_json() == alone.to_json()
+    assert found.keys() == {name for name in names if name}
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_however_the_rows_are_cut_the_profile_is_the_same(batch: int) -> None:
     table = rows(line=[1, 2, 3, 4, 5], score=[1.0, 2.0, None, 2.0, 9.0])
