@@ -4,7 +4,7 @@ No way is shared with the kernels that build the tables: a history is taken from
 for each day.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -30,6 +30,8 @@ _COMPARED: Final = pa.schema(
 _MAX_DAYS_AGO: Final = 2**15 - 1
 # Actions that are looked through at once for more of a day than a history can have.
 _PART: Final = 2**20
+# Actions that are looked at together, by each of several tasks.
+_PIECE: Final = 2**18
 # Customers times this plus the day: more days than there are.
 _SPAN: Final = 2**33
 # An action that came later than so many days is no usual one.
@@ -48,9 +50,10 @@ def compare_histories(
     because an engine may leave out a sort. All are held at once, of a day's actions no more than a
     history can have.
     """
-    found, actions = _apart(batches, history_length)
-    claims = _Claims.of(found)
-    timelines = _Timelines.of(actions, np.unique(claims.customer))
+    histories, parts = _apart(batches, history_length)
+    claims = _Claims.of(histories)
+    del histories
+    timelines = _Timelines.of(parts, np.unique(claims.customer))
     newest = timelines.newest(claims.customer, claims.day, history_length, lookback_days)
     is_same = _are_equal(claims, timelines.actions, newest)
     has_same = is_same.copy()
@@ -108,14 +111,16 @@ class _Timelines(NamedTuple):
 
     customers: Ints
     code: Ints
-    actions: "_Actions"
+    actions: "_Ordered"
     place: Ints
     torn: Ints
     mixed: Ints
     top: int
 
     @classmethod
-    def of(cls, actions: "_Actions", customers: Ints) -> "_Timelines":
+    def of(cls, parts: "list[_Actions]", customers: Ints) -> "_Timelines":
+        """The list is emptied: actions are most of what is held."""
+        actions = _Actions.concat(parts)
         code = np.searchsorted(customers, actions.customer)
         is_known = np.zeros(len(code), bool)
         within = np.flatnonzero(code < len(customers))
@@ -123,16 +128,22 @@ class _Timelines(NamedTuple):
         if not is_known.all():
             rows = np.flatnonzero(is_known)
             actions, code = actions.take(rows), code[rows]
+        # The code says whose they are; once they are in order, nobody asks when they were.
+        actions = actions._replace(customer=code)
         order = _newest_first(code, actions)
-        actions, code = actions.take(order), code[order]
-        top = int(actions.day.max(initial=0)) + 1
-        place = code * _SPAN + (top - actions.day)
+        ordered = _Ordered(*(c.take(order) for c in (actions.day, actions.item, actions.kind)))
+        code = code.take(order)
+        del actions, order
+        top = int(ordered.day.max(initial=0)) + 1
+        place = code * _SPAN
+        place += top
+        place -= ordered.day
         late = np.flatnonzero((place[1:] < place[:-1]) & (code[1:] == code[:-1])) + 1
         days = place[late - 1] - place[late]
         is_mixed = days > _MANY_DAYS
         torn = ranges(place[late] + 1, np.where(is_mixed, 0, days))
         return cls(
-            customers, code, actions, place, np.unique(torn), np.unique(code[late[is_mixed]]), top
+            customers, code, ordered, place, np.unique(torn), np.unique(code[late[is_mixed]]), top
         )
 
     def newest(
@@ -184,10 +195,14 @@ def _newest_first(code: Ints, actions: "_Actions") -> Ints:
     if bits + int(code.max(initial=0)).bit_length() > 62 or (len(age) and int(age.min()) < 0):
         return np.lexsort((*actions.newest_first(), code))
     # One number to sort by; what is equal in it is put in order apart.
-    keys = code.astype(np.int64) << bits | age
+    keys = code.astype(np.int64, copy=False) << bits
+    keys |= age
+    del age
     order = np.argsort(keys)
-    keys = keys[order]
-    is_tied = keys[1:] == keys[:-1]
+    is_tied = np.zeros(max(0, len(order) - 1), bool)
+    for start in range(0, len(is_tied), _PIECE):
+        some = keys.take(order[start : start + _PIECE + 1])
+        is_tied[start : start + _PIECE] = some[1:] == some[:-1]
     if is_tied.any():
         tied = np.flatnonzero(np.append(is_tied, False) | np.insert(is_tied, 0, False))
         rows = order[tied]
@@ -195,12 +210,12 @@ def _newest_first(code: Ints, actions: "_Actions") -> Ints:
     return order
 
 
-def _are_equal(claims: _Claims, actions: "_Actions", newest: tuple[Ints, Ints]) -> Ints:
+def _are_equal(claims: _Claims, actions: "_Ordered", newest: tuple[Ints, Ints]) -> Ints:
     """Which histories certainly are the newest actions of their customer, as they must stand."""
     starts, sizes = newest
     is_equal = sizes == claims.sizes
     rows = np.flatnonzero(is_equal)
-    for some in np.array_split(rows, max(1, int(sizes[rows].sum()) // _PART + 1)):
+    for some in np.array_split(rows, max(1, int(sizes[rows].sum()) // _PIECE + 1)):
         true = ranges(starts[some], sizes[some])
         claimed = claims.actions[ranges(claims.ends[some] - sizes[some], sizes[some])]
         days = np.repeat(claims.day[some], sizes[some])
@@ -210,6 +225,14 @@ def _are_equal(claims: _Claims, actions: "_Actions", newest: tuple[Ints, Ints]) 
         wrong = np.searchsorted(np.cumsum(sizes[some]), np.flatnonzero(differs), side="right")
         is_equal[some[wrong]] = False
     return is_equal
+
+
+class _Ordered(NamedTuple):
+    """What a history says of actions; their order says the rest."""
+
+    day: Ints
+    item: Ints
+    kind: Ints
 
 
 class _Actions(NamedTuple):
@@ -224,8 +247,14 @@ class _Actions(NamedTuple):
         return cls(*(ints(rows[name]) for name in ("customer_id", "dt", *ACTION)))
 
     @classmethod
-    def concat(cls, parts: "Sequence[_Actions]") -> "_Actions":
-        return cls(*map(np.concatenate, zip(*parts, strict=True)))
+    def concat(cls, parts: "list[_Actions]") -> "_Actions":
+        """The list is emptied, and each column let go of when it is put together."""
+        columns = [[part[n] for part in parts] for n in range(len(cls._fields))]
+        parts.clear()
+        found = []
+        while columns:
+            found.append(np.concatenate(columns.pop(0)))
+        return cls(*found)
 
     def take(self, rows: Ints) -> "_Actions":
         return _Actions(*(column.take(rows) for column in self))
@@ -235,7 +264,7 @@ class _Actions(NamedTuple):
         return -self.day, self.kind, self.item, -self.micros
 
 
-def _apart(batches: Batches, history_length: int) -> tuple[pa.Table, _Actions]:
+def _apart(batches: Batches, history_length: int) -> tuple[pa.Table, list[_Actions]]:
     """The histories, and the actions without most of what no history can have."""
     nothing = BOTH.empty_table()
     histories, actions = [nothing], [_Actions.of(nothing)]
@@ -244,7 +273,7 @@ def _apart(batches: Batches, history_length: int) -> tuple[pa.Table, _Actions]:
         histories.append(rows.filter(is_history).cast(BOTH))
         some = rows.drop_columns(["history"]).filter(pc.invert(is_history))
         actions.append(_newest_of_days(_Actions.of(some), history_length))
-    return pa.concat_tables(histories), _Actions.concat(actions)
+    return pa.concat_tables(histories), actions
 
 
 def _in_parts(batches: Batches) -> Iterator[pa.Table]:

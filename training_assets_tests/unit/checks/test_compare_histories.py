@@ -77,6 +77,7 @@ def test_each_history_is_judged_as_the_reference_says(
     monkeypatch: pytest.MonkeyPatch, seed: int, at_once: int, lookback: int | None
 ) -> None:
     monkeypatch.setattr(module, "_PART", at_once)
+    monkeypatch.setattr(module, "_PIECE", at_once)
     rng = random.Random(seed)
     actions = random_actions(rng)
     rows: list[dict[str, Any]] = []
@@ -174,7 +175,8 @@ def test_of_a_busy_day_no_more_is_held_than_a_history_can_have(
         "history": [None] * 20_000,
     }
     table = pa.table(rows, schema=BOTH)
-    _, actions = module._apart(table.to_batches(500), LENGTH)
+    _, parts = module._apart(table.to_batches(500), LENGTH)
+    actions = module._Actions.concat(parts)
     # The last part is not worth it.
     assert len(actions.day) <= 20 * LENGTH + 1_000
     assert actions.micros.max() == int(rows["occurred_at"][-1].timestamp() * 1_000_000)
