@@ -37,7 +37,7 @@ _LEAST: Final = np.iinfo(np.int64).min
 _NONE: Final = np.empty(0, np.int64)
 _MICROS_PER_DAY: Final = 86_400_000_000
 # Many customers have their newest items within so few days, and need no look at the others.
-_RECENT_DAYS: Final = (120, 30, 15, 7)
+_RECENT_DAYS: Final = (30, 120, 7)
 # The first day whose pairs count, by dt; they end before it. Days are numbers.
 Windows = Mapping[int, int]
 # Items, and how many pairs each has.
@@ -258,15 +258,20 @@ def _recent(core: _Core, few: _Few) -> pa.ListArray:
 
 def _newest(rank: Ints, newest: Ints, item: Ints, length: int) -> Ints:
     """Rows of the ``length`` newest of each rank, in order; ties by item."""
-    rows, of, at = np.arange(len(rank)), rank, newest
-    latest, num_ranks = newest.max(initial=0), rank.max(initial=-1) + 1
-    for days in _RECENT_DAYS:
-        is_recent = at >= latest - days * _MICROS_PER_DAY
-        has_enough = np.bincount(of[is_recent], minlength=num_ranks) >= length
-        is_left = is_recent | ~has_enough[of]
-        rows, of, at = rows[is_left], of[is_left], at[is_left]
-    rows = rows[order_by(of, -at, item[rows])]
-    starts = starts_of(rank[rows])
+    first, *others = (newest.max(initial=0) - days * _MICROS_PER_DAY for days in _RECENT_DAYS)
+    rows = _since(first, rank, newest, length)
+    for since in others:
+        rows = rows.take(_since(since, rank.take(rows), newest.take(rows), length))
+    rows = rows.take(order_by(rank.take(rows), -newest.take(rows), item.take(rows)))
+    starts = starts_of(rank.take(rows))
     place = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
     found: Ints = rows[place < length]
     return found
+
+
+def _since(since: int, rank: Ints, newest: Ints, length: int) -> Ints:
+    """Rows from then on, and those of ranks that have fewer than ``length`` of these."""
+    is_recent = newest >= since
+    recent = rank.take(np.flatnonzero(is_recent))
+    has_enough = np.bincount(recent, minlength=rank.max(initial=-1) + 1) >= length
+    return np.flatnonzero(is_recent | ~has_enough.take(rank))
