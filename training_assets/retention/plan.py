@@ -89,13 +89,15 @@ def plan_retention(
 
 
 def _require_past(lake: Lake, today: date) -> None:
-    """A clock that is years ahead would let go of everything."""
-    newest = max((day for name in SPECS for day in lake.days(name)), default=None)
+    """A clock that is years ahead, or data of years ago, would let go of everything."""
+    published = [day for name in SPECS for day in lake.days(name)]
+    raw = [day for table in RAW_TABLES.values() for day in source_days(lake, table).days]
+    newest = max(published or raw, default=None)
     if newest and (today - newest).days > 366:
         raise SettingsError(
-            f"retention: today is {today} and the newest published day {newest}; expected less "
-            "than a year between them, since nearly all would go. Correct the clock, or publish "
-            "newer days first."
+            f"retention: today is {today} and the newest {'published' if published else 'raw'} "
+            f"day {newest}; expected less than a year between them, since nearly all would go. "
+            "Correct the clock, or publish newer days first."
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from training_assets.definitions import first_partition
-from training_assets.errors import SettingsError
+from training_assets.errors import SettingsError, ValidationError
 from training_assets.lake import Lake, day_range, new_run
 from training_assets.lake import publish as commit
 from training_assets.pipeline import build_days, check_days
@@ -211,6 +211,33 @@ def test_a_table_that_must_be_kept_longer_than_its_source_is_refused(tmp_path: P
 def test_a_clock_that_is_years_ahead_lets_nothing_go(tmp_path: Path) -> None:
     lake = lake_with(Lake.at(tmp_path), training_input=[before(500)])
     with pytest.raises(SettingsError, match="Correct the clock"):
+        plan(lake)
+
+
+def test_raw_data_of_years_ago_from_which_nothing_is_built_yet_stays(tmp_path: Path) -> None:
+    lake = Lake.at(tmp_path)
+    deliver(lake, [before(900), before(899)])
+    with pytest.raises(SettingsError, match=f"newest raw day {before(899)}"):
+        plan(lake)
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("splits.json", '{"table": "training_samples", "parts": []}'),
+        ("splits.json", '{"table": "training_samples", "parts": {"train": {"days": ["x"]}}}'),
+        ("holds/a.json", '{"table": "training_sample", "days": ["2025-01-01"]}'),
+        ("holds/a.json", '{"table": "training_samples", "day": ["2025-01-01"]}'),
+        ("exports/samples-2025-13-01-2025-13-02.csv", ""),
+        ("exports/samples-2025-01-02-2025-01-01.csv", ""),
+    ],
+)
+def test_a_hold_that_is_not_understood_lets_nothing_go(
+    tmp_path: Path, path: str, content: str
+) -> None:
+    lake = Lake.at(tmp_path)
+    lake.store.put(path, content.encode())
+    with pytest.raises(ValidationError, match="nothing may go that is still needed"):
         plan(lake)
 
 
