@@ -1,6 +1,8 @@
 """Samples of some days as one CSV or Parquet file, for whoever trains without this package."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -12,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
-from training_assets.errors import DayNotPublishedError
+from training_assets.errors import DayNotPublishedError, SettingsError
 from training_assets.lake import Snapshot, days_in_words
 from training_assets.list_format import SealedParquet, locate
 from training_assets.schemas import Table
@@ -21,6 +23,7 @@ Format = Literal["csv", "parquet"]
 FORMATS: Final = ("csv", "parquet")
 FIRST: Final = ("user_id", "item_id", "label")
 _ROWS_PER_BATCH: Final = 65_536
+_COPIED_BYTES: Final = 8 * 2**20
 # What a spreadsheet would compute; a negative whole number is one and nothing else.
 _FORMULA: Final = r"^[=+@\t\r]|^-(?:$|[^0-9]|[0-9]+[^0-9])"
 
@@ -41,7 +44,7 @@ def export_samples(
     there whole or not at all. In CSV, text that begins with = + - @ gets an apostrophe in front,
     so that no spreadsheet takes it for a formula; negative whole numbers stay.
 
-    Raises DayNotPublishedError where a day is missing.
+    Raises DayNotPublishedError where a day is missing, SettingsError where no file can be there.
     """
     if missing := [day for day in days if day not in snapshot.files]:
         raise DayNotPublishedError(
@@ -114,11 +117,25 @@ def _writer(sink: Any, schema: pa.Schema, file_format: Format) -> Iterator[Any]:
 @contextmanager
 def _whole_file(target: str) -> Iterator[Any]:
     """A file that has its name only when it is written whole."""
-    filesystem, path = locate(target)
+    try:
+        filesystem, path = locate(target)
+    except pa.ArrowInvalid as error:
+        raise SettingsError(
+            f"export: {target} is no place to write to ({error}); expected a path, or the URL of "
+            "an object store. Correct it."
+        ) from None
     if filesystem is not None:
-        with filesystem.open_output_stream(path) as sink:
-            yield sink
+        # A stream that is left early ends as a whole object all the same.
+        with tempfile.TemporaryFile() as written:
+            yield written
+            written.seek(0)
+            with filesystem.open_output_stream(path) as sink:
+                shutil.copyfileobj(written, sink, _COPIED_BYTES)
         return
+    if Path(path).is_dir():
+        raise SettingsError(
+            f"export: {path} is a folder; expected the name of a file. Name one in it."
+        )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     unfinished = f"{path}.{os.getpid()}.part"
     try:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
-from training_assets.errors import DayNotPublishedError
+from training_assets.errors import DayNotPublishedError, SettingsError
 from training_assets.lake import Lake
+from training_assets.sampling import export
 from training_assets.sampling.export import export_samples
 from training_assets.schemas import TRAINING_SAMPLES
 from training_assets_tests.support.planting import publish_day
@@ -87,3 +89,28 @@ def test_days_that_are_missing_are_named_and_leave_no_file(lake: Lake, tmp_path:
     with pytest.raises(DayNotPublishedError, match="training_samples of 2024-05-11 is not publish"):
         exported(lake, tmp_path / "out.csv", [FIRST, date(2024, 5, 11)], "csv")
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_on_a_store_it_is_there_whole_or_not_at_all(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Any
+) -> None:
+    """A stream to a store ends as a whole object, whatever ended it."""
+    path = tmp_path / f"out.{form}"
+    monkeypatch.setattr(export, "locate", lambda place: (pafs.LocalFileSystem(), place))
+    assert exported(lake, path, [FIRST, SECOND], form) == 11
+    whole = path.read_bytes()
+    (damaged,) = lake.snapshot(TRAINING_SAMPLES.name).uris(SECOND)
+    Path(damaged).write_bytes(b"")
+    with pytest.raises(Exception, match=r"Parquet|size|bytes|empty"):
+        exported(lake, path, [FIRST, SECOND], form)
+    assert path.read_bytes() == whole
+
+
+def test_what_cannot_be_a_file_is_refused(lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is a folder"):
+        exported(lake, tmp_path, [FIRST], "csv")
+    with pytest.raises(SettingsError, match="no place to write to"):
+        export_samples(
+            lake.snapshot(TRAINING_SAMPLES.name), TRAINING_SAMPLES, [FIRST], "no://a/b", "csv"
+        )
