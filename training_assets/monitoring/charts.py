@@ -58,8 +58,12 @@ def bar_chart(labels: Sequence[str], before: Sequence[int], now: Sequence[int], 
         label if len(label) <= _MAX_LABEL else f"{label[: _MAX_LABEL - 1]}…" for label in labels
     ]
     is_crowded = sum(map(len, shown)) > 32
+    # A category such as "$10-$20" is no formula.
     axes.set_xticklabels(
-        shown, rotation=35 if is_crowded else 0, ha="right" if is_crowded else "center"
+        shown,
+        rotation=35 if is_crowded else 0,
+        ha="right" if is_crowded else "center",
+        parse_math=False,
     )
     _plain(axes)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")

@@ -10,6 +10,7 @@ import pytest
 
 from training_assets.errors import DayNotPublishedError
 from training_assets.lake import Lake, new_run, publish
+from training_assets.monitoring.charts import bar_chart
 from training_assets.monitoring.profile_files import profile_rows
 from training_assets.monitoring.prometheus import METRICS, lake_metrics
 from training_assets.monitoring.report import MAX_BYTES, render_report
@@ -161,3 +162,9 @@ def test_every_metric_and_label_of_the_dashboard_is_told(lake: Lake) -> None:
             asked |= set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
             assert asked <= labels[name], name
     assert used == set(METRICS)
+
+
+def test_categories_are_no_formulas() -> None:
+    labels = ["$0-$25", "$x^$", "a_b"]
+    chart = bar_chart(labels, [1, 2, 3], [3, 2, 1], "items category")
+    assert [chart.count(f">{label}<") for label in labels] == [1, 1, 1]
