@@ -264,6 +264,11 @@ class TrainingDays:
         when the state is of other days, sizes or settings of the order.
         """
         published, days = self._published, self._stream.days
+        if state.get("versions", self.versions).keys() != self.versions.keys():
+            raise SettingsError(
+                f"loader: the state is of {', '.join(state['versions'])}; expected "
+                f"{', '.join(self.versions)}. Give the table of then, or leave the state out."
+            )
         if state.get("versions", self.versions) != self.versions:
             published = Published.of_versions(self._lake, state["versions"])
             days = open_days(published, self.days, self._reading)

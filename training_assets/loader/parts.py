@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -87,7 +87,7 @@ def split_days(
     gap: list[date] = []
     for found in days:
         later = [cut for cut in cuts if cut is not None and found.day < cut]
-        if later and found.day >= min(later) - timedelta(days=gap_days):
+        if later and (min(later) - found.day).days <= gap_days:
             gap.append(found.day)
         else:
             parts[PARTS[len(cuts) - len(later)]].append(found)

@@ -90,3 +90,8 @@ def test_parts_that_would_be_empty_are_named() -> None:
         cut(4)
     with pytest.raises(SettingsError, match="gap_days is -1; expected 0 or more"):
         cut(1, gap_days=-1)
+
+
+def test_a_gap_longer_than_time_leaves_parts_empty() -> None:
+    with pytest.raises(SettingsError, match="train and validation would be empty"):
+        cut(*[10] * 20, gap_days=10**10)

@@ -224,3 +224,9 @@ def test_what_cannot_be_given_is_named(lake: Path, tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="2024-05-02: there is no item_price; expected the feat"):
         samples(tmp_path / "lake")
     assert samples(tmp_path / "lake", features=["time_of_day"]).num_examples == 60
+
+
+def test_a_state_of_another_table_is_refused(lake: Path) -> None:
+    days, of = samples(lake), {"training_input": 3, "customer_history": 2}
+    with pytest.raises(SettingsError, match="is of training_input, customer_history; expected"):
+        days.load_state_dict({**days.state_dict(), "versions": of})
