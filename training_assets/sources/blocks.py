@@ -2,7 +2,8 @@
 
 A row of JSON lines is a line. A row of CSV is a line, or several where a break stands within
 quotes; a quote that nothing ends is a fault of its own line and swallows no other. A row of a JSON
-document is an object of its array, or one of several after another. Blank lines are no rows.
+document is an element of its array, or one of several objects after another. Blank lines are no
+rows.
 
 Blocks without anything odd are looked at as arrays of bytes, the others line by line; both find the
 same rows. Runs on the workers; needs pyarrow and NumPy only.
@@ -10,6 +11,7 @@ same rows. Runs on the workers; needs pyarrow and NumPy only.
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import IO, Final, NamedTuple
 
 import numpy as np
@@ -18,7 +20,11 @@ import pyarrow as pa
 _BLOCK_BYTES: Final = 1 << 20
 MAX_ROW_BYTES: Final = 64 << 20
 _MAX_LINE_BREAKS: Final = 10_000
-_AROUND: Final = b" \t\r\n,[]"
+_BLANK: Final = b" \t\r\n"
+_BETWEEN: Final = _BLANK + b","
+_AROUND: Final = _BETWEEN + b"[]"
+# Of what stands between objects: strings, and what parts elements.
+_TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[][,]', re.DOTALL)
 _NEWLINE, _RETURN, _QUOTE, _BACKSLASH = b'\n\r"\\'
 
 Ints = np.ndarray
@@ -83,7 +89,7 @@ def blocks(
 
     ``form`` is ``csv``, ``lines`` or ``document``; ``line`` the number of the first line.
     """
-    rest, row = b"", 1
+    rest, row, is_first = b"", 1, True
     left = size
     step = _BLOCK_BYTES
     while True:
@@ -93,8 +99,9 @@ def blocks(
         is_last = not fresh
         data = rest + fresh if rest else fresh
         if data:
-            found = _ends(data, form, delimiter, is_last)
+            found = _ends(data, form, delimiter, is_last, is_first)
             known = found.known
+            is_first = is_first and not known
             if len(block := _block(data, found, row, line)):
                 yield block
             row += len(block)
@@ -136,11 +143,11 @@ def splits(file: IO[bytes], delimiter: str, start: int, stop: int, step: int) ->
     return found
 
 
-def _ends(data: bytes, form: str, delimiter: str, is_last: bool) -> _Ends:
+def _ends(data: bytes, form: str, delimiter: str, is_last: bool, is_first: bool = False) -> _Ends:
     if form == "csv" and b'"' in data:
         return _quoted(data, delimiter, is_last)
     if form == "document":
-        return _objects(data, is_last)
+        return _objects(data, is_last, is_first)
     return _lines(data, is_last)
 
 
@@ -323,8 +330,8 @@ def _last_piece(
 # --- JSON documents -------------------------------------------------------------------------------
 
 
-def _objects(data: bytes, is_last: bool) -> _Ends:
-    """Objects by their braces, and what stands between them and is neither comma nor bracket.
+def _objects(data: bytes, is_last: bool, is_first: bool) -> _Ends:
+    """Objects by their braces, and what else is an element of the array that they stand in.
 
     A break within a string is none of JSON: then, and where braces do not fit, rows are lines.
     """
@@ -349,22 +356,41 @@ def _objects(data: bytes, is_last: bool) -> _Ends:
     known = int(stops[-1]) if len(stops) else 0
     edges = [0, *stops.tolist()] if len(stops) else [0]
     tails = [*starts.tolist(), len(data)] if is_last else starts.tolist()
-    junk = [
-        (low, high)
+    others = [
+        element
         for low, high in zip(edges, tails, strict=False)
-        if data[low:high].strip(_AROUND)
+        if data[low:high].strip(_BETWEEN)
+        for element in _others(data, low, high, is_first and not low)
     ]
-    if junk:
-        pairs = sorted(
-            [
-                *zip(starts.tolist(), stops.tolist(), strict=True),
-                *(_trimmed(data, low, high) for low, high in junk),
-            ]
-        )
+    if others:
+        pairs = sorted([*zip(starts.tolist(), stops.tolist(), strict=True), *others])
         starts = np.array([low for low, _ in pairs], np.int64)
         stops = np.array([high for _, high in pairs], np.int64)
     newlines = _newlines(data)
     return _Ends(starts, stops, len(data) if is_last else known, newlines=newlines)
+
+
+def _others(data: bytes, low: int, high: int, is_first: bool) -> Iterator[tuple[int, int]]:
+    """Elements that are no objects; ``is_first`` where the first bracket may be the array's own.
+
+    An array that begins and ends here is one element.
+    """
+    cuts, opened = [low - 1], []
+    is_own = is_first
+    for token in _TOKENS.finditer(data, low, high):
+        if token[0] == b"[" and not is_own:
+            opened.append(len(cuts))
+        elif token[0] == b"]" and opened:
+            del cuts[opened.pop() :]
+            continue
+        if token[0] in (b"[", b"]", b","):
+            cuts.append(token.start())
+        is_own = False
+    for before, after in pairwise([*cuts, high]):
+        text = data[before + 1 : after]
+        if bare := text.strip(_BLANK):
+            start = before + 1 + text.index(bare)
+            yield start, start + len(bare)
 
 
 def _trimmed(data: bytes, low: int, high: int) -> tuple[int, int]:

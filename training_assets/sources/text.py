@@ -109,11 +109,10 @@ def _names(row: bytes, reading: Reading) -> list[str]:
 
 
 def _is_document(head: Head) -> bool:
-    """Whether JSON is an array of objects, or objects that are not one a line."""
+    """Whether JSON is an array, or objects that are not one a line."""
     text = head.data.lstrip(b" \t\r\n")
     if text.startswith(b"["):
-        inner = text[1:].lstrip(b" \t\r\n")
-        return inner.startswith(b"{") or (head.is_whole and inner.strip(b" \t\r\n") == b"]")
+        return text[1:].lstrip(b" \t\r\n").startswith(b"{") or _is_array(text, head.is_whole)
     if not text.startswith(b"{"):
         return False
     line = text.partition(b"\n")[0]
@@ -122,6 +121,17 @@ def _is_document(head: Head) -> bool:
     except (ValueError, RecursionError):
         return _first_object_is_no_line(text, line)
     return False
+
+
+def _is_array(text: bytes, is_whole: bool) -> bool:
+    """Whether the text is one array, and not lines of which the first may be one."""
+    line, end, _ = text.partition(b"\n")
+    if not is_whole:
+        return not end or line.strip() == b"["
+    try:
+        return isinstance(json.loads(text), list)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _first_object_is_no_line(text: bytes, line: bytes) -> bool:

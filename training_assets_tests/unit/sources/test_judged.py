@@ -110,6 +110,13 @@ def test_json_array_is_judged_by_its_objects() -> None:
     assert [fault[:4] for fault in faults] == [(2, 8, "user_id", "required")]
 
 
+def test_elements_of_an_array_that_are_no_objects_have_numbers_of_their_own() -> None:
+    content = json.dumps([1, GOOD, "x,y", [2, 3], GOOD]).encode()
+    rows, numbers, faults = whole(judge(io.BytesIO(content), RAW_INTERACTIONS, "json"))
+    assert (len(rows), numbers) == (2, [2, 5])
+    assert [fault[:4] for fault in faults] == [(n, 1, "", "not_an_object") for n in (1, 3, 4)]
+
+
 def test_parquet_has_row_numbers_and_no_lines(tmp_path: Path) -> None:
     rows = [{**GOOD, "item_id": n} for n in (1.0, None, 2.5, 3.0)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", row_group_size=2)

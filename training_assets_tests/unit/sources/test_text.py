@@ -2,7 +2,9 @@
 
 import io
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,7 @@ from training_assets.sources import csv_cells, find_raw_days
 from training_assets.sources.blocks import blocks
 from training_assets.sources.csv_cells import parse_row, read_cells
 from training_assets.sources.reading import Dialect
+from training_assets.sources.text import read_head
 from training_assets_tests.support.frames import DAY, click
 from training_assets_tests.support.raw_input import (
     NOON,
@@ -65,6 +68,68 @@ def test_json_objects_may_stand_over_several_lines(tmp_path: Path) -> None:
     content = "\n".join(json.dumps({k: v for k, v in r.items() if v}, indent=1) for r in rows)
     put(tmp_path, "a.json", content)
     assert read(tmp_path) == ([click(1, 1, DAY), click(1, 2, DAY)], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "elements"),
+    [
+        ('[1, 2, "x"]', ["1", "2", '"x"']),
+        ('[\n 1,\n {"customer_id": 1, "item_id": 1},\n null]\n', ["1", "null"]),
+        (
+            '[{"customer_id": 1, "item_id": 1}, [1, "]"], "a,\\"{[", [[2]]]',
+            ['[1, "]"]', '"a,\\"{["', "[[2]]"],
+        ),
+        ("[[1, 2], [3]]", ["[1, 2]", "[3]"]),
+        # What is more than one line may be one of lines.
+        ("[1, 2]\n[3]", ["[1, 2]", "[3]"]),
+        ("[1, 2", ["[1, 2"]),
+    ],
+)
+def test_each_element_of_an_array_that_is_no_object_is_a_fault_of_its_own(
+    tmp_path: Path, text: str, elements: list[str]
+) -> None:
+    put(tmp_path, "a.json", text)
+    found = read(tmp_path)
+    assert [fault.content for fault in found.faults] == elements
+    assert len(found.valid) == text.count("customer_id")
+
+
+json_element = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text('a{}[],"\\\n'),
+    lambda inner: st.lists(inner, max_size=3),
+)
+json_array = st.lists(json_element | st.just({"customer_id": 1, "item_id": 1}), max_size=12)
+
+
+@given(json_array, st.sampled_from([None, 0, 1]), st.integers(1, 40))
+def test_rows_of_an_array_are_its_elements(
+    elements: list[Any], indent: int | None, size: int
+) -> None:
+    data = json.dumps(elements, indent=indent).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training_assets.sources.blocks._BLOCK_BYTES", size)
+        found = list(blocks(io.BytesIO(data), "document"))
+    rows = [block.row(n) for block in found for n in range(len(block))]
+    assert [json.loads(row) for row in rows] == elements
+    assert [n for block in found for n in block.rows.tolist()] == [*range(1, len(rows) + 1)]
+    lines = [n for block in found for n in block.lines.tolist()]
+    assert lines == sorted(lines)
+    if indent is not None and all(type(element) is not list for element in elements):
+        objects = [type(element) is dict for element in elements]
+        assert lines == [2 + n + 3 * sum(objects[:n]) for n in range(len(elements))]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_long_array_that_begins_with_no_object_is_an_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, indent: int | None
+) -> None:
+    monkeypatch.setattr("training_assets.sources.text.read_head", partial(read_head, size=20))
+    monkeypatch.setattr("training_assets.sources.header.read_head", partial(read_head, size=20))
+    content = [None, *[{"customer_id": 1, "item_id": 1}, 17] * 9]
+    put(tmp_path, "a.json", json.dumps(content, indent=indent))
+    found = read(tmp_path)
+    assert len(found.valid) == 9
+    assert found.reasons == ["row is not a JSON object"] * 10
 
 
 BAD_CSV = [
