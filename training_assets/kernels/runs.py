@@ -99,7 +99,10 @@ def merge_runs(
 
     ``batches`` are rows of ``PIECES_DDL``, all that there are of the parts of a task.
     """
-    for _, _, pieces in grouped(batches):
+    for number, (_, _, pieces) in enumerate(grouped(batches)):
+        if not number:
+            # What the runs have left free lies in pieces, too small for the columns of a part.
+            pa.default_memory_pool().release_unused()
         yield from write(_read(pieces, root))
 
 

@@ -152,6 +152,8 @@ def write_large_days(
         return _new_files(build, table, days, spread.mapInArrow(merge, WRITTEN_DDL).collect())
     finally:
         scratch.clear()
+        # The checks that follow have other sizes, and would take their memory beside it.
+        pa.default_memory_pool().release_unused()
 
 
 def vacuum_runs(lake: Lake, *, keep: timedelta, dry_run: bool) -> tuple[int, int]:
