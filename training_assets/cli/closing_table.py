@@ -49,12 +49,11 @@ def print_days(lake: Lake, days: Sequence[date], reasons: Mapping[date, str]) ->
 
 
 def _rows(lake: Lake, days: Sequence[date], reasons: Mapping[date, str]) -> list[_Row]:
-    tables = (CUSTOMER_HISTORY.name, TRAINING_INPUT.name)
-    published = set.intersection(*(set(lake.days(name)) for name in tables))
+    published = _published(lake, days)
     kinds, is_for_machines = _kinds(reasons), console.log_format == "json"
     rows: list[_Row] = []
     for day in days:
-        cells = _cells(lake, day) if day in published else ("not published", *[""] * 4)
+        cells = published.get(day) or ("not published", *[""] * 4)
         reason = reasons.get(day, "" if day in published else "unknown; see the run in the UI")
         before = rows[-1] if rows else None
         is_alike = (
@@ -75,22 +74,30 @@ def _kinds(reasons: Mapping[date, str]) -> dict[date, int]:
     return {day: number for number, fault in enumerate(faults) for day in fault.days}
 
 
-def _cells(lake: Lake, day: date) -> tuple[str, ...]:
-    rows: Mapping[str, Any] = lake.manifest(TRAINING_INPUT.name, day)["figures"]
-    history: Mapping[str, Any] = lake.manifest(CUSTOMER_HISTORY.name, day)["figures"]
-    return (
-        f"{rows['rows']:,}",
-        f"{rows['customers']:,}",
-        f"{rows['positives']:,}",
-        f"{history['median_length']:g}",
-        f"{_seconds(lake, day):.2f}",
-    )
+def _published(lake: Lake, days: Sequence[date]) -> dict[date, tuple[str, ...]]:
+    """Cells of the days that are published; a table's manifests are read at once.
 
-
-def _seconds(lake: Lake, day: date) -> float:
-    """What the day took in all tables, each as it was built last."""
-    of_tables = [lake.manifest(name, day) for name in SPECS if day in lake.snapshot(name).files]
-    return sum(sum(manifest.get("seconds", {}).values()) for manifest in of_tables)
+    A day took what it took in all tables, each as it was built last.
+    """
+    figures: dict[str, dict[date, Any]] = {}
+    seconds = dict.fromkeys(days, 0.0)
+    for name in SPECS:
+        snapshot = lake.snapshot(name)
+        manifests = snapshot.manifests([day for day in days if day in snapshot.files])
+        for day, manifest in manifests.items():
+            seconds[day] += sum(manifest.get("seconds", {}).values())
+        figures[name] = {day: manifest.get("figures") for day, manifest in manifests.items()}
+    rows, history = figures[TRAINING_INPUT.name], figures[CUSTOMER_HISTORY.name]
+    return {
+        day: (
+            f"{rows[day]['rows']:,}",
+            f"{rows[day]['customers']:,}",
+            f"{rows[day]['positives']:,}",
+            f"{history[day]['median_length']:g}",
+            f"{seconds[day]:.2f}",
+        )
+        for day in rows.keys() & history.keys()
+    }
 
 
 def _span(days: tuple[date, ...]) -> str:
