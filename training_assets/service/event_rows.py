@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import isfinite
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ import orjson
 
 from training_assets.schemas import SHOP_TABLES
 from training_assets.service.bodies import Body
+from training_assets.service.known_names import kept
 from training_assets.service.problems import Problem
 from training_assets.service.settings import ServiceSettings
 from training_assets.service.shapes import format_of, require_shape
@@ -109,7 +109,7 @@ def under_own_names(row: dict[str, Any], data_type: str) -> dict[str, Any]:
     return {other.get(name, name): value for name, value in row.items()} if other else row
 
 
-@lru_cache(1000)
+@kept
 def _other_names(data_type: str, names: tuple[str, ...]) -> Mapping[str, str]:
     found = find_columns(SHOP_TABLES[data_type], names, Reading(), None, "the event")
     return {given: own for own, given in found.other.items()}

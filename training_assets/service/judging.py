@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
@@ -22,6 +21,7 @@ from training_assets.errors import TrainingAssetsError
 from training_assets.schemas import SHOP_TABLES, Table
 from training_assets.service.bodies import Body
 from training_assets.service.duplicates import UNIQUE, SeenIds, SeenTogether
+from training_assets.service.known_names import kept
 from training_assets.service.landing import Filing, Landing, WrittenFile, rows_by_day
 from training_assets.service.problems import Problem
 from training_assets.service.rejects import RejectedRows
@@ -35,7 +35,6 @@ from training_assets.sources.rules import Terms, judge_rows
 
 MAX_ERRORS: Final = 1000
 MAX_VALUE: Final = 100
-_MAX_KNOWN: Final = 1000
 TIME_COLUMNS: Final = {"interactions": "timestamp"}
 
 
@@ -140,7 +139,7 @@ def judge_documents(
         return _ruled(judged(rows), data_type, now, by.terms, seen)
 
 
-@lru_cache(_MAX_KNOWN)
+@kept
 def _of_objects(
     data_type: str, names: tuple[str, ...], time_zone: str
 ) -> Callable[[Sequence[dict[str, Any] | bytes]], Judged]:

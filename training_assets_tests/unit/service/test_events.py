@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from training_assets.errors import SchemaError
-from training_assets.service import gathering
+from training_assets.service import gathering, judging
 from training_assets.service.bodies import Body
 from training_assets.service.duplicates import SeenTogether
 from training_assets.service.event_log import EventLog, Sending
@@ -363,6 +363,17 @@ def test_an_id_stands_once_in_each_of_the_requests_judged_together() -> None:
             for n in range(0, 10, size)
         ]
         assert np.concatenate(found).tolist() == expected
+
+
+@pytest.mark.parametrize(("count", "times"), [(3, 1), (300, 3)])
+def test_only_of_few_names_is_kept_what_they_mean(monkeypatch, count: int, times: int) -> None:
+    """Clients choose the names, and could have much kept of many."""
+    asked = Mock(wraps=judging.judge_of_objects)
+    monkeypatch.setattr(judging, "judge_of_objects", asked)
+    names = [*ROW, *(f"other {count} {number}" for number in range(count))]
+    for _ in range(3):
+        judge_together([Documents([ROW], names)], "interactions", SETTINGS)
+    assert asked.call_count == times
 
 
 def test_new_ids_differ_however_many_are_asked_for() -> None:
