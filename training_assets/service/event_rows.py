@@ -26,6 +26,8 @@ from training_assets.sources.reading import Reading
 MAX_NAMES: Final = 100
 ID_COLUMN: Final = {"interactions": "interaction_id"}
 _MAX_ID: Final = 255
+# So deep is what orjson certainly writes; it reads more.
+_MAX_WRITTEN: Final = 200
 _RANDOM_BYTES: Final = 2**16
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -121,7 +123,8 @@ def events_of(found: Body, data_type: str, key: str | None, settings: ServiceSet
     if kind not in ("json", "jsonl"):
         raise Problem("unsupported_format", "The body is not JSON; expected an object.")
     # What it reads it writes as it was.
-    dumps: Callable[[Any], bytes | None] = orjson.dumps
+    dumps: Callable[[Any], bytes | None]
+    dumps = orjson.dumps if settings.max_nesting <= _MAX_WRITTEN else _written
     if kind == "jsonl":
         require_shape(found, kind, settings)
         content = found.file.read().removeprefix(_BOM)

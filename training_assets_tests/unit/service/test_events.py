@@ -235,6 +235,17 @@ def test_events_are_nested_as_deep_as_is_allowed(others: bytes) -> None:
         events(body(SETTINGS.max_nesting + 1))
 
 
+@pytest.mark.parametrize("ending", [b"", b"\n"])
+def test_events_that_may_be_nested_deeper_than_is_written_fast_are_taken(ending: bytes) -> None:
+    nested = b"[" * 300 + b"]" * 300
+    line = json.dumps({**ROW, "deep": 0}).encode().replace(b"0}", nested + b"}") + ending
+    settings = ServiceSettings(lake="unused", max_nesting=400)
+    content = line * (2 if ending else 1)
+    given = Body(io.BytesIO(content), len(content), len(content), "")
+    for document in events_of(given, "interactions", "k", settings).documents:
+        assert nested in document.replace(b" ", b"")
+
+
 def test_brackets_of_texts_nest_nothing() -> None:
     found = events([{**ROW, "title": "[{" * 30}])
     assert json.loads(*found.documents)["title"] == "[{" * 30
