@@ -9,7 +9,7 @@ from training_assets.lake import Lake, LocalStore, forget, new_run
 from training_assets.lake.files import DAY_PREFIX
 from training_assets.pipeline import vacuum_lake
 from training_assets.retention.plan import READ_LOGS, Plan, Step
-from training_assets.schemas import RAW_TABLES
+from training_assets.schemas import DELIVERED_TABLES
 from training_assets.settings import Settings
 from training_assets.sources.archive import archive_day, archive_of
 from training_assets.sources.layout import prefixes
@@ -64,7 +64,7 @@ def _take(lake: Lake, step: Step, run: str) -> int:
 
 
 def _folders(table: str, day: date) -> tuple[str, ...]:
-    found = prefixes(RAW_TABLES[table]) if table in RAW_TABLES else (DAY_PREFIX,)
+    found = prefixes(DELIVERED_TABLES[table]) if table in DELIVERED_TABLES else (DAY_PREFIX,)
     return tuple(f"{prefix}{day}" for prefix in found)
 
 

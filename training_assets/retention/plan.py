@@ -15,7 +15,7 @@ from training_assets.lake.files import DAY_PREFIX, day_of_folder
 from training_assets.provenance import readers_of
 from training_assets.retention.holds import Hold, find_holds
 from training_assets.retention.settings import RetentionSettings
-from training_assets.schemas import RAW_TABLES, Table
+from training_assets.schemas import RAW_INTERACTIONS, RAW_TABLES, Table
 from training_assets.settings import Settings
 from training_assets.sources import further_sources, source_days
 from training_assets.sources.archive import archive_of, archived_days
@@ -25,6 +25,8 @@ from training_assets.sources.table_formats import roots_of
 from training_assets.tables import SPECS, TableSpec
 
 READ_LOGS: Final = "logs/reads"
+# Raw items and users stay: later days of theirs are judged by all earlier deliveries.
+_RAW: Final = (*RAW_TABLES.values(), RAW_INTERACTIONS)
 Action = Literal["delete days", "delete raw", "archive raw", "delete logs"]
 
 
@@ -80,7 +82,7 @@ def plan_retention(
         staying[spec.name] = [day for day in lake.days(spec.name) if day not in set(gone)]
         if gone:
             steps.append(Step("delete days", spec.name, tuple(gone), _size(lake, spec, gone), why))
-    for table in (*RAW_TABLES.values(), *further_sources(lake)):
+    for table in (*_RAW, *further_sources(lake)):
         found, needed = _raw(lake, retention, today, table, staying)
         steps += found
         held += _held_in_words(f"raw/{table.name}", needed)
@@ -91,7 +93,7 @@ def plan_retention(
 def _require_past(lake: Lake, today: date) -> None:
     """A clock that is years ahead, or data of years ago, would let go of everything."""
     published = [day for name in SPECS for day in lake.days(name)]
-    raw = [day for table in RAW_TABLES.values() for day in source_days(lake, table).days]
+    raw = [day for table in _RAW for day in source_days(lake, table).days]
     newest = max(published or raw, default=None)
     if newest and (today - newest).days > 366:
         raise SettingsError(

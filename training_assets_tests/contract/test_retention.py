@@ -214,6 +214,26 @@ def test_a_clock_that_is_years_ahead_lets_nothing_go(tmp_path: Path) -> None:
         plan(lake)
 
 
+def test_raw_interactions_go_too_once_nothing_is_built_from_them(tmp_path: Path) -> None:
+    source = "interactions"
+    lake = lake_with(Lake.at(tmp_path), training_input=[before(1)])
+    for age in (25, 24, 6, 5):
+        lake.raw.put(f"{source}/dt={before(age)}/a.csv", b"id\n" * 10)
+    actions = [("delete raw", (before(25),)), ("archive raw", (before(24), before(6)))]
+    assert [(step.action, step.days) for step in plan(lake).steps] == actions
+    publish(lake, source, before(24))
+    kept = replace(KEPT, keep_raw_days=23, keep_training_days=1, keep_features_days=8)
+    lake.store.put(
+        "holds/a.json", json.dumps({"table": source, "days": [str(before(24))]}).encode()
+    )
+    found = plan_retention(lake, replace(SETTINGS, lookback_days=1), kept, TODAY)
+    assert [(s.days, s.name) for s in found.steps if s.action == "delete raw"] == [
+        ((before(25),), source)
+    ]
+    list(apply_plan(lake, SETTINGS, found))
+    assert [e.path for e in lake.raw.list(source)] == [f"{source}/dt={before(5)}/a.csv"]
+
+
 def test_raw_data_of_years_ago_from_which_nothing_is_built_yet_stays(tmp_path: Path) -> None:
     lake = Lake.at(tmp_path)
     deliver(lake, [before(900), before(899)])
