@@ -132,9 +132,11 @@ def _is_utf8(data: bytes) -> bool:
 
 def joined_rows(block: Block, is_kept: np.ndarray) -> bytes | memoryview:
     """The kept rows, a line each as far as they are of one line."""
+    # Between rows of an array stands a comma.
+    is_line = block.data_at(block.stops[:-1]) <= ord("\r")
     if is_kept.all() and (np.diff(block.starts) - np.diff(block.stops) <= 0).all():
         gaps = block.starts[1:] - block.stops[:-1]
-        if not len(gaps) or gaps.max() <= 2:
+        if not len(gaps) or (gaps.max() <= 2 and is_line.all()):
             return memoryview(block.data)[block.starts[0] : block.stops[-1]]
     kept = np.flatnonzero(is_kept)
     if not len(kept):
@@ -142,6 +144,7 @@ def joined_rows(block: Block, is_kept: np.ndarray) -> bytes | memoryview:
     # Runs of rows with nothing but a line end between them are copied at once.
     is_new = np.ones(len(kept), bool)
     is_new[1:] = (np.diff(kept) > 1) | (block.starts[kept[1:]] - block.stops[kept[:-1]] > 2)
+    is_new[1:] |= ~is_line[kept[:-1]]
     first = np.flatnonzero(is_new)
     last = np.append(first[1:] - 1, len(kept) - 1)
     pairs = zip(block.starts[kept[first]].tolist(), block.stops[kept[last]].tolist(), strict=True)

@@ -15,7 +15,7 @@ from training_assets.lake import Lake
 from training_assets.schemas import (
     CLICKS,
 )
-from training_assets.sources import csv_cells, find_raw_days
+from training_assets.sources import csv_cells, find_raw_days, json_rows
 from training_assets.sources.blocks import blocks
 from training_assets.sources.csv_cells import parse_row, read_cells
 from training_assets.sources.reading import Dialect
@@ -119,17 +119,29 @@ def test_rows_of_an_array_are_its_elements(
         assert lines == [2 + n + 3 * sum(objects[:n]) for n in range(len(elements))]
 
 
+@pytest.mark.parametrize("separator", [",", ", ", ",\n", " ", ""])
+def test_objects_of_an_array_are_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, separator: str
+) -> None:
+    monkeypatch.setattr(json_rows, "_one_by_one", None)
+    rows = [json.dumps({"customer_id": n, "item_id": 1}) for n in range(1, 50)]
+    text = separator.join(rows)
+    put(tmp_path, "a.json", f"[{text}]" if "," in separator else text)
+    found = read(tmp_path)
+    assert [row["customer_id"] for row in found.valid] == [*range(1, 50)]
+
+
 @pytest.mark.parametrize("indent", [None, 1])
 def test_long_array_that_begins_with_no_object_is_an_array(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, indent: int | None
 ) -> None:
     monkeypatch.setattr("training_assets.sources.text.read_head", partial(read_head, size=20))
     monkeypatch.setattr("training_assets.sources.header.read_head", partial(read_head, size=20))
-    content = [None, *[{"customer_id": 1, "item_id": 1}, 17] * 9]
+    content = [None, *[{"customer_id": 1, "item_id": 1}] * 9] * 20
     put(tmp_path, "a.json", json.dumps(content, indent=indent))
     found = read(tmp_path)
-    assert len(found.valid) == 9
-    assert found.reasons == ["row is not a JSON object"] * 10
+    assert len(found.valid) == 180
+    assert found.reasons == ["row is not a JSON object"] * 20
 
 
 BAD_CSV = [
