@@ -1,9 +1,10 @@
-"""Raw text against raw Parquet, a large CSV in little memory, and what text ids cost.
+"""Raw text against raw Parquet, a large CSV in little memory, what text ids and dedupe cost.
 
     python benchmarks/sources.py --scratch /tmp/bench
     python benchmarks/sources.py --scratch /tmp/bench --case text --rows 200000 --repeats 1
     python benchmarks/sources.py --scratch /tmp/bench --case big --gigabytes 5
     python benchmarks/sources.py --scratch /tmp/bench --case interactions --events 30000000
+    python benchmarks/sources.py --scratch /tmp/bench --case dedupe --rows 10000000
 
 text          clicks of a day in one file to published unified_actions, with all checks, on Sail:
               Parquet, CSV and JSON lines, without bad rows and with one in a hundred; beside them
@@ -12,6 +13,8 @@ big           one CSV of some gigabytes read and judged, and with --publish also
               memory of the process tree, and how many cores were busy
 interactions  an event stream over 14 days with integer ids and with text ids: the last day, and
               then all days as a backfill, in a lake that has none of the ids yet
+dedupe        clicks of a day in Parquet, of which one in a hundred repeats another, to published
+              unified_actions: as they are, and with dedupe = "exact"
 
 Each run is a fresh process; contestants take turns within each repeat. Adds each case to
 results/sources.json.
@@ -51,8 +54,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--scratch", type=Path, required=True)
-    parser.add_argument("--case", choices=["text", "big", "interactions"], default="text")
-    parser.add_argument("--rows", type=int, default=2_000_000, help="clicks of the case text")
+    parser.add_argument("--case", choices=["text", "big", "interactions", "dedupe"], default="text")
+    parser.add_argument("--rows", type=int, default=2_000_000, help="clicks of text or dedupe")
     parser.add_argument("--gigabytes", type=float, default=5.0, help="of the case big")
     parser.add_argument("--publish", action="store_true", help="the case big also published")
     parser.add_argument("--events", type=int, default=30_000_000, help="of the case interactions")
@@ -60,7 +63,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--timeout", type=float, default=300)
     options = parser.parse_args()
-    case = {"text": text, "big": big, "interactions": interactions}[options.case]
+    cases = {"text": text, "big": big, "interactions": interactions, "dedupe": dedupe}
+    case = cases[options.case]
     folder = options.scratch / "sources"
     shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -197,6 +201,27 @@ def _as_texts(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+# --- equal rows -----------------------------------------------------------------------------------
+
+
+def dedupe(folder: Path, options: argparse.Namespace) -> Runs:
+    frame = clicks(options.rows * 99 // 100, np.random.default_rng(SEED)).unique()
+    again = frame.sample(options.rows - len(frame), seed=SEED)
+    frame = pl.concat([frame, again]).sample(fraction=1, shuffle=True, seed=SEED)
+    declared = {"equal rows kept": "", "equal rows once": "clicks = { dedupe = 'exact' }\n"}
+    for name, text in declared.items():
+        write_clicks(frame, folder / name / raw_file("clicks", DAY, "parquet"), 0)
+        (folder / name / "sources.toml").write_text(text)
+    runs: Runs = defaultdict(list)
+    for _ in range(options.repeats):
+        for name in declared:
+            runs[name].append(measure("ours", options, "--lake", folder / name, *span(DAY, DAY)))
+    kept, once = (runs[name][0]["rows"] for name in declared)
+    if kept - once != len(again):
+        raise SystemExit(f"{kept - once} equal rows were left out; expected {len(again)}")
+    return runs
+
+
 # --- runs -----------------------------------------------------------------------------------------
 
 
@@ -217,7 +242,7 @@ def measure(contestant: str, options: argparse.Namespace, *asked: object) -> dic
     if "--lake" in asked:
         lake = Path(str(asked[asked.index("--lake") + 1]))
         for found in lake.iterdir():
-            if found.name not in ("raw", "item_ids", "customer_ids"):
+            if found.name not in ("raw", "sources.toml", "item_ids", "customer_ids"):
                 shutil.rmtree(found)
     command = [sys.executable, str(HERE / "baselines" / "sources_run.py"), contestant]
     found = run_measured([*command, *map(str, asked)], timeout=options.timeout)
