@@ -143,12 +143,13 @@ def events_of(found: Body, data_type: str, key: str | None, settings: ServiceSet
     if len(rows) > most:
         raise Problem("too_large", f"There are more than {most} events.")
     making = _Making(data_type, key, len(rows), dumps)
-    for number, row in enumerate(rows):
-        if type(row) is dict:
-            making.add(row, number)
-        else:
-            # As it was sent, so that its fault shows it.
-            making.add_text(lines[number] if lines else orjson.dumps(row))
+    if not making.add_alike(rows):
+        for number, row in enumerate(rows):
+            if type(row) is dict:
+                making.add(row, number)
+            else:
+                # As it was sent, so that its fault shows it.
+                making.add_text(lines[number] if lines else orjson.dumps(row))
     # The id may be ours.
     if max(map(len, making.documents)) > settings.max_event_bytes + _MAX_ID:
         raise Problem("too_large", f"An event is larger than {settings.max_event_bytes} bytes.")
@@ -183,7 +184,7 @@ class _Making:
         self._data_type, self._key, self._dumps = data_type, key, dumps
         self._entity = ROW_TOPICS[data_type]
         self._column = ID_COLUMN.get(data_type, "")
-        self._new_ids = new_ids(count) if key is None else ()
+        self._new_ids = new_ids(count) if key is None else []
         # Of the row before: its names, and those that differ from the table's.
         self._given: tuple[str, ...] | None = None
         self._other: Mapping[str, str] = {}
@@ -196,6 +197,36 @@ class _Making:
     @property
     def events(self) -> Events:
         return Events(self.documents, self._rows, self._entities, self._ids, self._names)
+
+    def add_alike(self, rows: Sequence[Any]) -> bool:
+        """Add all rows at once, as ``add`` does, where that is simple, which it mostly is.
+
+        They are objects of the same names, those of the table, and all have an id that is a text
+        or none has one. False where not all of it is so; nothing is added then.
+        """
+        if self._dumps is not orjson.dumps or {*map(type, rows)} != {dict}:
+            return False
+        names = tuple(rows[0])
+        if {*map(tuple, rows)} != {names}:
+            return False
+        self._look_at(names)
+        if self._other:
+            return False
+        if self._column and self._column in names:
+            ids = [row[self._column] for row in rows]
+            if {*map(type, ids)} != {str} or "" in ids:
+                return False
+        else:
+            key = self._key
+            numbers = range(1, len(rows) + 1)
+            ids = self._new_ids if key is None else [_id_of_key(key, n) for n in numbers]
+            if self._column:
+                for row, event_id in zip(rows, ids, strict=True):
+                    row[self._column] = event_id
+        self.documents = list(map(orjson.dumps, rows))
+        self._entities = [str(row.get(self._entity, "")) for row in rows]
+        self._rows, self._ids = list(rows), ids
+        return True
 
     def add(self, row: dict[str, Any], number: int) -> None:
         """A row that is this event's alone; ``number`` is from 0 on."""

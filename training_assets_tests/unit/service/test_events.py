@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from training_assets.errors import SchemaError
-from training_assets.service import gathering, judging
+from training_assets.service import event_rows, gathering, judging
 from training_assets.service.bodies import Body
 from training_assets.service.duplicates import SeenTogether
 from training_assets.service.event_log import EventLog, Sending
@@ -120,6 +120,43 @@ def test_objects_are_judged_as_the_file_of_their_documents() -> None:
         texts = Documents(events(rows).documents, [*rows[0]])
         ((of_texts, _),) = judge_together([texts], "interactions", SETTINGS)
         assert of_objects.report == of_texts.report == expected
+
+
+def test_rows_alike_are_events_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the rows in another place, so that what is not alike comes late too."""
+    random = np.random.default_rng(15)
+    monkeypatch.setattr(event_rows, "new_ids", lambda count: [f"new-{n}" for n in range(count)])
+    with_id, twice = {**ROW, "interaction_id": "a"}, {**ROW, "interaction_id": ""}
+    turned = dict(reversed(ROW.items()))
+    choice = (
+        ROW,
+        ROW,
+        ROW,
+        with_id,
+        with_id,
+        twice,
+        turned,
+        ALIASED,
+        {},
+        [1],
+        None,
+        {"user_id": 7},
+    )
+    alike = 0
+    for _ in range(300):
+        some = random.choice(len(choice), size=random.integers(1, 3))
+        rows = [choice[n] for n in random.choice(some, size=random.integers(1, 5))]
+        key, data_type = (
+            random.choice(["k", ""]) or None,
+            str(random.choice(["interactions", "items"])),
+        )
+        at_once = events(rows, key, data_type)
+        with monkeypatch.context() as one_by_one:
+            one_by_one.setattr(event_rows._Making, "add_alike", lambda making, rows: False)
+            expected = events(rows, key, data_type)
+        assert at_once == expected
+        alike += rows in ([ROW] * len(rows), [with_id] * len(rows))
+    assert alike > 50
 
 
 def test_event_stands_under_the_names_of_the_table() -> None:
