@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -46,6 +47,23 @@ def open_instance() -> Iterator[tuple[dg.DagsterInstance, Path]]:
                 yield instance, home
             finally:
                 _opened.pop()
+
+
+@contextmanager
+def instance_made_meanwhile() -> Iterator[None]:
+    """Open the instance once in a thread beside the block; after it, it opens at once.
+
+    To import what stores runs and events, and to make the files of a new instance, takes half a
+    second. What is wrong with the instance is told where it is opened to be used.
+    """
+
+    def make() -> None:
+        with open_instance():
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(make)
+        yield
 
 
 @contextmanager

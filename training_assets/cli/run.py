@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 
 from training_assets.cli.closing_table import print_days
 from training_assets.cli.console import DAY, console, open_lake, say
-from training_assets.cli.instance import dagster_run, open_instance
+from training_assets.cli.instance import dagster_run, instance_made_meanwhile, open_instance
 from training_assets.cli.progress import BuildProgress
 from training_assets.cli.sample import generate
 from training_assets.errors import RawDataError
@@ -63,7 +63,8 @@ def run(
     if not any(provenance.source_days(table).days for table in tables):
         _require_no_files(lake)
         console.print(f"{lake.raw.url} is empty: generating sample data")
-        click.get_current_context().invoke(generate)
+        with instance_made_meanwhile():
+            click.get_current_context().invoke(generate)
         provenance = provenance.again()
     _say_what_is_left_out(provenance)
     first, last = (day.date() if day else None for day in (start_date, end_date))
