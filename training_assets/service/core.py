@@ -80,7 +80,7 @@ class Core:
             self.publisher = EventLog(settings, self.log)
         self.gathering: Gathering | None = None
         if isinstance(self.publisher, EventLog):
-            self.gathering = Gathering(settings, self.publisher)
+            self.gathering = Gathering(self.publisher)
         self.is_stopping = False
         self.oldest_seconds = 0.0
         self._uploads: dict[str, Uploads] = {}

@@ -281,6 +281,11 @@ class _Random:
     """Random bytes of the system, which are asked for many at a time."""
 
     def __init__(self) -> None:
+        self._begin()
+        # A process that is forked would hand out the same ones.
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._bytes, self._place = b"", 0
 

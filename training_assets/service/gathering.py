@@ -18,7 +18,6 @@ from training_assets.service.event_log import EventLog, Sending
 from training_assets.service.event_rows import Events
 from training_assets.service.judging import Documents, Verdict, judge_together
 from training_assets.service.problems import Problem
-from training_assets.service.settings import ServiceSettings
 from training_assets.service.terms import PLAIN, Deliveries
 
 _MAX_ROWS: Final = 2000
@@ -88,8 +87,7 @@ class Gathering:
     only those are together that are judged alike.
     """
 
-    def __init__(self, settings: ServiceSettings, log: EventLog) -> None:
-        self._settings = settings
+    def __init__(self, log: EventLog) -> None:
         self._log = log
         self._asked: SimpleQueue[_Request | None] = SimpleQueue()
         self._begun: list[_Request] = []
@@ -173,7 +171,7 @@ class Gathering:
         data_type, by = key
         try:
             documents = [Documents(events.rows, events.names) for _, events in some]
-            found = judge_together(documents, data_type, self._settings, by)
+            found = judge_together(documents, data_type, by)
         except Exception as error:
             if len(some) == 1:
                 some[0][0].answer(error)

@@ -125,7 +125,6 @@ class Documents(NamedTuple):
 def judge_documents(
     documents: Documents,
     data_type: str,
-    settings: ServiceSettings,
     by: Deliveries = PLAIN,
     now: datetime | None = None,
     seen: SeenIds | SeenTogether | None = None,
@@ -152,10 +151,7 @@ def _in_line(text: bytes) -> bytes:
 
 
 def judge_together(
-    requests: Sequence[Documents],
-    data_type: str,
-    settings: ServiceSettings,
-    by: Deliveries = PLAIN,
+    requests: Sequence[Documents], data_type: str, by: Deliveries = PLAIN
 ) -> list[tuple[Verdict, list[int]]]:
     """Judge the documents of several requests at once; of each its verdict and its good rows.
 
@@ -167,7 +163,7 @@ def judge_together(
         [row for one in requests for row in one.rows],
         dict.fromkeys(chain.from_iterable(one.names for one in requests)),
     )
-    ruled = judge_documents(together, data_type, settings, by, seen=SeenTogether(starts))
+    ruled = judge_documents(together, data_type, by, seen=SeenTogether(starts))
     broken: dict[int, list[Fault]] = defaultdict(list)
     for fault in ruled.faults:
         owner = bisect_right(starts, fault.row) - 1

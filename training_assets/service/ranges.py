@@ -117,7 +117,7 @@ class RangeWriter:
         documents = Documents([row for row, _ in found], names)
         newest = datetime.fromtimestamp(max(r.at_ms for r in records) / 1000, UTC)
         tables: list[pa.Table] = []
-        errors, numbers = _judged(documents, self._data_type, self._settings, by, newest, tables)
+        errors, numbers = _judged(documents, self._data_type, by, newest, tables)
         good = set(numbers)
         poison = [
             Poison(record, errors.get(number, "not_json"), tenant)
@@ -207,7 +207,6 @@ def _told(own: Range, one: Poison) -> dict[str, Any]:
 def _judged(
     documents: Documents,
     data_type: str,
-    settings: ServiceSettings,
     by: Deliveries,
     now: datetime,
     tables: list[pa.Table],
@@ -215,7 +214,7 @@ def _judged(
     """First code by number of those that are broken, and the numbers of the good ones."""
     codes: dict[int, str] = {}
     try:
-        ruled = judge_documents(documents, data_type, settings, by, now)
+        ruled = judge_documents(documents, data_type, by, now)
     except Problem:
         # One of them holds up no other: each alone says what it is.
         if len(documents.rows) == 1:
@@ -223,7 +222,7 @@ def _judged(
         numbers: list[int] = []
         for number, row in enumerate(documents.rows, 1):
             alone = Documents([row], documents.names)
-            found, single = _judged(alone, data_type, settings, by, now, tables)
+            found, single = _judged(alone, data_type, by, now, tables)
             codes |= dict.fromkeys([number] if found else [], found.get(1, "not_json"))
             numbers += [number] * len(single)
         return codes, numbers

@@ -64,10 +64,10 @@ def shown(found: tuple[Verdict, list[int]]) -> tuple[dict[str, Any], list[int]]:
 
 def test_each_request_is_judged_as_by_itself() -> None:
     requests = [documents(body) for body in BODIES]
-    alone = [shown(judge_together([one], "interactions", SETTINGS)[0]) for one in requests]
-    together = [shown(one) for one in judge_together(requests, "interactions", SETTINGS)]
+    alone = [shown(judge_together([one], "interactions")[0]) for one in requests]
+    together = [shown(one) for one in judge_together(requests, "interactions")]
     assert together == alone
-    backwards = judge_together(requests[::-1], "interactions", SETTINGS)
+    backwards = judge_together(requests[::-1], "interactions")
     assert [shown(one) for one in backwards] == alone[::-1]
     assert [numbers for _, numbers in alone][:6] == [[1], [1], [1], [1], [2], []]
     assert alone[1][0]["counts"] == [
@@ -115,10 +115,10 @@ def test_objects_are_judged_as_the_file_of_their_documents() -> None:
         rows = [row() for _ in range(size)]
         lines = b"".join(json.dumps(one).encode() + b"\n" for one in rows)
         body = Body(io.BytesIO(lines), len(lines), len(lines), "")
-        expected = judge_body(body, "interactions", SETTINGS).report
-        ((of_objects, _),) = judge_together([documents(rows)], "interactions", SETTINGS)
+        expected = judge_body(body, "interactions").report
+        ((of_objects, _),) = judge_together([documents(rows)], "interactions")
         texts = Documents(events(rows).documents, [*rows[0]])
-        ((of_texts, _),) = judge_together([texts], "interactions", SETTINGS)
+        ((of_texts, _),) = judge_together([texts], "interactions")
         assert of_objects.report == of_texts.report == expected
 
 
@@ -189,7 +189,7 @@ def test_what_json_has_no_word_for_is_not_taken_for_nothing() -> None:
     line = json.dumps({**ROW, "price": 1.0}).replace("1.0", "Infinity").encode() + b"\n"
     lines = json.dumps(ROW).encode() + b"\n" + line
     assert b"Infinity" in events(lines).documents[1]
-    ((verdict, good),) = judge_together([documents(lines)], "interactions", SETTINGS)
+    ((verdict, good),) = judge_together([documents(lines)], "interactions")
     assert good == [1]
     assert {(e["row"], e["code"]) for e in verdict.errors} <= {(2, "not_a_number"), (2, "not_json")}
 
@@ -250,7 +250,7 @@ def taken(log: Any, *bodies: Any, **given: Any) -> list[Any]:
     """What is answered to requests that come at once: ids, or the kind of the problem."""
 
     async def run() -> list[Any]:
-        made = Gathering(SETTINGS, log)
+        made = Gathering(log)
         calls = [made.take(partial(events, body), "interactions", "t", **given) for body in bodies]
         try:
             return await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 30)
@@ -317,7 +317,7 @@ def test_events_are_taken_once_the_log_has_said_so_of_each() -> None:
 
 
 def test_after_the_end_no_events_are_taken() -> None:
-    made = Gathering(SETTINGS, Log())
+    made = Gathering(Log())
     made.close()
     with pytest.raises(Problem) as refused:
         asyncio.run(made.take(lambda: events(ROW), "interactions", "t"))
@@ -344,7 +344,7 @@ def test_whatever_is_raised_is_the_answer() -> None:
     def read() -> Any:
         raise StopIteration("end")
 
-    made = Gathering(SETTINGS, Log())
+    made = Gathering(Log())
     with pytest.raises(RuntimeError, match="StopIteration"):
         asyncio.run(asyncio.wait_for(made.take(read, "interactions", "t"), 5))
     made.require_running()
@@ -365,7 +365,7 @@ def test_all_that_wait_are_answered_when_the_thread_ends() -> None:
     silent, last = ({**ROW, "user_id": user} for user in ("silent", "last"))
 
     async def run() -> list[Any]:
-        made = Gathering(SETTINGS, Dying())
+        made = Gathering(Dying())
         calls = [
             made.take(partial(events, body), "interactions", "t")
             for body in (ROW, silent, last, ROW)
@@ -420,7 +420,7 @@ def test_only_of_few_names_is_kept_what_they_mean(monkeypatch, count: int, times
     monkeypatch.setattr(judging, "judge_of_objects", asked)
     names = [*ROW, *(f"other {count} {number}" for number in range(count))]
     for _ in range(3):
-        judge_together([Documents([ROW], names)], "interactions", SETTINGS)
+        judge_together([Documents([ROW], names)], "interactions")
     assert asked.call_count == times
 
 

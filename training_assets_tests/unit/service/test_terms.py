@@ -165,7 +165,7 @@ class Log:
 
 def test_events_are_judged_by_their_own_tenant(place: Path) -> None:
     core = Core(ServiceSettings(lake="unused", tenants=str(place)))
-    gathering = Gathering(core.settings, Log())  # type: ignore[arg-type]
+    gathering = Gathering(Log())  # type: ignore[arg-type]
     rows = lines(*ROWS).splitlines()
     empty = [""] * len(rows)
     events = Events(rows, rows, empty, empty, tuple(ROW))
