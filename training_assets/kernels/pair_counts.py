@@ -137,16 +137,25 @@ class _Core:
         starts = starts_of(pairs.customer)
         here = pairs.customer[starts]
         self.customers = np.unique(np.concatenate((here, newer.customer)))
-        sizes = np.diff(starts, append=len(pairs.customer))
-        self.rank = np.repeat(np.searchsorted(self.customers, here), sizes)
-        self._keys = (self.rank << 32) | pairs.item
+        self._ranks = np.searchsorted(self.customers, here)
+        self._sizes = np.diff(starts, append=len(pairs.customer))
+        self._rank: Ints | None = None
+        self._keys = np.repeat(self._ranks << 32, self._sizes)
+        self._keys |= pairs.item
         self.num_pairs = np.zeros(len(self.customers), np.int64)
-        self.num_pairs[self.rank[starts]] = sizes
+        self.num_pairs[self._ranks] = self._sizes
         # No others are among a day's newest. Without a length nobody asks for them.
         self.newest = _NONE
         if length:
             self.newest = _newest(self.rank, pairs.newest, pairs.item, length)
         self._places: tuple[Categories, _Places] | None = None
+
+    @property
+    def rank(self) -> Ints:
+        """Of each pair; who only counts items asks for none."""
+        if self._rank is None:
+            self._rank = np.repeat(self._ranks, self._sizes)
+        return self._rank
 
     def few(self, pairs: Pairs) -> _Few:
         rank = np.searchsorted(self.customers, pairs.customer)
@@ -188,7 +197,9 @@ class _Places:
         return np.bincount(places, counts, len(self.owner)).astype(np.int64)
 
     def _keys(self, rank: Ints, items: Ints) -> Ints:
-        keys: Ints = rank * self._width + self._categories.look_up(items) + 1
+        keys: Ints = rank * self._width
+        keys += self._categories.look_up(items)
+        keys += 1
         return keys
 
     def _at(self, keys: Ints) -> Ints:

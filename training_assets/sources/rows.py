@@ -421,11 +421,11 @@ def _item_rejects(judged: _Judged, is_wanted: pa.Array, name: str) -> list[_Reje
     rankings = _true(pc.and_(pc.is_null(judged.faults), is_wanted))
     found = []
     for row, position, reason, original in faults_of_items(chunk, rankings, name):
-        shown = {**original, name: [original[name][position]], "position": position}
         try:
+            shown = {**original, name: [original[name][position]], "position": position}
             content = _as_json(shown)
-        except RecursionError:
-            # What could just be read may be nested too deeply to be written.
+        except (KeyError, RecursionError):
+            # What could just be read may be nested too deeply to be read again, or to be written.
             content = chunk.lines([row])[0] if chunk.lines is not None else str(position)
         found.append((judged.days[row].as_py(), reason, content))
     return found

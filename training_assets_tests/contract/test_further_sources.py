@@ -283,8 +283,9 @@ def test_a_further_source_is_an_external_asset(tmp_path: Path) -> None:
 
 def test_old_days_of_a_further_source_go_where_they_lie_in_the_lake(tmp_path: Path) -> None:
     write_lake(tmp_path)
-    today = DAYS[2] + timedelta(days=5000)
-    plan = plan_retention(Lake.at(tmp_path), settings(tmp_path), RetentionSettings(), today)
+    today = DAYS[2] + timedelta(days=300)
+    short = RetentionSettings(keep_raw_days=200, keep_features_days=200)
+    plan = plan_retention(Lake.at(tmp_path), settings(tmp_path), short, today)
     gone = {step.name: list(step.days) for step in plan.steps if step.action == "delete raw"}
     assert gone["likes"] == DAYS[1:]
     assert "app_clicks" not in gone

@@ -115,7 +115,7 @@ def test_objects_are_judged_as_the_file_of_their_documents() -> None:
         rows = [row() for _ in range(size)]
         lines = b"".join(json.dumps(one).encode() + b"\n" for one in rows)
         body = Body(io.BytesIO(lines), len(lines), len(lines), "")
-        expected = judge_body(body, "interactions").report
+        expected = judge_body(body, "interactions", SETTINGS).report
         ((of_objects, _),) = judge_together([documents(rows)], "interactions")
         texts = Documents(events(rows).documents, [*rows[0]])
         ((of_texts, _),) = judge_together([texts], "interactions")

@@ -154,6 +154,20 @@ def test_deeply_nested_item_is_a_fault_that_can_be_written(tmp_path: Path, endin
         assert items[1:-1] in found.faults[0].content
 
 
+def test_item_that_is_nested_too_deeply_to_be_read_again_is_a_fault(tmp_path: Path) -> None:
+    def deeper(frames: int) -> list[str]:
+        if frames:
+            return deeper(frames - 1)
+        return [fault.content for fault in read(tmp_path, IMPRESSIONS).faults]
+
+    line = f'{{"ranking_id": "r", "customer_id": 1, "impressions": {"[" * 900}{"]" * 900}}}'
+    put(tmp_path, "a.jsonl", line, IMPRESSIONS)
+    # Somewhere on the way the parser may go no deeper, first where a row is read once more.
+    for frames in range(0, 100, 2):
+        (content,) = deeper(frames)
+        assert "[" * 899 in content, frames
+
+
 @each_format
 def test_long_ranking_is_read(tmp_path: Path, ending: str) -> None:
     put_rankings(tmp_path, ending, [ranking(1, range(1, 6_001))])
