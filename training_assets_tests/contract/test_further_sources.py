@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -284,8 +285,9 @@ def test_a_further_source_is_an_external_asset(tmp_path: Path) -> None:
 def test_old_days_of_a_further_source_go_where_they_lie_in_the_lake(tmp_path: Path) -> None:
     write_lake(tmp_path)
     today = DAYS[2] + timedelta(days=300)
-    short = RetentionSettings(keep_raw_days=200, keep_features_days=200)
-    plan = plan_retention(Lake.at(tmp_path), settings(tmp_path), short, today)
+    short = RetentionSettings(keep_raw_days=250, keep_features_days=200)
+    looking_back = replace(settings(tmp_path), lookback_days=10)
+    plan = plan_retention(Lake.at(tmp_path), looking_back, short, today)
     gone = {step.name: list(step.days) for step in plan.steps if step.action == "delete raw"}
     assert gone["likes"] == DAYS[1:]
     assert "app_clicks" not in gone
