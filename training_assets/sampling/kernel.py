@@ -11,10 +11,9 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from training_assets.kernels.integers import each_once, finder, order_by
+from training_assets.kernels.integers import Array, Int32Array, each_once, finder, order_by
 from training_assets.sampling.draws import (
     Candidates,
     ChunkOfCustomers,
@@ -44,8 +43,6 @@ _BLOCK_ROWS: Final = 2**19
 # Rows of a day and kind mostly come together; runs of fewer rows than this are sorted first.
 _ROWS_PER_RUN: Final = 256
 
-Array = npt.NDArray[Any]
-Int32Array = npt.NDArray[np.int32]
 # Columns number, item_id and slice of some rows.
 Columns = tuple[Array, Array, Array]
 # Blocks of rows by day and kind.
