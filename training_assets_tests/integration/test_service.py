@@ -376,7 +376,7 @@ def test_limits_hold_under_many_clients(tmp_path: Path) -> None:
     given = {"lake": str(tmp_path / "l"), "tenants": str(tmp_path / "t"), "requests_per_minute": 50}
     with serving(**given) as alone:
         client, calm = alone.client("loud"), alone.client("calm")
-        with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        with concurrent.futures.ThreadPoolExecutor(200) as pool:
             found = list(pool.map(lambda _: client.get("/internal/limits"), range(200)))
         statuses = [one.status_code for one in found]
         # Counted by the minute, which may end meanwhile.
