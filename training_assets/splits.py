@@ -8,12 +8,14 @@ the days that hold a cut, then per microsecond of those seconds. Nothing is sort
 million counts come back, however many rows there are.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
+from numbers import Integral, Rational, Real
 from typing import Any, Final
 
 from pyspark.sql import Column, DataFrame
@@ -28,6 +30,8 @@ _DAY: Final = 86_400_000_000
 # Microseconds that are counted together, coarse to fine.
 _STEPS: Final = (_DAY, 1_000_000, 1)
 _LARGEST_DENOMINATOR: Final = 1000
+# A century: what is more does not mean days, and would not fit.
+_MAX_GAP_DAYS: Final = 36_525
 _ROUNDING: Final = Fraction(1, 10**9)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AT: Final = "_at"
@@ -62,11 +66,11 @@ def temporal_split(
     """
     shares = exact_ratios(ratios)
     _check(frame, time, key if exact_rows else None, gap_days)
-    at = F.unix_micros(F.col(time).cast("timestamp"))
+    at = F.unix_micros(_column(time).cast("timestamp"))
     num_rows, cuts = _find_cuts(frame.select(at.alias(_AT)), time, shares)
     if exact_rows:
         cuts = [_with_key(frame, at, cut, key) for cut in cuts]
-    parts = _Parts(at, F.col(key) if exact_rows else None, cuts, gap_days)
+    parts = _Parts(at, _column(key) if exact_rows else None, cuts, int(gap_days))
     _refuse_empty(_sizes(frame, parts, num_rows), parts, num_rows, time)
     return frame.where(parts.is_kept()).withColumn("split", parts.name())
 
@@ -97,12 +101,13 @@ def exact_ratios(ratios: Sequence[Ratio]) -> tuple[Fraction, Fraction, Fraction]
 
 
 def _exact(ratio: Ratio) -> Fraction:
-    if not isinstance(ratio, float):
+    if isinstance(ratio, Rational | Decimal) and ratio == ratio:
         return Fraction(ratio)
-    if ratio != ratio or ratio in (float("inf"), float("-inf")):
+    if not isinstance(ratio, Real) or not math.isfinite(ratio):
         raise SettingsError(
-            f"temporal_split: a ratio is {ratio}; expected a number between 0 and 1. Correct it."
+            f"temporal_split: a ratio is {ratio!r}; expected a number between 0 and 1. Correct it."
         )
+    ratio = float(ratio)
     near = Fraction(ratio).limit_denominator(_LARGEST_DENOMINATOR)
     return near if abs(near - Fraction(ratio)) < _ROUNDING else Fraction(repr(ratio))
 
@@ -201,7 +206,7 @@ def _narrowed(cut: _Cut, counts: Mapping[int, int]) -> _Cut:
 
 def _with_key(frame: DataFrame, at: Column, cut: _Cut, key: str) -> _Cut:
     """The cut with the key that parts the rows of its time."""
-    tied = frame.where(at == F.lit(cut.at)).select(F.col(key).alias("key"))
+    tied = frame.where(at == F.lit(cut.at)).select(_column(key).alias("key"))
     place = cut.rank - cut.earlier
     parting = tied.orderBy("key").offset(place).limit(1).collect()[0]["key"]
     below = tied.agg(
@@ -238,10 +243,20 @@ def _refuse_empty(sizes: Sequence[int], parts: _Parts, num_rows: int, time: str)
         )
 
 
-def _check(frame: DataFrame, time: str, key: str | None, gap_days: int) -> None:
-    if gap_days < 0:
+def _column(name: str) -> Column:
+    """The column of that name, dots and all; no field of another column."""
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+def _check(frame: DataFrame, time: str, key: str | None, gap_days: object) -> None:
+    if (
+        not isinstance(gap_days, Integral)
+        or isinstance(gap_days, bool)
+        or not 0 <= int(gap_days) <= _MAX_GAP_DAYS
+    ):
         raise SettingsError(
-            f"temporal_split: gap_days is {gap_days}; expected 0 or more. Raise gap_days."
+            f"temporal_split: gap_days is {gap_days!r}; expected a whole number of days from 0 to "
+            f"{_MAX_GAP_DAYS}. Correct gap_days."
         )
     found = {field.name: field.dataType for field in frame.schema.fields}
     for name in (time, *([key] if key else [])):

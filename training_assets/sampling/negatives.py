@@ -31,6 +31,7 @@ _WEIGHTS: Final = (T.NumericType,)
 
 # A day's customers are cut into so many parts, each with a copy of the day's candidates.
 _SLICES: Final = 16
+_MAX_RATIO: Final = 2**31 - 1
 # Tasks for all days together; engines share them out to the cores there are.
 _TASKS: Final = 64
 
@@ -87,6 +88,8 @@ def sample_with_positives(
     ones to the second; that of a positive is itself. A negative takes its context from there.
     """
     _check(ratio, strategy, seed)
+    # Whoever asks for more than there can be gets all; the product with the positives must fit.
+    ratio = min(int(ratio), _MAX_RATIO)
     is_uniform = strategy == "uniform"
     for name, frame in (("positives", positives), ("seen", seen), ("candidates", candidates)):
         ids = ["item_id"] if name == "candidates" else ["customer_id", "item_id"]

@@ -5,6 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +108,26 @@ def test_gap_days_leave_out_rows_before_a_cut(spark: SparkSession) -> None:
     }
 
 
+def test_names_with_dots_and_numbers_of_numpy_are_taken(spark: SparkSession) -> None:
+    frame = events(spark, list(range(10)))
+    renamed = frame.select(
+        F.col("interaction_id"),
+        F.col("interaction_id").alias("event.id"),
+        F.col("occurred_at").alias("event.`time`"),
+    )
+    ratios = [np.float32(0.5), np.float64(0.25), Fraction(1, 4)]
+    for exact_rows in (False, True):
+        found = temporal_split(
+            renamed,
+            time="event.`time`",
+            key="event.id",
+            ratios=ratios,
+            gap_days=np.int64(0),  # type: ignore[arg-type]
+            exact_rows=exact_rows,
+        )
+        assert parts_of(found) == {"train": [*range(5)], "validation": [5, 6], "test": [7, 8, 9]}
+
+
 def test_times_before_1970_and_microseconds_apart(spark: SparkSession) -> None:
     start = -int(START.timestamp()) * 1_000_000
     times = [start - 5, start - 4, start - 3, start - 2, start - 1, start, start + 1]
@@ -190,6 +211,7 @@ def test_thirds_and_decimals_are_exact() -> None:
         ((0.7, 0.0, 0.3), "the ratio of validation is 0.0, so it would be empty"),
         ((0.7, 0.4, -0.1), "the ratio of test is -0.1"),
         ((0.7, 0.3, float("nan")), "a ratio is nan; expected a number"),
+        ((0.7, 0.3, "0"), "a ratio is '0'; expected a number"),
     ],
 )
 def test_ratios_that_cannot_work_are_named(ratios: Any, message: str) -> None:
@@ -204,8 +226,9 @@ def test_parts_that_would_be_empty_are_named(spark: SparkSession) -> None:
         temporal_split(events(spark, [5]))
     with pytest.raises(SettingsError, match=r": validation would be empty.* and gap_days 1"):
         temporal_split(events(spark, [n * 43_200_000_000 for n in range(10)]), gap_days=1)
-    with pytest.raises(SettingsError, match="gap_days is -1; expected 0 or more"):
-        temporal_split(events(spark, [5]), gap_days=-1)
+    for gap_days in (-1, 1.5, True, "1", 10**9):
+        with pytest.raises(SettingsError, match=r"gap_days is .*; expected a whole number of days"):
+            temporal_split(events(spark, [5]), gap_days=gap_days)  # type: ignore[arg-type]
 
 
 def test_a_missing_time_is_named(spark: SparkSession) -> None:

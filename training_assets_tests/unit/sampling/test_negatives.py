@@ -135,6 +135,12 @@ def test_ratio_zero_gives_positives_only(spark: SparkSession) -> None:
     assert rows(sample_negatives(*inputs, ratio=0)) == Counter([(DAY, 7, 1, 1.0, None)])
 
 
+def test_any_ratio_above_what_is_left_gives_all_that_is_left(spark: SparkSession) -> None:
+    inputs = frames(spark, [(DAY, 7, 1), (DAY, 7, 3)], [], [(DAY, 2, 1)])
+    expected = Counter([(DAY, 7, 1, 1.0, None), (DAY, 7, 3, 1.0, None), (DAY, 7, 2, 0.0, 1.0)])
+    assert rows(sample_negatives(*inputs, ratio=2**63)) == expected
+
+
 def test_rows_with_a_null_do_not_count(spark: SparkSession) -> None:
     inputs = frames(
         spark,
