@@ -122,7 +122,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Spark first: it takes longest, and its worker changes the engine once.
 
-    There only the first case of what is marked ``first_on_spark``.
+    Beside it, which computes, run the tests that mostly wait for servers and processes. On Spark is
+    only the first case of what is marked ``first_on_spark``.
     """
     left_out, seen = [], set()
     for item in items:
@@ -132,7 +133,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             seen.add(name)
     config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
-    items[:] = sorted((i for i in items if i not in gone), key=lambda i: not _is_on_spark(i.nodeid))
+    items[:] = sorted((i for i in items if i not in gone), key=_turn)
+
+
+def _turn(item: pytest.Item) -> tuple[bool, bool]:
+    waits = item.path.parent.name in ("integration", "reliability")
+    return not _is_on_spark(item.nodeid), not waits
 
 
 # What is imported and collected stays: Python's collector need not look through it again and again.
