@@ -144,9 +144,11 @@ def grouped(batches: Batches) -> Iterator[tuple[int, int, pa.Table]]:
         return
     table = pa.Table.from_batches(found)
     day, part = ints(table["dt"]), ints(table[PART])
+    if (day == day[0]).all() and (part == part[0]).all():
+        yield int(day[0]), int(part[0]), table
+        return
     for rows in runs(np.lexsort((part, day)), day, part):
-        whole = table if len(rows) == len(table) else table.take(rows)
-        yield int(day[rows[0]]), int(part[rows[0]]), whole
+        yield int(day[rows[0]]), int(part[rows[0]]), table.take(rows)
 
 
 def runs(order: Ints, *columns: Ints) -> Iterator[Ints]:

@@ -16,6 +16,10 @@ from training_assets.list_format.arrays import Ints, ranges
 _MAX_DAYS_AGO: Final = 2**15 - 1
 # From that size on a range is copied faster as a whole than value by value.
 _LONG: Final = 64
+# NumPy sorts numbers of so many by their digits.
+_DIGIT_BITS: Final = 16
+# A rank and a time in one number that is not below zero.
+_KEY_BITS: Final = 63
 # More days than there are between any two.
 _SPAN: Final = 2**33
 
@@ -73,35 +77,77 @@ def in_order(actions: Actions) -> Actions:
 
 def order_of(actions: Actions) -> Ints:
     """The places of the actions in that order; equal ones stay in theirs."""
-    return _timelines(actions)[2] if len(actions) else np.empty(0, np.int64)
+    if not len(actions):
+        return np.empty(0, np.int64)
+    ids = actions.customer
+    low, high = int(ids.min()), int(ids.max())
+    # Customers that do not lie far apart need not be numbered to fit beside a time.
+    is_near = (high - low).bit_length() + _bits_of_age(actions) <= _KEY_BITS
+    return _ordered(ids - low if is_near else _rank(ids)[1], actions)[1]
 
 
 def _timelines(actions: Actions) -> tuple[Ints, Ints, Ints]:
     """(distinct customers, for each place in order whose it is among them, rows in order)."""
     distinct, rank = _rank(actions.customer)
-    age = actions.micros.max() - actions.micros
-    bits = int(age.max()).bit_length()
-    if age.min() < 0 or bits + int(rank.max()).bit_length() > 63:
+    return distinct, *_ordered(rank, actions)
+
+
+def _bits_of_age(actions: Actions) -> int:
+    """Bits that tell event times apart."""
+    return (int(actions.micros.max()) - int(actions.micros.min())).bit_length()
+
+
+def _ordered(rank: Ints, actions: Actions) -> tuple[Ints, Ints]:
+    """The ranks in order, and the rows; customers ascend as their ranks, from 0 on."""
+    bits = _bits_of_age(actions)
+    if bits + int(rank.max()).bit_length() > _KEY_BITS:
         # Event times so far apart that they do not fit beside the customer.
         order = _sort(rank, actions)
-        return distinct, rank.take(order), order
-    key = (rank << bits) | age
-    # Files are in order already, and a stable sort merges what is.
-    order = np.argsort(key, kind="stable")
+        return rank.take(order), order
+    key = (rank << bits) | (actions.micros.max() - actions.micros)
+    order = _stable_order(key)
     key = key.take(order)
-    tied = np.empty(len(key), bool)
-    tied[-1] = False
-    np.equal(key[1:], key[:-1], out=tied[:-1])
-    tied[1:] |= tied[:-1].copy()
-    if tied.any():
-        where = np.flatnonzero(tied)
+    where = _to_sort_further(key, order, actions)
+    if len(where):
         among = order.take(where)
         # The key has the customer and the time in it.
         kind = actions.kind.take(among)
         rest = actions.item.take(among).astype(np.int64) << 8 | kind
         late = ~actions.day.take(among)
         order[where] = among.take(np.lexsort((late, rest, key.take(where))))
-    return distinct, key >> bits, order
+    return key >> bits, order
+
+
+def _stable_order(key: Ints) -> Ints:
+    """The places of numbers from 0 on, ascending; equal ones stay in their order."""
+    bits = int(key.max()).bit_length()
+    num_runs = np.count_nonzero(key[1:] < key[:-1])
+    if bits <= 2 * _DIGIT_BITS or num_runs * _LONG < len(key):
+        # Files are in order already, and a stable sort merges what is.
+        return np.argsort(key, kind="stable")
+    # By their first digits, which takes no comparisons; so they are nearly in order.
+    order = np.argsort(_digit(key, bits - 2 * _DIGIT_BITS), kind="stable")
+    digit = _digit(key, bits - _DIGIT_BITS).take(order)
+    order = order.take(np.argsort(digit, kind="stable"))
+    return order.take(np.argsort(key.take(order), kind="stable"))
+
+
+def _digit(key: Ints, shift: int) -> Ints:
+    """16 bits of each number."""
+    return (key >> shift).astype(np.uint16)
+
+
+def _to_sort_further(key: Ints, order: Ints, actions: Actions) -> Ints:
+    """Places of rows that share a key with a row that is not equal in all else."""
+    tied = np.flatnonzero(key[1:] == key[:-1])
+    first, second = order.take(tied), order.take(tied + 1)
+    is_other = np.zeros(len(tied), bool)
+    for column in (actions.item, actions.kind, actions.day):
+        is_other |= column.take(first) != column.take(second)
+    keys = key.take(tied[is_other])
+    keys = keys[np.diff(keys, prepend=-1) > 0]
+    starts = np.searchsorted(key, keys, side="left")
+    return ranges(starts, np.searchsorted(key, keys, side="right") - starts)
 
 
 def newest_per_group(actions: Actions, limit: int, *, by_day: bool) -> Actions:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from training_assets.engine import Partitioning, engine_name
+from training_assets.engine import Partitioning
 from training_assets.kernels import (
     PIECES_DDL,
     WRITTEN_DDL,
@@ -84,8 +84,8 @@ class Build:
     _has_ids: set[tuple[str, tuple[date, ...]]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self.engine = engine_name(self.spark)
-        self.partitioning = Partitioning.of(self.spark, self.engine)
+        self.partitioning = Partitioning.of(self.spark)
+        self.engine = self.partitioning.engine
 
     @property
     def lake(self) -> Lake:
@@ -268,6 +268,8 @@ def files_by_day(counted: Mapping[date, int], rows_per_file: int) -> dict[date, 
 
 def by_day(values: Mapping[date, int]) -> Column:
     """The value of the row's ``dt``."""
+    if len(set(values.values())) == 1:
+        return F.lit(next(iter(values.values())))
     first = min(values)
     span = range((max(values) - first).days + 1)
     column = F.array(*(F.lit(values.get(first + timedelta(days=n), 1)) for n in span))

@@ -15,6 +15,7 @@ from training_assets.kernels.timelines import (
     Timelines,
     in_order,
     newest_per_group,
+    order_of,
 )
 
 MANY = settings(max_examples=60)
@@ -153,6 +154,9 @@ lookbacks = st.sampled_from([None, 1, 2, 3, 7, 365, 10**7])
 @given(rows=some_actions)
 def test_order_is_by_customer_then_newest_item_type_and_newest_day(rows: list[Row]) -> None:
     assert rows_of(in_order(columns(rows))) == sorted(rows, key=newest_first)
+    # Equal rows stay in their order.
+    places = sorted(range(len(rows)), key=lambda place: newest_first(rows[place]))
+    assert order_of(columns(rows)).tolist() == places
 
 
 @pytest.mark.parametrize(
