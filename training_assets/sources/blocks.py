@@ -10,9 +10,9 @@ same rows. Runs on the workers; needs pyarrow and NumPy only.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import IO, Final, NamedTuple
+from typing import IO, Final, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,8 +26,10 @@ _AROUND: Final = _BETWEEN + b"[]"
 # Of what stands between objects: strings, and what parts elements.
 _TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[][,]', re.DOTALL)
 _NEWLINE, _RETURN, _QUOTE, _BACKSLASH = b'\n\r"\\'
+_SPACE: Final = 32
 
 Ints = np.ndarray
+_Found = TypeVar("_Found")
 
 
 class Block(NamedTuple):
@@ -89,7 +91,51 @@ def blocks(
 
     ``form`` is ``csv``, ``lines`` or ``document``; ``line`` the number of the first line.
     """
-    rest, row, is_first = b"", 1, True
+    row = 1
+
+    def look(data: bytes, is_last: bool, is_first: bool) -> tuple[tuple[bytes, _Ends], int]:
+        found = _ends(data, form, delimiter, is_last, is_first)
+        return (data, found), found.known
+
+    for data, found in _pieces(file, size, look):
+        if len(block := _block(data, found, row, line)):
+            yield block
+        row += len(block)
+        line += _num_lines(found)
+
+
+def count_rows(file: IO[bytes], form: str, *, delimiter: str = ",", size: int = -1) -> int:
+    """How many rows ``blocks`` finds."""
+
+    def look(data: bytes, is_last: bool, is_first: bool) -> tuple[int, int]:
+        is_quoted = form == "csv" and b'"' in data
+        if form != "document" and not is_quoted and (found := _num_plain_rows(data, is_last)):
+            return found
+        ends = _ends(data, form, delimiter, is_last, is_first)
+        return len(_block(data, ends, 1, 1)), ends.known
+
+    return sum(_pieces(file, size, look))
+
+
+def _num_plain_rows(data: bytes, is_last: bool) -> tuple[int, int] | None:
+    """Lines, and where the last of them ends; None where one may be blank."""
+    known = len(data) if is_last else data.rfind(b"\n") + 1
+    array = np.frombuffer(data, np.uint8, known)
+    is_newline = array == _NEWLINE
+    if known and (array[0] <= _SPACE or (is_newline[:-1] & (array[1:] <= _SPACE)).any()):
+        return None
+    return int(np.count_nonzero(is_newline)) + bool(known and not is_newline[-1]), known
+
+
+def _pieces(
+    file: IO[bytes], size: int, look: Callable[[bytes, bool, bool], tuple[_Found, int]]
+) -> Iterator[_Found]:
+    """What ``look`` finds in the bytes of a file, piece by piece, and up to where.
+
+    It is told whether a piece is the last, and whether it is of the first row. What is not known
+    yet is looked at again.
+    """
+    rest, is_first = b"", True
     left = size
     step = _BLOCK_BYTES
     while True:
@@ -99,25 +145,16 @@ def blocks(
         is_last = not fresh
         data = rest + fresh if rest else fresh
         if data:
-            found = _ends(data, form, delimiter, is_last, is_first)
-            known = found.known
+            found, known = look(data, is_last, is_first)
+            yield found
             is_first = is_first and not known
-            if len(block := _block(data, found, row, line)):
-                yield block
-            row += len(block)
-            line += _num_lines(found)
             rest = data[known:]
-            # What is not known yet is looked at again: twice as much, so that it ends.
+            # Twice as much the next time, so that it ends.
             step = max(_BLOCK_BYTES, len(rest))
             if len(rest) > MAX_ROW_BYTES:
                 raise OSError(f"a row is longer than {MAX_ROW_BYTES >> 20} MiB")
         if is_last:
             return
-
-
-def count_rows(file: IO[bytes], form: str, *, delimiter: str = ",", size: int = -1) -> int:
-    """How many rows ``blocks`` finds."""
-    return sum(map(len, blocks(file, form, delimiter=delimiter, size=size)))
 
 
 def splits(file: IO[bytes], delimiter: str, start: int, stop: int, step: int) -> list[int]:
@@ -175,7 +212,7 @@ def _not_blank(data: bytes, starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
     while (is_ended := is_kept & (array.take(stops - 1, mode="clip") == _RETURN)).any():
         stops = stops - is_ended
         is_kept = stops > starts
-    odd = np.flatnonzero(is_kept & (array.take(starts, mode="clip") <= 32))
+    odd = np.flatnonzero(is_kept & (array.take(starts, mode="clip") <= _SPACE))
     for n in odd.tolist():
         is_kept[n] = not data[starts[n] : stops[n]].isspace()
     return stops, is_kept

@@ -16,7 +16,7 @@ from training_assets.schemas import (
     CLICKS,
 )
 from training_assets.sources import csv_cells, find_raw_days, json_rows
-from training_assets.sources.blocks import blocks
+from training_assets.sources.blocks import blocks, count_rows
 from training_assets.sources.csv_cells import parse_row, read_cells
 from training_assets.sources.reading import Dialect
 from training_assets.sources.text import read_head
@@ -117,6 +117,22 @@ def test_rows_of_an_array_are_its_elements(
     if indent is not None and all(type(element) is not list for element in elements):
         objects = [type(element) is dict for element in elements]
         assert lines == [2 + n + 3 * sum(objects[:n]) for n in range(len(elements))]
+
+
+@given(
+    st.lists(st.sampled_from(["1", ",", '"', "\n", "\r\n", "\r", " ", "\t", "\x0b", "{}"])),
+    st.sampled_from(["csv", "lines", "document"]),
+    st.integers(1, 20),
+    st.integers(-1, 30),
+)
+def test_rows_are_counted_as_they_are_read(
+    pieces: list[str], form: str, block: int, size: int
+) -> None:
+    data = "".join(pieces).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training_assets.sources.blocks._BLOCK_BYTES", block)
+        found = sum(map(len, blocks(io.BytesIO(data), form, size=size)))
+        assert count_rows(io.BytesIO(data), form, size=size) == found
 
 
 @pytest.mark.parametrize("separator", [",", ", ", ",\n", " ", ""])
