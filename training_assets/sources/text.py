@@ -56,6 +56,7 @@ from training_assets.sources.values import Kind, parse_texts
 # UTF-32, little-endian, begins like UTF-16.
 _OTHER_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 HEAD_BYTES: Final = 1 << 20
+_BEHIND_HEADER: Final = 1 << 12
 
 
 class Head(NamedTuple):
@@ -152,7 +153,9 @@ def text_chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chun
     reading = Reading.of(task.reading)
     is_csv = task.format == "csv"
     if is_csv:
-        known = with_layout(reading, read_head(task.uri, reading.packing), is_csv)
+        # The header was found to end at the body.
+        size = reading.body + _BEHIND_HEADER if reading.body else HEAD_BYTES
+        known = with_layout(reading, read_head(task.uri, reading.packing, size), is_csv)
         if known.header != reading.header:
             # Its columns are told by their place.
             reading = reading.with_file(header=known.header, body=known.body)

@@ -171,7 +171,8 @@ def _has_only(texts: pa.Array, allowed: bytes) -> bool:
         return True
     ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
     used = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
-    return not len(used.tobytes().translate(None, allowed))
+    others = used[used - np.uint8(ord("0")) > 9]
+    return not len(others.tobytes().translate(None, allowed))
 
 
 def _booleans(texts: pa.Array) -> pa.Array | None:
