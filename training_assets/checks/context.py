@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training_assets.checks.files import FILES_DDL, read_columns
-from training_assets.engine import Partitioning, engine_name
+from training_assets.engine import Partitioning
 from training_assets.lake import DataFile, Lake, quarantine_path
 from training_assets.list_format import SealedParquet
 from training_assets.schemas import Table
@@ -25,7 +25,7 @@ OnWorkers = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 _MIN_TASKS: Final = 2
 _MAX_TASKS: Final = 128
 _BYTES_PER_TASK: Final = 2**24
-_OF_FILES: Final = ("facts", "partitioning", "profiles")
+_OF_FILES: Final = ("facts", "profiles")
 _REJECTS: Final = (".pq", ".parquet")
 
 
@@ -134,11 +134,9 @@ class CheckContext:
         at_most: int | None = None,
     ) -> DataFrame:
         """What the workers make of rows; those of a number, their first column, share a task."""
-        if "partitioning" not in self.memo:
-            self.memo["partitioning"] = Partitioning.of(self.spark, engine_name(self.spark))
-        partitioning: Partitioning = self.memo["partitioning"]
         frame = self.spark.createDataFrame(list(rows), of)
-        spread = partitioning.spread(frame, F.col("number"), of=numbers, at_most=at_most or numbers)
+        partitioning, at_most = Partitioning.of(self.spark), at_most or numbers
+        spread = partitioning.spread(frame, F.col("number"), of=numbers, at_most=at_most)
         return spread.mapInArrow(work, ddl)
 
     def columns(self, table: Table, days: Iterable[date], names: Sequence[str]) -> DataFrame:

@@ -5,7 +5,7 @@ Begin with ``session.py``.
 """
 
 from training_assets.engine.health import require_engine
-from training_assets.engine.partitioning import Partitioning, engine_name
+from training_assets.engine.partitioning import Partitioning
 from training_assets.engine.probes import java_version
 from training_assets.engine.session import ENGINES, Engine, spark_session
 
@@ -13,7 +13,6 @@ __all__ = [
     "ENGINES",
     "Engine",
     "Partitioning",
-    "engine_name",
     "java_version",
     "require_engine",
     "spark_session",

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -25,16 +26,27 @@ _KEYS: Final = pa.schema([("key", pa.int64())])
 
 @dataclass(frozen=True)
 class Partitioning:
-    """Keys for tasks; ``is_exact`` where of ``len(keys)`` tasks each gets one of them."""
+    """Keys for tasks; ``is_exact`` where of ``len(keys)`` tasks each gets one of them.
+
+    ``engine`` is what computes, with its version: ``sail 0.7.2`` or ``spark 4.2.1``.
+    """
 
     keys: tuple[int, ...]
     is_exact: bool
+    engine: str
 
     @classmethod
-    def of(cls, spark: SparkSession, engine: str) -> "Partitioning":
-        """``engine`` is what computes, by name and version."""
+    def of(cls, spark: SparkSession) -> "Partitioning":
+        """That of a session, which is asked once."""
+        if spark not in _known:
+            _known[spark] = cls._asked_for(spark)
+        return _known[spark]
+
+    @classmethod
+    def _asked_for(cls, spark: SparkSession) -> "Partitioning":
+        engine = _engine_name(spark)
         if not engine.startswith("sail"):
-            return cls(tuple(range(_MAX_PARTITIONS)), is_exact=False)
+            return cls(tuple(range(_MAX_PARTITIONS)), is_exact=False, engine=engine)
 
         def smallest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             ids = [key for batch in batches for key in batch["id"].to_pylist()]
@@ -44,7 +56,7 @@ class Partitioning:
         count = min(_num_cores(), _MAX_PARTITIONS)
         candidates = spark.range(count * _CANDIDATES).repartition(count, "id")
         keys = [row[0] for row in candidates.mapInArrow(smallest, "key long").collect()]
-        return cls(tuple(sorted(keys)), is_exact=True)
+        return cls(tuple(sorted(keys)), is_exact=True, engine=engine)
 
     def spread(
         self, frame: DataFrame, number: Column, *, of: int, at_most: int = _MAX_PARTITIONS
@@ -58,8 +70,10 @@ class Partitioning:
         return keyed.repartition(tasks, _PARTITION).drop(_PARTITION)
 
 
-def engine_name(spark: SparkSession) -> str:
-    """What computes, with its version: ``sail 0.7.2`` or ``spark 4.2.1``."""
+_known: Final[WeakKeyDictionary[SparkSession, Partitioning]] = WeakKeyDictionary()
+
+
+def _engine_name(spark: SparkSession) -> str:
     (row,) = spark.sql("SELECT version()").collect()
     found = str(row[0]).split()[0]
     # Sail answers as the Spark that it speaks, and here as itself.

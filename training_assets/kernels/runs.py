@@ -29,8 +29,8 @@ _PIECES: Final = pa.schema(
         ("size", pa.int64()),
     ]
 )
-# An engine may read many files at once, each into a run.
-_RUN_ROWS: Final = 131_072
+# A part is read in as many pieces as there are runs; each core holds a run.
+_RUN_ROWS: Final = 524_288
 _OPTIONS: Final = {"compression": "lz4", "use_threads": False}
 
 Batches = Iterable[pa.RecordBatch]

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from training_assets.engine import Partitioning, engine_name
+from training_assets.engine import Partitioning
 from training_assets.errors import SettingsError
 from training_assets.lake import Lake, Store
 from training_assets.schemas import RAW_ITEMS, RAW_USERS, SHOP_TABLES, Table
@@ -99,7 +99,7 @@ def _examined(
             part = pa.Table.from_batches(found)
             yield batch_of(day, examine(table.name, part, now=now, items=items, users=users))
 
-    partitioning = Partitioning.of(spark, engine_name(spark))
+    partitioning = Partitioning.of(spark)
     part = F.pmod(F.xxhash64(key), F.lit(_PARTS)).cast("int")
     spread = partitioning.spread(rows.withColumn("part", part), F.col("part"), of=_PARTS)
     return list(spread.mapInArrow(work, FINDINGS_DDL).collect())

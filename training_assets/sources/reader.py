@@ -6,6 +6,7 @@ breaks a rule is never in ``read_valid`` and always in ``read_rejects``.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from training_assets import errors, list_format, schemas
+from training_assets.engine import Partitioning
 from training_assets.engine.shipping import ship
 from training_assets.lake import Lake
 from training_assets.schemas import QUARANTINE, Table
@@ -79,10 +81,11 @@ _TASK_DDL: Final = (
     "reading string"
 )
 _BYTES_PER_PARTITION: Final = 8 * 2**20
-# Sail works on all partitions at once, each with a block in memory.
 _MANY_PARTITIONS: Final = 32
 _BYTES_PER_FURTHER: Final = 2**30
 _MIN_PARTITIONS: Final = 4
+# What takes about as long as to begin a task.
+_BYTES_PER_TASK: Final = 2**16
 _MAX_PARTITIONS: Final = 1000
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -173,9 +176,27 @@ class RawDays:
         return reduce(DataFrame.unionByName, frames)
 
     def _spread(self, spark: SparkSession, of: Sequence[Task]) -> DataFrame:
-        tasks = spark.createDataFrame([tuple(task) for task in of], schema=_TASK_DDL)
-        # By key: without one, all tasks are a single batch and so a single partition on Sail.
-        return tasks.repartition(min(len(of), self._num_partitions()), "task")
+        partitioning = Partitioning.of(spark)
+        if not partitioning.is_exact:
+            tasks = spark.createDataFrame([tuple(task) for task in of], schema=_TASK_DDL)
+            return tasks.repartition(min(len(of), self._num_partitions()), "task")
+        # All partitions would be at work at once, and wait for the interpreter that they share.
+        shares = self._shares(of, len(partitioning.keys))
+        rows = [(*task, share) for task, share in zip(of, shares, strict=True)]
+        tasks = spark.createDataFrame(rows, schema=f"{_TASK_DDL}, share int")
+        return partitioning.spread(tasks, F.col("share"), of=len(partitioning.keys)).drop("share")
+
+    def _shares(self, of: Sequence[Task], num: int) -> list[int]:
+        """The number of the share of each task, of so many that have about as many bytes each."""
+        num_tasks = Counter(task.uri for task in of)
+        sizes = {file.uri: _size(file) for file in self.listed if file.uri in num_tasks}
+        # A task of next to no bytes takes its time, too.
+        costs = [sizes[task.uri] // num_tasks[task.uri] + _BYTES_PER_TASK for task in of]
+        loads, shares = [0] * num, [0] * len(of)
+        for place in sorted(range(len(of)), key=lambda place: -costs[place]):
+            shares[place] = loads.index(min(loads))
+            loads[shares[place]] += costs[place]
+        return shares
 
     def _parsed(
         self, spark: SparkSession, of: Sequence[Task], ddl: str, wants_rejects: bool, by_item: bool

@@ -25,10 +25,8 @@ def tasks_of(spark: SparkSession, partitioning: Partitioning, numbers: int) -> l
 
 
 @pytest.mark.parametrize("numbers", [1, 2, 7])
-def test_a_number_is_in_one_task_and_neighbours_share_it(
-    spark: SparkSession, engine: str, numbers: int
-) -> None:
-    partitioning = Partitioning.of(spark, engine)
+def test_a_number_is_in_one_task_and_neighbours_share_it(spark: SparkSession, numbers: int) -> None:
+    partitioning = Partitioning.of(spark)
     tasks = tasks_of(spark, partitioning, numbers)
     assert Counter(n for task in tasks for n in task) == dict.fromkeys(range(numbers), 1)
     if partitioning.is_exact:
