@@ -107,16 +107,31 @@ class CheckContext:
         found = self.data_files(table, days)
         return {day: [store.uri(file.name) for file in files] for day, files in found.items()}
 
-    def on_files(self, table: Table, days: Iterable[date], work: OnWorkers, ddl: str) -> DataFrame:
-        """What the workers make of the days' files, which they get as rows of ``FILES_DDL``."""
+    def on_files(
+        self,
+        table: Table,
+        days: Iterable[date],
+        work: OnWorkers,
+        ddl: str,
+        *,
+        takes_turns: bool = False,
+    ) -> DataFrame:
+        """What the workers make of the days' files, which they get as rows of ``FILES_DDL``.
+
+        A task gets files of neighbouring days, or with ``takes_turns`` some of all times.
+        """
         found = self.data_files(table, days)
         store = self.lake.table_store(table.name)
         files = [(day, store.uri(f.name), f.size) for day in found for f in found[day]]
         if not files:
             return self.spark.createDataFrame([], ddl)
         # Tasks of about as many bytes each, however many an engine makes of them.
+        num_bytes = sum(max(1, size) for _, _, size in files)
+        num_tasks = min(_MIN_TASKS + num_bytes // _BYTES_PER_TASK, _MAX_TASKS)
+        if takes_turns:
+            turns = min(num_tasks, len(Partitioning.of(self.spark).keys))
+            files = [file for n in range(turns) for file in files[n::turns]]
         ends = np.cumsum([max(1, size) for _, _, size in files])
-        num_tasks = int(min(_MIN_TASKS + ends[-1] // _BYTES_PER_TASK, _MAX_TASKS))
         rows = [
             (int((end - 1) * _MAX_TASKS // ends[-1]), day, uri)
             for (day, uri, _), end in zip(files, ends, strict=True)

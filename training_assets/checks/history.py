@@ -7,7 +7,7 @@ taken from ``action_days_ago`` on trust: it is part of what is compared. Nothing
 build either: not the look-back, not the reading of files.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -20,11 +20,11 @@ from pyspark.sql import functions as F
 from training_assets.checks.compare_histories import COMPARED_DDL, compare_histories
 from training_assets.checks.context import CheckContext, CheckOutcome, Metric
 from training_assets.checks.files import Ints
+from training_assets.checks.history_actions import Wanted, actions_of
 from training_assets.checks.history_rows import (
     BOTH_DDL,
     BUCKETS,
     CUSTOMERS_DDL,
-    actions_of,
     sampled_customers,
     sampled_histories,
 )
@@ -159,17 +159,24 @@ def _shares(totals: Mapping[date, int], limit: int) -> dict[date, int]:
     }
 
 
-def _actions_of(context: CheckContext, days: Iterable[date], customers: Ints) -> DataFrame:
-    """All actions of the customers that a history of the days may hold."""
+def _actions_of(context: CheckContext, days: Collection[date], customers: Ints) -> DataFrame:
+    """The actions of the customers that a history of the days may hold."""
     published = context.lake.days(UNIFIED_ACTIONS.name)
     lookback, types = context.settings.lookback_days, context.settings.action_types
-    with_bots = context.settings.bots == "keep"
-    needed = {d for day in days for d in published if _counts_for(d, day, lookback)}
+    needed = [d for d in published if any(_counts_for(d, day, lookback) for day in days)]
+    wanted = Wanted(
+        customers,
+        types,
+        context.settings.bots == "keep",
+        context.settings.history_length,
+        frozenset(d for d in needed if all(_counts_for(d, day, lookback) for day in days)),
+    )
 
     def read(batches: Batches) -> Batches:
-        return actions_of(batches, customers, types, with_bots=with_bots)
+        return actions_of(batches, wanted)
 
-    return context.on_files(UNIFIED_ACTIONS, needed, read, BOTH_DDL)
+    # A worker can leave out actions of which it has seen enough newer ones.
+    return context.on_files(UNIFIED_ACTIONS, needed, read, BOTH_DDL, takes_turns=True)
 
 
 def _counts_for(action_day: date, day: date, lookback_days: int | None) -> bool:

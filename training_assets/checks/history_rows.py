@@ -10,11 +10,9 @@ import pyarrow.compute as pc
 
 from training_assets.checks.files import (
     Batches,
-    File,
     Ints,
     files_in,
     ints,
-    of_customers,
     one_array,
     open_declared,
 )
@@ -42,7 +40,6 @@ BOTH: Final = pa.schema(
 BUCKETS: Final = 1_000_000
 # An action in the bytes of a history.
 HISTORY: Final = np.dtype([("item", "<i4"), ("kind", "i1"), ("ago", "<i2")])
-_ACTIONS_PER_BATCH: Final = 2**16
 _CUSTOMERS: Final = pa.schema([("customer_id", pa.int64())])
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
@@ -160,39 +157,3 @@ def ranges(starts: Ints, sizes: Ints) -> Ints:
     positions: Ints = np.repeat(starts - (ends - sizes), sizes)
     positions += np.arange(len(positions))
     return positions
-
-
-def actions_of(
-    batches: Batches, customers: Ints, types: Sequence[int], *, with_bots: bool
-) -> Iterator[pa.RecordBatch]:
-    """Actions of some customers, as of ``BOTH_DDL``, from files of ``unified_actions``.
-
-    Those of other ``types`` are left out, and of customers who acted like a machine, unless
-    ``with_bots``.
-    """
-    customers = np.sort(customers)
-    held: list[pa.Table] = []
-    num_held = 0
-    for file in files_in(batches) if len(customers) else ():
-        held.append(_actions_of(file, customers, types, with_bots))
-        num_held += len(held[-1])
-        if num_held >= _ACTIONS_PER_BATCH:
-            yield from pa.concat_tables(held).combine_chunks().to_batches()
-            held, num_held = [], 0
-    if num_held:
-        yield from pa.concat_tables(held).combine_chunks().to_batches()
-
-
-def _actions_of(file: File, customers: Ints, types: Sequence[int], with_bots: bool) -> pa.Table:
-    columns = ["customer_id", *ACTION]
-    with open_declared(UNIFIED_ACTIONS, file) as parquet:
-        rows = parquet.read([*columns, "is_bot"], use_threads=False)
-    counts = pc.is_in(rows["action_type"], pa.array(types, pa.int8()))
-    if not with_bots:
-        counts = pc.and_not(counts, pc.fill_null(rows["is_bot"], False))
-    rows = rows.select(columns)
-    if not pc.all(counts, min_count=0).as_py():
-        rows = rows.filter(counts)
-    found = of_customers(rows, customers)
-    found = found.add_column(1, "dt", pa.repeat(pa.scalar(file.day), len(found)))
-    return found.append_column("history", pa.nulls(len(found), pa.binary())).cast(BOTH)
