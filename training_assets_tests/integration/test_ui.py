@@ -62,6 +62,15 @@ query ($key: AssetKeyInput!, $days: [String!]!, $check: String!) {
 }"""
 
 
+# Else the daemon looks for backfills twice a minute, and for queued runs each five seconds.
+QUICK_DAEMON = """
+import sys
+if "dagster._daemon" in sys.orig_argv:
+    from dagster._core.run_coordinator import QueuedRunCoordinator
+    from dagster._daemon import controller
+    controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
+    QueuedRunCoordinator.dequeue_interval_seconds = 1
+"""
 HEALTH = "{instance {daemonHealth {allDaemonStatuses {daemonType healthy}}}}"
 
 
@@ -109,6 +118,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     hidden = ("SPARK", "TRAINING_ASSETS", "DAGSTER")
     env = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
     env |= {"TRAINING_ASSETS_LAKE": str(home / "lake"), "DAGSTER_HOME": str(home / "dagster")}
+    (home / "quick").mkdir()
+    (home / "quick" / "sitecustomize.py").write_text(QUICK_DAEMON)
+    env["PYTHONPATH"] = f"{home / 'quick'}{os.pathsep}{env.get('PYTHONPATH', '')}"
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "training_assets.cli", "ui", "--port", str(port)],
