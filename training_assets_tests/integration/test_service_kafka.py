@@ -234,36 +234,36 @@ class Killed(BaseException):
 
 
 def test_consumer_killed_at_any_change_of_the_store_lands_each_record_once(topics: Topics) -> None:
-    """At the claim, at each file, at the quarantine, at the end mark, before and after."""
+    """Before the claim, and after it, the file, the quarantine, which is announced, and the end.
+
+    Before one is as after the one before it, but where records are set aside in between.
+    """
     total = 0
-    for at in range(4):
-        for is_before in (True, False):
-            topics.produce([{**ROW, "user_id": f"{at}-{is_before}-{n}"} for n in range(4)] + [b"{"])
-            total += 4
-            made: list[str] = []
+    for at, is_before in [(0, True), *((number, False) for number in range(4)), (3, True)]:
+        topics.produce([{**ROW, "user_id": f"{at}-{is_before}-{n}"} for n in range(4)] + [b"{"])
+        total += 4
+        made: list[str] = []
 
-            def dies(
-                function: Any, at: int = at, before: bool = is_before, made: Any = made
-            ) -> Any:
-                def call(self: Any, path: Any, *rest: Any) -> Any:
-                    made.append(str(path))
-                    if len(made) - 1 == at and before:
-                        raise Killed
-                    done = function(self, path, *rest)
-                    if len(made) - 1 == at:
-                        raise Killed
-                    return done
+        def dies(function: Any, at: int = at, before: bool = is_before, made: Any = made) -> Any:
+            def call(self: Any, path: Any, *rest: Any) -> Any:
+                made.append(str(path))
+                if len(made) - 1 == at and before:
+                    raise Killed
+                done = function(self, path, *rest)
+                if len(made) - 1 == at:
+                    raise Killed
+                return done
 
-                return call
+            return call
 
-            with pytest.MonkeyPatch.context() as patch:
-                for name in ("put", "put_new"):
-                    patch.setattr(LocalStore, name, dies(getattr(LocalStore, name)))
-                with suppress(Killed):
-                    topics.land()
-            topics.land()
-            users = [row["user_id"] for row in raw_rows(topics.settings.lake)]
-            assert (len(users), len(set(users))) == (total, total), made
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("put", "put_new"):
+                patch.setattr(LocalStore, name, dies(getattr(LocalStore, name)))
+            with suppress(Killed):
+                topics.land()
+        topics.land()
+        users = [row["user_id"] for row in raw_rows(topics.settings.lake)]
+        assert (len(users), len(set(users))) == (total, total), made
 
 
 def test_two_consumers_that_race_land_each_record_once(topics: Topics, tmp_path: Path) -> None:

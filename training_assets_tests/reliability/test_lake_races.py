@@ -71,18 +71,20 @@ def _require_chains(store: Store, tries: Sequence[Try], start: Mapping[date, int
     assert newest == now
 
 
+THE_SAME_DAY = [[[A]] * 5] * 2
+OTHER_DAYS = [[[A]] * 4, [[B]] * 4, [[C]] * 4]
+OVERLAPPING = [[[A, B], [B, C]] * 2, [[B, C, D], [A]] * 2, [[C], [A, B, C]] * 2]
+
+
 @pytest.mark.parametrize(
-    "ranges",
+    ("is_new", "ranges"),
     [
-        pytest.param([[[A]] * 5] * 2, id="two runs, the same day"),
-        pytest.param([[[A]] * 4, [[B]] * 4, [[C]] * 4], id="three runs, other days"),
-        pytest.param(
-            [[[A, B], [B, C]] * 2, [[B, C, D], [A]] * 2, [[C], [A, B, C]] * 2],
-            id="three runs, overlapping ranges",
-        ),
+        pytest.param(True, THE_SAME_DAY, id="new table-two runs, the same day"),
+        pytest.param(False, OTHER_DAYS, id="old table-three runs, other days"),
+        pytest.param(True, OVERLAPPING, id="new table-three runs, overlapping ranges"),
+        pytest.param(False, OVERLAPPING, id="old table-three runs, overlapping ranges"),
     ],
 )
-@pytest.mark.parametrize("is_new", [True, False], ids=["new table", "old table"])
 def test_runs_at_once_lose_nothing_and_publish_nothing_twice(
     store: Store, ranges: Sequence[Sequence[Sequence[date]]], is_new: bool
 ) -> None:

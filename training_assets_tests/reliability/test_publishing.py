@@ -31,23 +31,15 @@ from training_assets_tests.support.tables import SEQUENCE
 pytestmark = pytest.mark.parametrize("engine", ["sail"], indirect=True)
 # For machines that have much else to do.
 _SECONDS = 300
-STEPS = (
-    "write",
-    "checks",
-    "look again",
-    "discard",
-    "sync",
-    "manifests",
-    "open",
-    "commit",
-    "read back",
-)
 TABLES = tuple(SEQUENCE)
-# Every step, and of every table three of them.
-LOCAL = [("local", TABLES[n % len(TABLES)], step) for n, step in enumerate(STEPS)]
-S3 = [
-    ("s3", table, step)
-    for table, step in zip(TABLES, ("manifests", "commit", "read back"), strict=False)
+# Before, in and after the commit of one table, of which every step is in ``test_lake_kills.py``.
+PLACES = [
+    ("local", "unified_actions", "write"),
+    ("local", "customer_history", "checks"),
+    ("local", "training_input", "look again"),
+    ("local", "customer_history", "manifests"),
+    ("local", "training_input", "read back"),
+    ("s3", "customer_history", "commit"),
 ]
 
 
@@ -60,7 +52,7 @@ def problems_of(reports: list[DayReport]) -> list[str]:
     return [report.problem for report in reports if report.problem]
 
 
-@pytest.mark.parametrize(("store", "table", "step"), [*LOCAL, *S3])
+@pytest.mark.parametrize(("store", "table", "step"), PLACES)
 def test_a_run_that_is_killed_leaves_whole_tables_and_the_next_one_all(
     spark: SparkSession,
     world: World,

@@ -17,6 +17,9 @@ from typing import Any
 Fault = int | str | tuple[str, int] | None
 Rule = Callable[[str, str, Mapping[str, str]], Fault]
 
+# How long its end takes to be seen.
+_POLL_SECONDS = 0.01
+
 
 @contextmanager
 def faulty_network(port: int, rule: Rule) -> Iterator[str]:
@@ -28,7 +31,7 @@ def faulty_network(port: int, rule: Rule) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
