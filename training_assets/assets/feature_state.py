@@ -34,9 +34,10 @@ def _asset(settings: Settings, partitions: dg.PartitionsDefinition) -> dg.Assets
         backfill_policy=dg.BackfillPolicy.single_run(),
         kinds={"pyspark"},
         description="What user_features and item_features fold: counts, sums and minima per "
-        "customer and per item by stretches of 1, 4, 16 and 64 days, and how often each customer "
-        "met each item in what windows have in common. Found only by the content of the days that "
-        "it was made from: a late day makes its own stretches anew and no other. Features make "
+        "customer and per item by stretches of 1, 4, 16, 64 and 256 days, how often each customer "
+        "met each item in what windows have in common, and what most of that comes to. Found only "
+        "by the content of the days, and the categories, that it was made from: a late day makes "
+        "its own stretches anew and no other. Features make "
         "what they lack, so this need not be materialized; it shows what is kept.",
     )
     def _state(context: dg.AssetExecutionContext, spark: SparkResource) -> dg.MaterializeResult:

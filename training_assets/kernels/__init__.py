@@ -32,13 +32,26 @@ from training_assets.kernels.histories import (
     write_histories,
 )
 from training_assets.kernels.interactions import BotLimits, clean_interactions
+from training_assets.kernels.known_pairs import BaseFiles
 from training_assets.kernels.pair_counts import (
     CUSTOMERS_DDL,
-    ITEMS_DDL,
+    DAY_ITEMS_DDL,
+    CoreFiles,
+    DayCategories,
     count_by_customer,
     count_by_item,
 )
-from training_assets.kernels.pair_state import PAIRS_DDL, write_pairs
+from training_assets.kernels.pair_state import PAIRS_DDL
+from training_assets.kernels.pair_summaries import (
+    ITEMS_DDL,
+    PARTS_DDL,
+    count_items,
+    read_item_counts,
+    write_categories,
+    write_item_counts,
+    write_lists,
+    write_pairs,
+)
 from training_assets.kernels.runs import PIECES_DDL, merge_runs, write_runs
 from training_assets.kernels.snapshots import fold_snapshots
 from training_assets.kernels.state_files import (
@@ -55,19 +68,24 @@ __all__ = [
     "COMPACTIONS_DDL",
     "CUSTOMERS_DDL",
     "CUTS_DDL",
+    "DAY_ITEMS_DDL",
     "EXTRA_DDL",
     "HISTORIES_DDL",
     "ITEMS_DDL",
     "NO_CATEGORIES",
     "PAIRS_DDL",
+    "PARTS_DDL",
     "PIECES_DDL",
     "RANKINGS_DDL",
     "REQUESTS_DDL",
     "STATE_FILES_DDL",
     "WRITTEN_DDL",
     "ActionFile",
+    "BaseFiles",
     "BotLimits",
     "Categories",
+    "CoreFiles",
+    "DayCategories",
     "Wanted",
     "Written",
     "assign_parts",
@@ -77,15 +95,20 @@ __all__ = [
     "compact",
     "count_by_customer",
     "count_by_item",
+    "count_items",
     "customer_bounds",
     "cut_days",
     "empty_file",
     "fold_snapshots",
     "merge_runs",
+    "read_item_counts",
     "read_state",
     "write_actions",
+    "write_categories",
     "write_folds",
     "write_histories",
+    "write_item_counts",
+    "write_lists",
     "write_pairs",
     "write_rows",
     "write_runs",

@@ -1,5 +1,6 @@
 """The categories of items, as numbers that are looked up by item."""
 
+import hashlib
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -33,6 +34,22 @@ class Categories(NamedTuple):
 
     def is_same(self, other: "Categories") -> bool:
         return self.names == other.names and all(map(np.array_equal, self[:2], other[:2]))
+
+    def only(self, items: Ints) -> tuple["Categories", Ints]:
+        """Those of ``items``, which ascend, with names that these have; and their places here."""
+        places = self.look_up(items)
+        is_known = places >= 0
+        used, numbers = np.unique(places[is_known], return_inverse=True)
+        names = tuple(self.names[place] for place in used)
+        return Categories(items[is_known], numbers, names), used
+
+    @property
+    def hash(self) -> str:
+        """The same for the same categories of the same items."""
+        told = hashlib.blake2b(repr(self.names).encode(), digest_size=16)
+        for column in self[:2]:
+            told.update(column.astype(np.int64).tobytes())
+        return told.hexdigest()
 
     def look_up(self, items: Ints) -> Ints:
         if not len(self.items) or not len(items):

@@ -1,7 +1,9 @@
 """What pairs of customers and items come to, on each of several days whose windows share a core.
 
-The core is read and counted once. Each day adds the few pairs of its other days to that, so a
-further day costs next to nothing. Rows are only ever added up, never taken away.
+The core is nearly all of a window. What most of it, its base, comes to is kept beside it; to that
+are added the further pairs of the core, once, and to both the few pairs of each day's other days.
+So of the base a day only asks which of its pairs are there. Rows are only ever added up, never
+taken away.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,18 +13,26 @@ import numpy as np
 import pyarrow as pa
 
 from training_assets.kernels.categories import Categories
-from training_assets.kernels.integers import count_values, order_by
+from training_assets.kernels.category_places import Counts, Places, keys_of
+from training_assets.kernels.integers import count_values
+from training_assets.kernels.known_pairs import BaseFiles, Known, Lists
 from training_assets.kernels.pair_state import (
-    ALL,
-    PAIR,
+    PAIRS,
     Batches,
     Columns,
     Files,
     Pairs,
-    merge,
     parts,
-    read_pairs,
+    read_columns,
     starts_of,
+)
+from training_assets.kernels.pair_summaries import (
+    IS_NEW,
+    Counted,
+    newest_rows,
+    read_categories,
+    read_item_counts,
+    summed,
 )
 from training_assets.kernels.timelines import Ints
 
@@ -30,27 +40,37 @@ CUSTOMERS_DDL: Final = (
     "dt long, customer_id long, _pairs long, _purchased long, _favorite string, "
     "_favorite_actions long, _recent array<long>"
 )
-ITEMS_DDL: Final = "dt long, item_id long, _pairs long"
-# Up to so many places per pair, each customer and category has one to be counted in.
-_MAX_PLACES: Final = 4
-_LEAST: Final = np.iinfo(np.int64).min
+DAY_ITEMS_DDL: Final = "dt long, item_id long, _pairs long"
+# What of a pair says which it is.
+_ITEMS: Final = ("customer_id", "item_id")
 _NONE: Final = np.empty(0, np.int64)
-_MICROS_PER_DAY: Final = 86_400_000_000
-# Many customers have their newest items within so few days, and need no look at the others.
-_RECENT_DAYS: Final = (30, 120, 7)
 # The first day whose pairs count, by dt; they end before it. Days are numbers.
 Windows = Mapping[int, int]
-# Items, and how many pairs each has.
-_Counted = tuple[Ints, Ints]
-# Of a task's parts, each counted: the core may be the pairs of a year.
-_MAX_HELD: Final = 1 << 22
+
+
+class CoreFiles(NamedTuple):
+    """The files of a core: of its base, and by part the pairs of its other days."""
+
+    base: BaseFiles
+    further: Files
+
+
+class DayCategories(NamedTuple):
+    """The categories as of a day, and what customers did in those of the base.
+
+    ``files`` number them in another way: number n there is ``places[n]`` here.
+    """
+
+    categories: Categories
+    files: Files
+    places: Ints
 
 
 def count_by_customer(
     batches: Batches,
-    files: Files,
+    files: CoreFiles,
     windows: Windows,
-    categories: Mapping[int, Categories],
+    categories: Mapping[int, DayCategories],
     length: int,
 ) -> Iterator[pa.RecordBatch]:
     """What the pairs of each customer come to on each dt, as ``CUSTOMERS_DDL`` says.
@@ -60,47 +80,52 @@ def count_by_customer(
     first by name; ``_recent`` are the ``length`` newest items, newest first, then by id.
     """
     for part, day, newer in parts(batches):
-        core = _Core(Pairs(*_merged(files, part)), Pairs(*newer), length)
+        core = _Core(files, part, Pairs(*newer), PAIRS.names)
+        lists = _with(core.lists, core.further, length)
+        counted: tuple[DayCategories, _ByCategory] | None = None
         for dt, first in windows.items():
             few = core.few(Pairs(*_of_window(day, newer, first, dt)))
-            if len(core.pairs.item) or len(few.pairs.item):
-                yield _of_customers(core, few, dt, categories[dt])
+            if not len(core.customers):
+                continue
+            if counted is None or counted[0] is not categories[dt]:
+                counted = categories[dt], _ByCategory(core, part, categories[dt])
+            num_pairs = core.num_pairs + core.num_new(few)
+            here = pa.array(num_pairs > 0)
+            columns = {
+                "customer_id": pa.array(core.customers),
+                "_pairs": pa.array(num_pairs),
+                **counted[1].with_favorites(few),
+                "_recent": _as_arrays(_with(lists, few, length), len(core.customers)),
+            }
+            kept = {name: column.filter(here) for name, column in columns.items()}
+            dts = np.full(len(kept["_pairs"]), dt)
+            yield pa.RecordBatch.from_pydict({"dt": dts, **kept})
 
 
-def count_by_item(batches: Batches, files: Files, windows: Windows) -> Iterator[pa.RecordBatch]:
-    """How many customers of a task's parts met an item on each dt, as ``ITEMS_DDL`` says."""
-    of_core: list[_Counted] = []
+def count_by_item(
+    batches: Batches, files: CoreFiles, counts: Sequence[str], windows: Windows
+) -> Iterator[pa.RecordBatch]:
+    """How many customers of a task's parts met an item on each dt, as ``DAY_ITEMS_DDL`` says.
+
+    ``counts`` has how many did in the base, all parts together: the first part brings them in.
+    """
+    of_core: list[Counted] = []
     added: dict[int, list[Ints]] = {dt: [] for dt in windows}
     for part, day, newer in parts(batches):
-        customer, item = _merged(files, part, PAIR)
-        core = _Core(Pairs(customer, item, _NONE, _NONE, _NONE), Pairs(*newer), 0)
-        of_core.append(count_values(core.pairs.item))
-        if sum(len(items) for items, _ in of_core) > _MAX_HELD:
-            of_core = [_summed(of_core)]
+        core = _Core(files, part, Pairs(*newer), _ITEMS)
+        of_core.append(count_values(core.further.pairs.item[core.further.is_new]))
+        if not part:
+            of_core.append(read_item_counts(counts))
+        of_core = [summed(of_core)]
         for dt, first in windows.items():
             few = core.few(Pairs(*_of_window(day, newer, first, dt)))
-            added[dt].append(few.pairs.item[~few.is_known])
+            added[dt].append(few.pairs.item[few.is_new])
     if not of_core:
         return
-    counted = _summed(of_core)
     for dt, found in added.items():
-        further = count_values(np.concatenate(found))
-        items, counts = _summed([counted, further])
-        yield pa.RecordBatch.from_pydict(
-            {"dt": np.full(len(items), dt), "item_id": items, "_pairs": counts}
-        )
-
-
-def _summed(counted: Sequence[_Counted]) -> _Counted:
-    """Counts of the same item, which may come several times, added up."""
-    items, counts = zip(*counted, strict=True)
-    both, place = np.unique(np.concatenate(items), return_inverse=True)
-    return both, np.bincount(place, np.concatenate(counts), len(both)).astype(np.int64)
-
-
-def _merged(files: Files, part: int, names: Sequence[str] = ALL) -> Columns:
-    found = read_pairs(files.get(part, ()), names)
-    return merge(found) if found else (_NONE,) * len(names)
+        items, pairs = summed([*of_core, count_values(np.concatenate(found))])
+        dts = np.full(len(items), dt)
+        yield pa.RecordBatch.from_pydict({"dt": dts, "item_id": items, "_pairs": pairs})
 
 
 def _of_window(day: Ints, newer: Columns, first: int, dt: int) -> Columns:
@@ -121,168 +146,118 @@ def _of_window(day: Ints, newer: Columns, first: int, dt: int) -> Columns:
 
 
 class _Few(NamedTuple):
-    """The pairs that a day adds to the core; ``at`` is the place of those that it has too."""
+    """Pairs that are added to others, with the rank of each customer, and whether they are new."""
 
     pairs: Pairs
     rank: Ints
-    is_known: Ints
-    at: Ints
+    is_new: Ints
 
 
 class _Core:
     """The pairs that all days have, by rank of the customer among all that any day has."""
 
-    def __init__(self, pairs: Pairs, newer: Pairs, length: int) -> None:
-        self.pairs, self.newer, self.length = pairs, newer, length
-        starts = starts_of(pairs.customer)
-        here = pairs.customer[starts]
-        self.customers = np.unique(np.concatenate((here, newer.customer)))
-        self._ranks = np.searchsorted(self.customers, here)
-        self._sizes = np.diff(starts, append=len(pairs.customer))
-        self._rank: Ints | None = None
-        self._keys = np.repeat(self._ranks << 32, self._sizes)
-        self._keys |= pairs.item
-        self.num_pairs = np.zeros(len(self.customers), np.int64)
-        self.num_pairs[self._ranks] = self._sizes
-        # No others are among a day's newest. Without a length nobody asks for them.
-        self.newest = _NONE
-        if length:
-            self.newest = _newest(self.rank, pairs.newest, pairs.item, length)
-        self._places: tuple[Categories, _Places] | None = None
+    def __init__(self, files: CoreFiles, part: int, newer: Pairs, names: Sequence[str]) -> None:
+        """``names``: the columns that are wanted of further pairs; the others are empty."""
+        base, lists = files.base.read(part)
+        further, is_new = _further(files.further.get(part, ()), names)
+        known = Known.of(further)
+        found = (base.customers, known.customers, newer.customer)
+        self.customers, self.newer = np.unique(np.concatenate(found)), newer
+        self._known = base, known
+        self.lists = lists._replace(customer=self.rank(lists.customer))
+        self.further = _Few(further, self.rank(further.customer), is_new)
+        self.num_pairs = self.num_new(self.further)
+        self.num_pairs[np.searchsorted(self.customers, base.customers)] += base.sizes
 
-    @property
-    def rank(self) -> Ints:
-        """Of each pair; who only counts items asks for none."""
-        if self._rank is None:
-            self._rank = np.repeat(self._ranks, self._sizes)
-        return self._rank
+    def rank(self, customers: Ints) -> Ints:
+        """Of customers in order, each of which some day has."""
+        starts = starts_of(customers)
+        sizes = np.diff(starts, append=len(customers))
+        return np.repeat(np.searchsorted(self.customers, customers[starts]), sizes)
 
     def few(self, pairs: Pairs) -> _Few:
-        rank = np.searchsorted(self.customers, pairs.customer)
-        keys = (rank << 32) | pairs.item
-        at = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
-        is_known = self._keys[at] == keys if len(self._keys) else np.zeros(len(keys), bool)
-        return _Few(pairs, rank, is_known, at)
+        base, further = self._known
+        return _Few(pairs, self.rank(pairs.customer), ~(base.has(pairs) | further.has(pairs)))
 
-    def places(self, categories: Categories) -> "_Places":
-        """Made once for days with the same categories."""
-        if self._places is None or self._places[0] is not categories:
-            self._places = categories, _Places(self, categories)
-        return self._places[1]
+    def num_new(self, few: _Few) -> Ints:
+        """How many pairs each customer has more by these."""
+        return np.bincount(few.rank[few.is_new], minlength=len(self.customers))
 
 
-class _Places:
-    """A place to count in for each category of a customer, 0 being that of none."""
-
-    def __init__(self, core: _Core, categories: Categories) -> None:
-        self._categories, self._width = categories, len(categories.names) + 1
-        keys = self._keys(core.rank, core.pairs.item)
-        num_customers = len(core.customers)
-        if num_customers * self._width <= _MAX_PLACES * len(keys):
-            self._known, cells = None, np.arange(num_customers * self._width)
-        else:
-            newer = np.searchsorted(core.customers, core.newer.customer)
-            cells = np.unique(np.concatenate((keys, self._keys(newer, core.newer.item))))
-            self._known = cells
-        self.of_core = self._at(keys)
-        self.owner, self.category = np.divmod(cells, self._width)
-        self.category -= 1
-        self.actions = self.add(self.of_core, core.pairs.actions)
-        self.purchases = self.add(self.of_core, core.pairs.purchases)
-
-    def of(self, few: _Few) -> Ints:
-        return self._at(self._keys(few.rank, few.pairs.item))
-
-    def add(self, places: Ints, counts: Ints) -> Ints:
-        return np.bincount(places, counts, len(self.owner)).astype(np.int64)
-
-    def _keys(self, rank: Ints, items: Ints) -> Ints:
-        keys: Ints = rank * self._width
-        keys += self._categories.look_up(items)
-        keys += 1
-        return keys
-
-    def _at(self, keys: Ints) -> Ints:
-        return keys if self._known is None else np.searchsorted(self._known, keys)
+def _further(files: Sequence[str], names: Sequence[str]) -> tuple[Pairs, Ints]:
+    """Pairs that are kept beside a base, and which of them are new there."""
+    columns = read_columns(files, (*names, IS_NEW))
+    found = dict(zip(names, columns, strict=False))
+    return Pairs(*(found.get(name, _NONE) for name in PAIRS.names)), columns[-1].astype(bool)
 
 
-def _of_customers(core: _Core, few: _Few, dt: int, categories: Categories) -> pa.RecordBatch:
-    further = np.bincount(few.rank[~few.is_known], minlength=len(core.customers))
-    num_pairs = core.num_pairs + further
-    here = num_pairs > 0
-    names, actions, purchased = _favorites(core, few, categories)
-    return pa.RecordBatch.from_pydict(
-        {
-            "dt": np.full(int(here.sum()), dt),
-            "customer_id": core.customers[here],
-            "_pairs": num_pairs[here],
-            "_purchased": purchased[here],
-            "_favorite": names.filter(pa.array(here)),
-            "_favorite_actions": actions.filter(pa.array(here)),
-            "_recent": _recent(core, few).filter(pa.array(here)),
+class _ByCategory:
+    """What customers did by category in the core, with the categories as of a day."""
+
+    def __init__(self, core: _Core, part: int, day: DayCategories) -> None:
+        self._categories, self._num_customers = day.categories, len(core.customers)
+        base = read_categories(day.files.get(part, ()))
+        num_categories = len(day.categories.names)
+        of_base = keys_of(core.rank(base.customer), day.places[base.category], num_categories)
+        further = self._keys(core.further.rank, core.further.pairs)
+        keys = np.concatenate((of_base, further))
+        newer = self._keys(core.rank(core.newer.customer), core.newer)
+        self._places = Places(self._num_customers, num_categories, [keys, newer])
+        both = zip(base.counts, _counts_of(core.further.pairs), strict=True)
+        self._counts = self._places.counts(keys, Counts(*map(np.concatenate, both)))
+
+    def _keys(self, rank: Ints, pairs: Pairs) -> Ints:
+        return keys_of(rank, self._categories.look_up(pairs.item), len(self._categories.names))
+
+    def with_favorites(self, few: _Few) -> dict[str, pa.Array]:
+        """By rank of the customer: the favourite, its actions, and how many were purchased."""
+        places, names = self._places, pa.array(self._categories.names, pa.string())
+        keys = self._keys(few.rank, few.pairs)
+        actions, newest, purchases = places.counts(keys, _counts_of(few.pairs), self._counts)
+        owner, category = places.owner, places.category
+        firsts = starts_of(owner)
+        actions[firsts] = 0
+        most = np.maximum.reduceat(actions, firsts)
+        best = np.flatnonzero((actions > 0) & (actions == most[owner]))
+        best = best[np.lexsort((category[best], -newest[best], owner[best]))]
+        best = best[starts_of(owner[best])]
+        found = np.full(self._num_customers, -1)
+        found[owner[best]] = category[best]
+        is_bought = (purchases > 0) & (category >= 0)
+        return {
+            "_purchased": pa.array(np.add.reduceat(is_bought.astype(int), firsts)),
+            "_favorite": names.take(pa.array(found, mask=found < 0)),
+            "_favorite_actions": pa.array(most, mask=found < 0),
         }
-    )
 
 
-def _favorites(core: _Core, few: _Few, categories: Categories) -> tuple[pa.Array, pa.Array, Ints]:
-    """By rank of the customer: the favourite's name and actions, and categories purchased."""
-    places = core.places(categories)
-    added = places.of(few)
-    num_customers, owner, category = len(core.customers), places.owner, places.category
-    firsts = starts_of(owner)
-    actions = places.actions + places.add(added, few.pairs.actions)
-    actions[category < 0] = 0
-    most = np.maximum.reduceat(actions, firsts)
-    is_best = (actions > 0) & (actions == most[owner])
-    is_tied = is_best & (np.bincount(owner, is_best, num_customers) > 1)[owner]
-    newest = np.full(len(owner), _LEAST)
-    if is_tied.any():
-        for place, pairs in ((places.of_core, core.pairs), (added, few.pairs)):
-            rows = np.flatnonzero(is_tied[place])
-            np.maximum.at(newest, place[rows], pairs.newest[rows])
-    best = np.flatnonzero(is_best)
-    best = best[np.lexsort((category[best], -newest[best], owner[best]))]
-    best = best[starts_of(owner[best])]
-    found = np.full(num_customers, -1)
-    found[owner[best]] = category[best]
-    purchases = places.purchases + places.add(added, few.pairs.purchases)
-    is_bought = (purchases > 0) & (category >= 0)
-    names = pa.array(categories.names, pa.string()).take(pa.array(found, mask=found < 0))
-    most = pa.array(most, mask=found < 0)
-    return names, most, np.add.reduceat(is_bought.astype(int), firsts)
+def _counts_of(pairs: Pairs) -> Counts:
+    return Counts(pairs.actions, pairs.newest, pairs.purchases)
 
 
-def _recent(core: _Core, few: _Few) -> pa.ListArray:
-    """Of each customer, by rank, the newest items; ties by item."""
-    pairs, known = few.pairs, few.at[few.is_known]
-    newest = pairs.newest.copy()
-    newest[few.is_known] = np.maximum(newest[few.is_known], core.pairs.newest[known])
-    old = np.setdiff1d(core.newest, known, assume_unique=True)
-    rank = np.concatenate((core.rank[old], few.rank))
-    item = np.concatenate((core.pairs.item[old], pairs.item))
-    newest = np.concatenate((core.pairs.newest[old], newest))
-    rows = _newest(rank, newest, item, core.length)
-    sizes = np.bincount(rank[rows], minlength=len(core.customers))
+def _with(lists: Lists, few: _Few, length: int) -> Lists:
+    """The newest items of each rank once the pairs are added.
+
+    What is known of a pair but is not in a list is older than all that is: with it or without,
+    the pair comes into the list by what is added alone.
+    """
+    keys = (lists.customer << 32) | lists.item
+    order, wanted = np.argsort(keys), (few.rank << 32) | few.pairs.item
+    ordered, at = keys[order], np.zeros(len(wanted), np.int64)
+    is_listed = np.zeros(len(wanted), np.bool_)
+    if len(keys):
+        at = np.minimum(np.searchsorted(ordered, wanted), len(keys) - 1)
+        is_listed = ordered[at] == wanted
+    row, newest = order[at[is_listed]], lists.newest.copy()
+    newest[row] = np.maximum(newest[row], few.pairs.newest[is_listed])
+    rank = np.concatenate((lists.customer, few.rank[~is_listed]))
+    item = np.concatenate((lists.item, few.pairs.item[~is_listed]))
+    newest = np.concatenate((newest, few.pairs.newest[~is_listed]))
+    rows = newest_rows(rank, newest, item, length)
+    return Lists(rank[rows], item[rows], newest[rows])
+
+
+def _as_arrays(lists: Lists, num_customers: int) -> pa.ListArray:
+    sizes = np.bincount(lists.customer, minlength=num_customers)
     offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(item[rows], pa.int64()))
-
-
-def _newest(rank: Ints, newest: Ints, item: Ints, length: int) -> Ints:
-    """Rows of the ``length`` newest of each rank, in order; ties by item."""
-    first, *others = (newest.max(initial=0) - days * _MICROS_PER_DAY for days in _RECENT_DAYS)
-    rows = _since(first, rank, newest, length)
-    for since in others:
-        rows = rows.take(_since(since, rank.take(rows), newest.take(rows), length))
-    rows = rows.take(order_by(rank.take(rows), -newest.take(rows), item.take(rows)))
-    starts = starts_of(rank.take(rows))
-    place = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
-    found: Ints = rows[place < length]
-    return found
-
-
-def _since(since: int, rank: Ints, newest: Ints, length: int) -> Ints:
-    """Rows from then on, and those of ranks that have fewer than ``length`` of these."""
-    is_recent = newest >= since
-    recent = rank.take(np.flatnonzero(is_recent))
-    has_enough = np.bincount(recent, minlength=rank.max(initial=-1) + 1) >= length
-    return np.flatnonzero(is_recent | ~has_enough.take(rank))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(lists.item, pa.int64()))

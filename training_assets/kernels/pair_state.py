@@ -10,8 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from training_assets.kernels.day_files import ints, runs, written_batch
-from training_assets.kernels.state_files import write_state
+from training_assets.kernels.day_files import ints, runs
 from training_assets.kernels.timelines import Ints
 from training_assets.list_format import SealedParquet
 
@@ -20,7 +19,7 @@ PAIRS_DDL: Final = (
     "part int, day int, customer_id long, item_id long, _actions long, _newest long, "
     "_purchases long"
 )
-_PAIRS: Final = pa.schema(
+PAIRS: Final = pa.schema(
     [
         ("customer_id", pa.int64()),
         ("item_id", pa.int32()),
@@ -29,41 +28,22 @@ _PAIRS: Final = pa.schema(
         ("purchases", pa.int32()),
     ]
 )
-# Columns of a pair, and those that say which it is.
-ALL: Final = tuple(_PAIRS.names)
-PAIR: Final = ALL[:2]
-# Every day reads all pairs: so they are decoded in half the time, from fewer bytes.
-_ENCODED: Final = {
-    "compression": "lz4",
-    "use_dictionary": ["customer_id"],
-    "column_encoding": dict.fromkeys(("item_id", "newest"), "DELTA_BINARY_PACKED"),
-}
 # How rows of one pair become one, by number of the column.
 _COMBINED: Final = {2: np.add, 3: np.maximum, 4: np.add}
 Batches = Iterable[pa.RecordBatch]
 Files = Mapping[int, Sequence[str]]
-# The first columns of ``Pairs``, in order.
 Columns = tuple[Ints, ...]
+_NONE: Final = np.empty(0, np.int64)
 
 
 class Pairs(NamedTuple):
-    """Rows by customer and item, each pair once, as ``_PAIRS``; ``newest`` in microseconds."""
+    """Rows by customer and item, each pair once, as ``PAIRS``; ``newest`` in microseconds."""
 
     customer: Ints
     item: Ints
     actions: Ints
     newest: Ints
     purchases: Ints
-
-
-def write_pairs(batches: Batches, files: Files, root: str, run: str) -> Iterator[pa.RecordBatch]:
-    """Write each part, merged with its ``files``, under ``root``; yields ``WRITTEN_DDL``."""
-    written = []
-    for part, _, new in parts(batches):
-        pairs = merge([*read_pairs(files.get(part, ())), new])
-        table = pa.table([pa.array(column) for column in pairs], _PAIRS.names).cast(_PAIRS)
-        written.append(write_state(table, root, 0, part, run, **_ENCODED))
-    yield written_batch(written)
 
 
 def parts(batches: Batches) -> Iterator[tuple[int, Ints, Columns]]:
@@ -83,9 +63,24 @@ def parts(batches: Batches) -> Iterator[tuple[int, Ints, Columns]]:
         yield int(part[rows[0]]), day[order], tuple(column[order] for column in pairs)
 
 
-def read_pairs(files: Iterable[str], names: Sequence[str] = ALL) -> list[Columns]:
-    """Pairs of kept files; ``names``: the first columns of a pair that are wanted."""
-    return [_read(place, names) for place in files]
+def read_pairs(file: str) -> Columns:
+    """The pairs of a kept file."""
+    return read_columns([file], PAIRS.names)
+
+
+def read_columns(files: Sequence[str], names: Sequence[str]) -> Columns:
+    """Columns of integers of kept files, one file after the other."""
+    found = [[c.astype(np.int64, copy=False) for c in read_raw(file, names)] for file in files]
+    if len(found) == 1:
+        return tuple(found[0])
+    return tuple(np.concatenate((_NONE, *(one[n] for one in found))) for n in range(len(names)))
+
+
+def read_raw(file: str, names: Sequence[str]) -> Columns:
+    """Columns of a kept file in the types that they have there."""
+    with SealedParquet(file) as opened:
+        table = opened.read(names, None, use_threads=False)
+    return tuple(ints(table[name]) for name in names)
 
 
 def merge(parts: Sequence[Columns]) -> Columns:
@@ -132,12 +127,6 @@ def _keys(*parts: Columns) -> list[Ints]:
         rank = np.searchsorted(customers, ids)
         keys.append((np.repeat(rank, np.diff(at, append=len(item))) << 32) | item)
     return keys
-
-
-def _read(place: str, names: Sequence[str]) -> Columns:
-    with SealedParquet(place) as file:
-        table = file.read(names, None, use_threads=False)
-    return tuple(ints(table[name]).astype(np.int64, copy=False) for name in names)
 
 
 def starts_of(ordered: Ints) -> Ints:

@@ -1,18 +1,19 @@
 """How often each customer met each item in a window: its core kept, its few other days counted.
 
 Windows of days that follow each other have nearly all days in common. What eight of them share is
-kept as their core, what 64 share as the core of these:
+their core; what 64 share is the base of these cores:
 
-    days of the look-back   |<---------------- core of 64 ---------------->|
+    days of the look-back   |<---------------- base of 64 ---------------->|
     of a day              |<-------------------- core of 8 ------------------->|
                         |<------------------------ window ------------------------>|
 
-So a day counts the actions of 7 days beside its core, and days of the same core are counted
-together. A core is made from the next greater one
-and the actions of at most 63 days, and only every 64th looks at all actions.
+The pairs of a base are kept with what they come to (``pair_bases.py``), and beside it the further
+pairs of a core, of at most 56 days. A day adds to these the pairs of 7 days, and days of the same
+core are counted together. So only every 64th day looks at all actions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from typing import Final
@@ -25,10 +26,12 @@ from training_assets.features import count_pairs
 from training_assets.features.actions import read_actions
 from training_assets.kernels import (
     CUSTOMERS_DDL,
-    ITEMS_DDL,
+    DAY_ITEMS_DDL,
     PAIRS_DDL,
     WRITTEN_DDL,
     Categories,
+    CoreFiles,
+    DayCategories,
     Written,
     count_by_customer,
     count_by_item,
@@ -47,10 +50,11 @@ from training_assets.tables.feature_state import (
     in_batches,
     num_actions,
 )
+from training_assets.tables.pair_bases import Base
 
+# Days whose windows have a core, and a base, in common.
 _STEPS: Final = (8, 64)
 _ACTIONS_PER_PART: Final = 1_000_000
-_NOTHING: Final = Kept({})
 
 
 def days_together(build: Build, days: Sequence[date]) -> Iterator[list[date]]:
@@ -74,13 +78,17 @@ def pairs_of_customers(
     ``days`` have a core in common, ``window`` has the contents of all that one of them looks back
     to, ``categories`` are those as of each day.
     """
-    rows, core = _pairs(build, days, window)
-    files, windows = core.files, _windows(build, days, window)
+    core = _core(build, days, window)
+    files, windows = core.files(length), _windows(build, days, window)
+    as_of: dict[int, DayCategories] = {}
+    for number, here in categories.items():
+        same = (found for found in as_of.values() if found.categories is here)
+        as_of[number] = next(same, None) or core.base.categories(here)
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return count_by_customer(batches, files, windows, categories, length)
+        return count_by_customer(batches, files, windows, as_of, length)
 
-    return rows.mapInArrow(count, CUSTOMERS_DDL)
+    return core.others.mapInArrow(count, CUSTOMERS_DDL)
 
 
 def pairs_of_items(build: Build, days: Sequence[date], window: Mapping[date, str]) -> DataFrame:
@@ -88,13 +96,14 @@ def pairs_of_items(build: Build, days: Sequence[date], window: Mapping[date, str
 
     ``days`` and ``window`` as above.
     """
-    rows, core = _pairs(build, days, window)
-    files, windows = core.files, _windows(build, days, window)
+    core = _core(build, days, window)
+    files, windows = core.files(0), _windows(build, days, window)
+    counts = core.base.items()
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return count_by_item(batches, files, windows)
+        return count_by_item(batches, files, counts, windows)
 
-    return rows.mapInArrow(count, ITEMS_DDL)
+    return core.others.mapInArrow(count, DAY_ITEMS_DDL)
 
 
 def _windows(build: Build, days: Sequence[date], window: Mapping[date, str]) -> dict[int, int]:
@@ -104,48 +113,77 @@ def _windows(build: Build, days: Sequence[date], window: Mapping[date, str]) -> 
     return {n: first if lookback is None else n - lookback for n in map(number_of, days)}
 
 
-def _pairs(
-    build: Build, days: Sequence[date], window: Mapping[date, str]
-) -> tuple[DataFrame, Kept]:
-    """Pairs of the days that are not in the core, by day, and the core."""
-    stretch, core = _core(build, StateStore(build.lake), number_of(days[0]), window, _STEPS)
-    others = [of for of in window if of not in stretch.contents]
-    return _rows(build, others, max(core.num_parts, 1), "day"), core
+@dataclass(frozen=True)
+class _Core:
+    """What the windows of days have in common, and the pairs of their other days, by day."""
+
+    base: Base
+    further: Kept
+    others: DataFrame
+
+    def files(self, length: int) -> CoreFiles:
+        """With lists of at least so many of the newest items."""
+        return CoreFiles(self.base.files(length), self.further.files)
 
 
-def _core(
-    build: Build, store: StateStore, day: int, window: Mapping[date, str], steps: Sequence[int]
-) -> tuple[Stretch, Kept]:
-    """What the windows of ``steps[0]`` days in a row have in common; made where it is missing."""
-    step, further = steps[0], steps[1:]
+def _core(build: Build, days: Sequence[date], window: Mapping[date, str]) -> _Core:
+    """The core of days that have one in common; made where it is missing."""
+    store = StateStore(build.lake)
+    core, *larger = (_common(build, step, number_of(days[0]), window) for step in _STEPS)
+    common = larger[0] if larger else Stretch(PAIRS, 0, 0, {})
+    kept = _kept(build, store, common, _num_parts(build, common.contents))
+    base = Base(build, store, common, kept)
+    own = {day: content for day, content in core.contents.items() if day not in common.contents}
+    others = [day for day in window if day not in core.contents]
+    # Parts are those of the base, so that a task has all that is known of its customers.
+    num_parts = kept.num_parts or _num_parts(build, own)
+    # Which of these pairs are new is for this base alone.
+    definition = [num_parts, common.hash]
+    rest = Stretch(core.kind, core.first, core.end, own, definition)
+    further = _kept(build, store, rest, num_parts, base)
+    rows = _rows(build, others, num_parts, "day")
+    return _Core(base, further, rows)
+
+
+def _common(build: Build, step: int, day: int, window: Mapping[date, str]) -> Stretch:
+    """The days that the windows of ``step`` days in a row have in common."""
     end = day // step * step
     lookback = build.settings.lookback_days
     first = end + step - 1 - lookback if lookback else min(map(number_of, window), default=end)
-    stretch = Stretch.of(f"{PAIRS} {step}", first, end, window)
+    return Stretch.of(f"{PAIRS} {step}", first, end, window)
+
+
+def _num_parts(build: Build, days: Iterable[date]) -> int:
+    return max(1, round(num_actions(build, days) / _ACTIONS_PER_PART))
+
+
+def _kept(
+    build: Build, store: StateStore, stretch: Stretch, num_parts: int, base: Base | None = None
+) -> Kept:
+    """The pairs of a stretch, counted from its actions where they are not kept.
+
+    Those of a core say whether they are new to its base.
+    """
     if not stretch.contents:
-        return stretch, _NOTHING
+        return Kept({})
     if found := store.find([stretch]):
-        return stretch, found[stretch]
-    base, kept = Stretch(PAIRS, 0, 0, {}), _NOTHING
-    if further:
-        base, kept = _core(build, store, day, window, further)
-    days = [of for of in stretch.contents if of not in base.contents]
-    num_parts = kept.num_parts or max(1, round(num_actions(build, days) / _ACTIONS_PER_PART))
+        return found[stretch]
     root, run = store.root(stretch), build.run
+    known = base.files(0) if base else None
 
     def write(some: Sequence[date], files: Mapping[int, Sequence[str]]) -> list[Written]:
         def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            return write_pairs(batches, files, root, run)
+            return write_pairs(batches, files, root, run, known)
 
         rows = _rows(build, some, num_parts).mapInArrow(task, WRITTEN_DDL)
         return [Written(*row) for row in rows.collect()]
 
     weigh, most = lambda of: num_actions(build, [of]), actions_at_once(build)
-    batches = list(in_batches(days, weigh, most))
+    batches = list(in_batches(stretch.contents, weigh, most))
     if len(batches) < 2:
-        return stretch, store.add({stretch: write(days, kept.files)})[stretch]
+        return store.add({stretch: write(list(stretch.contents), {})})[stretch]
     counted = [file for some in batches for file in write(some, {})]
-    files = {part: [*kept.files.get(part, ())] for part in range(num_parts)}
+    files: dict[int, list[str]] = {part: [] for part in range(num_parts)}
     for file in counted:
         files[file.part].append(f"{root}/{file.name}")
     merged = write([], files)
@@ -153,7 +191,7 @@ def _core(
     # What came into a part at once is there under the same name, which its content gives it.
     names = {file.name for file in merged}
     store.remove(stretch, (file for file in counted if file.name not in names))
-    return stretch, whole
+    return whole
 
 
 def _rows(build: Build, days: Sequence[date], num_parts: int, *by: str) -> DataFrame:

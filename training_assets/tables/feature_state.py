@@ -38,7 +38,7 @@ _VERSION: Final = 1
 _MAX_SCANNED: Final = 15_000_000
 _MIN_DAYS: Final = 64
 _MAX_DAYS: Final = 3
-# Kinds that begin so are cores of windows, of which only the newest are of use.
+# Kinds that begin so are of cores of windows, of which only the newest are of use.
 PAIRS: Final = "pairs"
 _KEPT_CORES: Final = 2
 # An engine that holds in memory what it works on takes some 200 bytes for each.
@@ -273,11 +273,14 @@ def vacuum_state(lake: Lake, *, keep: timedelta, dry_run: bool) -> tuple[int, in
     return len(gone), sum(entry.size for entry in gone)
 
 
-def _wanted(lake: Lake, store: Store, folders: Iterable[str]) -> set[str]:
-    """Folders of days that are published as they were, and of pairs the newest."""
+def _wanted(lake: Lake, store: Store, folders: Mapping[str, Sequence[Any]]) -> set[str]:
+    """Folders of days that are published as they were, and of pairs the newest.
+
+    Of the same days the one that was written last: with the newest categories.
+    """
     published = lake.snapshot(UNIFIED_ACTIONS.name)
-    wanted, cores = set(), dict[str, list[tuple[str, str]]]()
-    for name in folders:
+    wanted, cores = set(), dict[str, list[tuple[str, int, str]]]()
+    for name, entries in folders.items():
         try:
             seal = json.loads(store.read(f"{name}/{_SEAL}"))
             contents = {date.fromisoformat(d): c for d, c in seal["contents"].items()}
@@ -286,8 +289,9 @@ def _wanted(lake: Lake, store: Store, folders: Iterable[str]) -> set[str]:
         if all(_is_published(published, day, of) for day, of in contents.items()):
             wanted.add(name)
             if seal["kind"].startswith(PAIRS):
-                cores.setdefault(seal["kind"], []).append((seal["end"], name))
-    return wanted - {n for found in cores.values() for _, n in sorted(found)[:-_KEPT_CORES]}
+                written = max(entry.modified_ns for entry in entries)
+                cores.setdefault(seal["kind"], []).append((seal["end"], written, name))
+    return wanted - {n for found in cores.values() for *_, n in sorted(found)[:-_KEPT_CORES]}
 
 
 def _is_published(published: Snapshot, day: date, made_from: Any) -> bool:

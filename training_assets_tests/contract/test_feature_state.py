@@ -1,5 +1,6 @@
 """Features from what is kept are those from all actions, whatever came when."""
 
+import json
 import random
 import shutil
 from collections.abc import Iterable
@@ -239,6 +240,46 @@ def test_a_damaged_or_half_written_stretch_is_made_again(spark: SparkSession, co
     files = [e.path for e in store.list() if e.path.startswith(seals[1].partition("/")[0])]
     store.delete(path for path in files if path.endswith(".parquet"))
     assert_same_both_ways(a_build(spark, lake), LAST)
+
+
+def kinds(lake: Lake) -> dict[str, int]:
+    """How many stretches of each kind of pairs are kept."""
+    found = feature_state.kept_stretches(Lake(lake.store))
+    return {kind: of["stretches"] for kind, of in found.items() if kind.startswith("pairs")}
+
+
+@ONLY_SAIL
+def test_what_a_base_comes_to_is_made_again_where_it_is_gone(
+    spark: SparkSession, copied: Lake
+) -> None:
+    before = kinds(copied)
+    assert before == dict.fromkeys(
+        ("pairs 2", "pairs 4", "pairs 4 categories", "pairs 4 items", "pairs 4 lists"), 1
+    )
+    store = copied.store.child("_feature_state")
+    seals = [entry.path for entry in store.list() if entry.path.endswith("state.json")]
+    for path in seals:
+        if len(json.loads(store.read(path))["kind"].split()) == 3:
+            store.delete([path])
+    assert kinds(copied) == {"pairs 2": 1, "pairs 4": 1}
+    assert_same_both_ways(a_build(spark, copied), LAST)
+    assert kinds(copied) == before
+
+
+@ONLY_SAIL
+def test_only_other_categories_of_items_of_the_base_are_counted_anew(
+    spark: SparkSession, copied: Lake
+) -> None:
+    before = LAST - timedelta(days=1)
+    rows = [row for row in shop_items() if row["dt"] == before]
+    # The pairs are of items 1 to 11.
+    publish_catalogue(copied, before, [*rows, {**rows[0], "item_id": 15, "category": "aprons"}])
+    assert_same_both_ways(a_build(spark, copied), LAST)
+    assert kinds(copied)["pairs 4 categories"] == 1
+    publish_catalogue(copied, before, [{**row, "category": "aprons"} for row in rows])
+    assert_same_both_ways(a_build(spark, copied), LAST)
+    assert kinds(copied)["pairs 4 categories"] == 2
+    assert kinds(copied)["pairs 4 lists"] == 1
 
 
 @ONLY_SAIL

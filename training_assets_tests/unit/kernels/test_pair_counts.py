@@ -2,41 +2,57 @@
 
 import random
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from training_assets.kernels import (
+    BaseFiles,
     Categories,
+    CoreFiles,
+    DayCategories,
+    category_places,
     count_by_customer,
     count_by_item,
-    pair_counts,
+    count_items,
+    write_categories,
+    write_item_counts,
+    write_lists,
     write_pairs,
 )
 
 Row = dict[str, Any]
+Files = dict[int, list[str]]
 
-PARTS, DAYS, CORE_DAYS = 3, range(20, 28), range(10, 20)
-# The windows of two days: both have the core, and each some days of its own.
-WINDOWS = {24: 8, 26: 10}
+PARTS, BASE_DAYS, LENGTH = 3, range(12, 18), 3
+# Of the core: days before and after its base.
+FURTHER_DAYS = (10, 11, 18, 19)
+# The windows of three days: all have the core, and each some days of its own.
+WINDOWS = {24: 8, 25: 9, 26: 10}
+DAYS = (8, 9, *range(20, 26))
 DAY_MICROS = 86_400_000_000
-NAMES = ("a", "b", "c")
+NAMES = ("a", "b", "c", "d")
+ITEMS = range(1, 15)
 
 
-def pairs(rng: random.Random, days: range, num_rows: int) -> list[Row]:
+def pairs(rng: random.Random, days: Sequence[int], num_rows: int) -> list[Row]:
     """Each pair once a day; few customers, items and times, so that ties are common."""
     found = {}
     for _ in range(num_rows):
-        day, customer, item = rng.choice(days), rng.randrange(12), rng.randrange(1, 15)
+        day, customer, item = rng.choice(days), rng.randrange(12), rng.choice(ITEMS)
         found[day, customer, item] = {
             "part": customer % PARTS,
             "day": day,
             "customer_id": customer,
             "item_id": item,
             "_actions": rng.randrange(1, 4),
-            "_newest": rng.choice(days) * DAY_MICROS + rng.randrange(2),
+            # Times may lie on other days than those under which they are filed.
+            "_newest": rng.choice((*days, 9, 15, 22)) * DAY_MICROS + rng.randrange(2),
             "_purchases": rng.randrange(2),
         }
     return list(found.values())
@@ -83,54 +99,100 @@ def customer(own: dict[int, Row], category: dict[int, str], length: int) -> Row:
     }
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(24))
 def test_counts_are_those_of_plain_loops(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = random.Random(seed)
     # A place for each category of a customer, or only for those that are there.
-    monkeypatch.setattr(pair_counts, "_MAX_PLACES", seed % 2 * 100)
-    monkeypatch.setattr(pair_counts, "_MAX_HELD", seed % 3 * 10)
-    core = pairs(rng, CORE_DAYS, rng.choice((0, 60)))
-    newer = pairs(rng, range(8, 10), 10) + pairs(rng, DAYS, rng.choice((0, 40)))
-    items = list(range(1, 13))
-    of_days = [[rng.choice((*NAMES, None)) for _ in items] for _ in WINDOWS]
-    files: dict[int, list[str]] = {}
-    if core:
-        once = [{**row, **key} for row, key in _once(core)]
-        for row in (
-            r for b in write_pairs(batches(once), {}, str(tmp_path), "r") for r in b.to_pylist()
-        ):
-            files[row["part"]] = [f"{tmp_path}/{row['name']}"]
-    categories = {
-        dt: Categories.of(pa.table({"item_id": items, "category": pa.array(names, pa.string())}))
-        for dt, names in zip(WINDOWS, of_days, strict=True)
-    }
-    given = batches(newer)
+    monkeypatch.setattr(category_places, "_MAX_PLACES", seed % 2 * 100)
+    base = pairs(rng, BASE_DAYS, rng.choice((0, 20, 60, 120)))
+    further = pairs(rng, FURTHER_DAYS, rng.choice((0, 20)))
+    newer = pairs(rng, DAYS, rng.choice((0, 10, 50)))
+    categories = catalogues(rng)
+    length = rng.choice((0, 1, LENGTH))
+    of_base = written(base, tmp_path)
+    lists = write_lists(all_parts(), of_base, LENGTH, str(tmp_path), "r")
+    known = BaseFiles(of_base, by_part(lists, tmp_path))
+    files = CoreFiles(known, written(further, tmp_path, known))
+    given, counts = batches(newer), item_counts(of_base, tmp_path)
+    as_of = {dt: kept_categories(here, of_base, base, tmp_path) for dt, here in categories.items()}
     found = [
         row
-        for batch in count_by_customer(given, files, WINDOWS, categories, 3)
+        for batch in count_by_customer(given, files, WINDOWS, as_of, length)
         for row in batch.to_pylist()
     ]
-    by_item = [row for batch in count_by_item(given, files, WINDOWS) for row in batch.to_pylist()]
-    for (dt, first), names in zip(WINDOWS.items(), of_days, strict=True):
-        counted = merged(core + [row for row in newer if first <= row["day"] < dt])
-        known = {i: name for i, name in zip(items, names, strict=True) if name is not None}
+    by_item: dict[tuple[int, int], int] = defaultdict(int)
+    # Each part as a task of its own.
+    for part in range(PARTS):
+        own = [batch.filter(pc.equal(batch["part"], part)) for batch in given]
+        for batch in count_by_item(own, files, counts, WINDOWS):
+            for row in batch.to_pylist():
+                by_item[row["dt"], row["item_id"]] += row["_pairs"]
+    for dt, first in WINDOWS.items():
+        inside = [row for row in newer if first <= row["day"] < dt]
+        counted = merged(base + further + inside)
+        named = dict(as_told(categories[dt]))
         expected = {}
         for who in {who for who, _ in counted}:
-            own = {item: row for (other, item), row in counted.items() if other == who}
-            expected[who] = {"dt": dt, "customer_id": who, **customer(own, known, 3)}
+            own_rows = {item: row for (other, item), row in counted.items() if other == who}
+            expected[who] = {"dt": dt, "customer_id": who, **customer(own_rows, named, length)}
         here = [row for row in found if row["dt"] == dt]
         assert {row["customer_id"]: row for row in here} == expected
         assert len(here) == len(expected)
-        met = {row["item_id"]: row["_pairs"] for row in by_item if row["dt"] == dt}
+        met = {item: pairs for (day, item), pairs in by_item.items() if day == dt}
         items_met = [item for _, item in counted]
         assert met == {item: items_met.count(item) for item in items_met}
 
 
-def _once(rows: list[Row]) -> list[tuple[Row, Row]]:
-    """Pairs of all days as one, as a core has them."""
-    return [
-        (row, {"part": who % PARTS, "day": 0, "customer_id": who, "item_id": item})
+def catalogues(rng: random.Random) -> dict[int, Categories]:
+    """As of each day; of two days the same, and without some items, or names that others have."""
+    names = {item: rng.choice((*NAMES, None)) for item in ITEMS if rng.random() < 0.9}
+    found: dict[int, Categories] = {}
+    for dt in WINDOWS:
+        if rng.random() < 0.5 or not found:
+            names |= {rng.choice(ITEMS): rng.choice((*NAMES[1:], None)) for _ in range(3)}
+            told = {"item_id": [*names], "category": pa.array([*names.values()], pa.string())}
+            found[dt] = Categories.of(pa.table(told))
+        else:
+            found[dt] = found[dt - 1]
+    return found
+
+
+def as_told(categories: Categories) -> Iterator[tuple[int, str]]:
+    for item, place in zip(categories.items, categories.places, strict=True):
+        if place >= 0:
+            yield int(item), categories.names[place]
+
+
+def kept_categories(
+    categories: Categories, files: Files, base: list[Row], root: Path
+) -> DayCategories:
+    items = np.array(sorted({row["item_id"] for row in base}), np.int64)
+    own, places = categories.only(items)
+    written = write_categories(all_parts(), files, own, str(root), "r")
+    return DayCategories(categories, by_part(written, root), places)
+
+
+def item_counts(files: Files, root: Path) -> list[str]:
+    found = pa.Table.from_batches(count_items(all_parts(), files))
+    counted = [tuple(column.to_numpy() for column in found.columns)]
+    return [f"{root}/{write_item_counts(counted, str(root), 'r').name}"]
+
+
+def all_parts() -> list[pa.RecordBatch]:
+    return [pa.record_batch({"part": pa.array(range(PARTS), pa.int32())})]
+
+
+def written(rows: list[Row], root: Path, base: BaseFiles | None = None) -> Files:
+    """Pairs of all days as one, as they are kept; nothing is kept of none."""
+    once = [
+        {**row, "part": who % PARTS, "day": 0, "customer_id": who, "item_id": item}
         for (who, item), row in merged(rows).items()
     ]
+    return by_part(write_pairs(batches(once), {}, str(root), "r", base), root) if rows else {}
+
+
+def by_part(written: Iterable[pa.RecordBatch], root: Path) -> Files:
+    rows = [row for batch in written for row in batch.to_pylist()]
+    return {row["part"]: [f"{root}/{row['name']}"] for row in rows}

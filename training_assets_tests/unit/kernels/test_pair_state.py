@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training_assets.kernels.pair_state import Columns, merge
+from training_assets.kernels.known_pairs import Known
+from training_assets.kernels.pair_state import Columns, Pairs, merge
 
 PAIR = st.tuples(st.integers(0, 3), st.integers(1, 3))
 # (customer, item) -> (actions, newest, purchases)
@@ -29,3 +30,15 @@ def test_parts_are_merged_pair_by_pair(parts: list[dict]) -> None:
     assert rows == [(*pair, *expected[pair]) for pair in sorted(expected)]
     ids = merge([columns_of(part)[:2] for part in parts])
     assert [tuple(map(int, pair)) for pair in zip(*ids, strict=True)] == sorted(expected)
+
+
+PAIRS = st.sets(st.tuples(st.integers(0, 4), st.integers(1, 40)), max_size=120)
+
+
+@given(known=PAIRS, asked=PAIRS)
+def test_a_pair_is_known_where_its_customer_has_the_item(known: set, asked: set) -> None:
+    def pairs(of: set) -> Pairs:
+        return Pairs(*columns_of(dict.fromkeys(of, (1, 0, 0))))
+
+    found = Known.of(pairs(known)).has(pairs(asked))
+    assert found.tolist() == [pair in known for pair in sorted(asked)]
