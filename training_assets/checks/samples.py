@@ -6,15 +6,14 @@ from datetime import date
 from functools import reduce
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from training_assets.checks.context import CheckContext, CheckOutcome, Metric
 from training_assets.checks.counts import compare_counts
-from training_assets.checks.files import Batches, Ints
-from training_assets.checks.sample_rows import ACTED_DDL, acted_on
+from training_assets.checks.files import Batches
+from training_assets.checks.sample_rows import ACTED_DDL, Pairs, acted_on
 from training_assets.checks.structure import facts_of
 from training_assets.schemas import UNIFIED_ACTIONS
 
@@ -44,7 +43,8 @@ def check_negatives(context: CheckContext) -> Mapping[date, CheckOutcome]:
     Of the customers of a day, about ``check_customers`` are looked at.
     """
     rows = _samples(context, ("label", "seen_before")).where(_is_looked_at(_part(context)))
-    acted = _acted(context, _customers(rows)).distinct()
+    pairs = rows.select("customer_id", "item_id").distinct().toArrow()
+    acted = _acted(context, Pairs.of(pairs)).distinct()
     both = rows.select(*_PAIR).distinct().join(acted, ["customer_id", "item_id"])
     is_day = F.col("action_dt") == F.col("dt")
     known = (
@@ -157,14 +157,8 @@ def _samples(context: CheckContext, names: Sequence[str]) -> DataFrame:
     return rows.withColumnRenamed("item_number", "item_id")
 
 
-def _customers(rows: DataFrame) -> Ints:
-    """The customers of some rows, ascending; not more than are looked at of each day."""
-    found = rows.select("customer_id").distinct().toArrow()
-    return np.sort(found["customer_id"].drop_null().to_numpy())
-
-
-def _acted(context: CheckContext, customers: Ints | None = None) -> DataFrame:
-    """What all or these customers have acted on up to the days, by day as action_dt."""
+def _acted(context: CheckContext, pairs: Pairs | None = None) -> DataFrame:
+    """Who has acted on what up to the days, by day as action_dt; of ``pairs``, and of others."""
     lookback = context.settings.lookback_days
     first = date.min.toordinal()
     if lookback is not None:
@@ -173,7 +167,7 @@ def _acted(context: CheckContext, customers: Ints | None = None) -> DataFrame:
     days = [d for d in published if first <= d.toordinal() <= max(context.days).toordinal()]
 
     def read(batches: Batches) -> Iterator[pa.RecordBatch]:
-        return acted_on(batches, customers)
+        return acted_on(batches, pairs)
 
     return context.on_files(UNIFIED_ACTIONS, days, read, ACTED_DDL)
 
