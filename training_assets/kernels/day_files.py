@@ -48,6 +48,8 @@ _IF_ABSENT: Final = {"has_time": True, "is_bot": False}
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _GROUPS_PER_FILE: Final = 16
 _MIN_GROUP: Final = 8_192
+# Of actions, many days of which are read at once: each row group takes as long as 5,000 of them.
+_MIN_ACTIONS: Final = 32_768
 _MAX_GROUP: Final = 131_072
 
 Batches = Iterable[pa.RecordBatch]
@@ -239,7 +241,7 @@ def _encoded(columns: Mapping[str, pa.Array], schema: pa.Schema) -> pa.Buffer:
         table,
         sink,
         compression="zstd",
-        row_group_size=_group_size(len(table)),
+        row_group_size=_group_size(len(table), _MIN_ACTIONS),
         # Event times hardly repeat: their differences are short, a dictionary is not.
         use_dictionary=[name for name in schema.names if name != "occurred_at"],
         column_encoding={"occurred_at": "DELTA_BINARY_PACKED"},
@@ -253,7 +255,7 @@ def encoded_histories(
 ) -> memoryview:
     """A Parquet file of one day; the customers of each part come after those of the one before."""
     rows = sum(len(part.customers) for part in parts)
-    size, schema = _group_size(rows), CUSTOMER_HISTORY.arrow_schema
+    size, schema = _group_size(rows, _MIN_GROUP), CUSTOMER_HISTORY.arrow_schema
     sink = io.BytesIO()
     with open_writer(sink, schema, list_format) as writer:
         for low in range(0, rows, size):
@@ -275,9 +277,9 @@ def _rows_of(parts: Sequence[HistoryColumns], low: int, high: int) -> Iterator[H
             yield HistoryColumns(part.customers[first:last], *lists)
 
 
-def _group_size(rows: int) -> int:
+def _group_size(rows: int, at_least: int) -> int:
     """Small enough that readers of some customers can skip most of a file."""
-    return min(max(-(-rows // _GROUPS_PER_FILE), _MIN_GROUP), _MAX_GROUP)
+    return min(max(-(-rows // _GROUPS_PER_FILE), at_least), _MAX_GROUP)
 
 
 def empty_file(root: str, run: str, day: int, schema: pa.Schema) -> Written:

@@ -105,6 +105,7 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(customer_history, "_RANKINGS_PER_FILE", 7)
     monkeypatch.setattr(action_blocks, "_ACTIONS_PER_FILE", 12)
     monkeypatch.setattr(day_files, "_MIN_GROUP", 2)
+    monkeypatch.setattr(day_files, "_MIN_ACTIONS", 2)
     monkeypatch.setattr(training_rows, "_ROWS_PER_GROUP", 4)
 
 
