@@ -51,6 +51,7 @@ HAS_JAVA = (java_version() or 0) >= 17
 NO_JAVA = "Java 17 or newer was not found: NOTHING was tested on Apache Spark"
 _SMALL_SPARK = {
     "spark.sql.shuffle.partitions": "2",
+    "spark.python.daemon.module": "training_assets_tests.support.spark_daemon",
     "spark.ui.enabled": "false",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
