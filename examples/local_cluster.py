@@ -155,7 +155,7 @@ class _Processes:
         self._running[name] = process
 
     def wait_until(self, what: str, is_so: Callable[[], bool]) -> None:
-        end = time.monotonic() + START_SECONDS
+        end, last = time.monotonic() + START_SECONDS, "no answer that fits"
         while True:
             for name, process in self._running.items():
                 if process.poll() is not None:
@@ -164,10 +164,14 @@ class _Processes:
             try:
                 if is_so():
                     return
-            except OSError:
-                pass  # Nobody listens yet.
+            except (OSError, ValueError) as error:
+                # Nobody listens yet; or the master does, with its page for people at every
+                # address, until it has added the one in JSON.
+                last = repr(error)
             if time.monotonic() > end:
-                raise RuntimeError(f"waited {START_SECONDS} s until {what}; see {self._folder}")
+                raise RuntimeError(
+                    f"waited {START_SECONDS} s until {what} ({last}); see {self._folder}"
+                )
             time.sleep(0.2)
 
 

@@ -54,7 +54,7 @@ def in_this_process(home: Path, *arguments: str, **variables: str) -> Result:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a small sample, of which one day was built first, and then days around it."""
     home = tmp_path_factory.mktemp("home")
-    sizes = ("--customers", "80", "--items", "50", "--interactions", "3000", "--days", "20")
+    sizes = ("--customers", "80", "--items", "50", "--interactions", "1800", "--days", "12")
     generated = in_this_process(home, "generate", *sizes, "--end-date", LAST)
     assert generated.exit_code == 0, generated.output
     first = in_this_process(home, "run", "--start-date", "2024-02-29", "--end-date", "2024-02-29")
@@ -78,7 +78,7 @@ def test_run_prints_one_row_per_day_and_where_the_output_lies(home: Path) -> Non
 
 def test_run_builds_the_look_back_first(home: Path) -> None:
     lake = Lake.at(home / "lake")
-    assert lake.days("unified_actions") == day_range(date(2024, 2, 11), date(2024, 3, 1))
+    assert lake.days("unified_actions") == day_range(date(2024, 2, 19), date(2024, 3, 1))
     assert lake.days("training_input") == day_range(date(2024, 2, 27), date(2024, 3, 1))
 
 
@@ -106,9 +106,9 @@ def test_run_builds_features_only_where_they_are_asked_for(home: Path, tmp_path:
 
 def test_the_weekly_run_ends_in_splits_an_export_and_a_report(home: Path, tmp_path: Path) -> None:
     shutil.copytree(home / "lake", tmp_path / "lake")
-    built = in_this_process(tmp_path, "weekly", "--end-date", LAST, "--days", "10")
+    built = in_this_process(tmp_path, "weekly", "--end-date", LAST, "--days", "7")
     assert built.exit_code == 0, built.output
-    root, days = tmp_path / "lake", day_range(date(2024, 2, 21), date(2024, 3, 1))
+    root, days = tmp_path / "lake", day_range(date(2024, 2, 24), date(2024, 3, 1))
     lake = Lake.at(root)
     for table in ("customer_history", "training_input", "training_samples"):
         assert lake.days(table) == days

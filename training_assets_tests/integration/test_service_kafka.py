@@ -14,6 +14,7 @@ import pytest
 
 from training_assets.errors import SettingsError, StoreError
 from training_assets.lake import Lake, LocalStore
+from training_assets.service import consuming, event_log
 from training_assets.service.announcing import Announcer
 from training_assets.service.claims import Claims
 from training_assets.service.consuming import Landing
@@ -83,7 +84,15 @@ class Topics:
 
 
 @pytest.fixture
-def topics(kafka_server: str, tmp_path: Path, request: pytest.FixtureRequest) -> Topics:
+def topics(
+    kafka_server: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Topics:
+    # Each look for records takes as long, and four of them must find none.
+    monkeypatch.setattr(consuming, "_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(consuming, "_EMPTY_POLLS", 4)
     return Topics(kafka_server, f"t{abs(hash(request.node.name))}.", tmp_path / "lake")
 
 
@@ -300,9 +309,13 @@ def test_damaged_claim_is_told(tmp_path: Path) -> None:
         Claims(store, "t", "id", 0).known()
 
 
-def test_brokers_that_are_down_cost_no_upload_and_no_event(tmp_path: Path) -> None:
+def test_brokers_that_are_down_cost_no_upload_and_no_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As long the service waits for them when it starts.
+    monkeypatch.setattr(event_log, "_ASK_SECONDS", 0.5)
     port = free_port()
-    own = {**OPTIONS, "delivery.timeout.ms": "1500"}
+    own = {**OPTIONS, "delivery.timeout.ms": "500"}
     lake = str(tmp_path / "lake")
     with serving(lake=lake, kafka=f"127.0.0.1:{port}", kafka_options=own) as served:
         client = served.client()
