@@ -162,7 +162,7 @@ def test_the_commands_work_on_a_bucket(
         assert s3_server.secret not in done.output
         return done.output
 
-    size = ["--customers", "40", "--items", "30", "--interactions", "400", "--days", "6"]
+    size = ["--customers", "40", "--items", "30", "--interactions", "300", "--days", "4"]
     here("generate", *size, "--end-date", "2026-11-19")
     elsewhere("run", "--start-date", "2026-11-18")
     assert "all days are published" in here("run", "--start-date", "2026-11-18")

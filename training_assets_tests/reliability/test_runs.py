@@ -122,6 +122,8 @@ def test_an_engine_that_dies_ends_the_run_at_once_and_says_so(
 ) -> None:
     put_raw(root)
     monkeypatch.setattr("training_assets.engine.session._MAX_RETRIES", 1)
+    # As long a server that is gone is waited for, once nothing else is tried.
+    monkeypatch.setattr("training_assets.engine.health._ANSWER_SECONDS", 1)
     with server() as (endpoint, kill), spark_session("remote", remote=endpoint) as remote:
         reports = build(remote, root)
         found = [next(reports) for _ in DAYS]
