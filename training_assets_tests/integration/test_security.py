@@ -9,6 +9,7 @@ import re
 import tomllib
 import traceback
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -310,14 +311,20 @@ FORBIDDEN = {
 PICKLES = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
 
 
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """All modules of the package, parsed."""
+    package = Path(training_assets.__file__).parent
+    return {path: ast.parse(path.read_text()) for path in package.rglob("*.py")}
+
+
 def calls_in(tree: ast.AST) -> Iterator[ast.Call]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
 
 
 def test_no_code_loads_pickles_or_runs_text() -> None:
     found = []
-    for path in Path(training_assets.__file__).parent.rglob("*.py"):
-        tree = ast.parse(path.read_text())
+    for path, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {alias.name for alias in node.names} | {getattr(node, "module", "") or ""}
@@ -338,8 +345,8 @@ def test_no_code_loads_pickles_or_runs_text() -> None:
 
 
 def test_no_sql_text_is_made() -> None:
-    for path in Path(training_assets.__file__).parent.rglob("*.py"):
-        for call in calls_in(ast.parse(path.read_text())):
+    for path, tree in trees().items():
+        for call in calls_in(tree):
             name = getattr(call.func, "attr", "")
             if name in {"sql", "expr", "selectExpr", "where", "filter"} and call.args:
                 is_text = any(isinstance(part, ast.JoinedStr) for part in ast.walk(call.args[0]))

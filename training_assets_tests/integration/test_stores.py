@@ -20,9 +20,7 @@ from training_assets_tests.conftest import HAS_JAVA, NO_JAVA
 from training_assets_tests.support.commands import invoke
 from training_assets_tests.support.frames import DAY, at, before, click
 from training_assets_tests.support.lakes import (
-    ACTION_DAYS,
     IMPRESSION_DAYS,
-    SETTINGS,
     SHORT,
     write_tiny_lake,
 )
@@ -35,6 +33,9 @@ from local_cluster import _Processes, local_cluster
 
 ONLY_SAIL = pytest.mark.parametrize("engine", ["sail"], indirect=True, scope="session")
 EVERYTHING = list(SEQUENCE.values())
+# A look-back of few days: each of them is built, in the folder and in the bucket.
+SETTINGS = Settings(history_length=6, lookback_days=8)
+ACTION_DAYS = day_range(before(12), DAY)
 # Java must start quickly here, and has nothing to do that would be worth compiling well.
 QUICK_JAVA = (
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
