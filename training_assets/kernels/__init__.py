@@ -34,12 +34,10 @@ from training_assets.kernels.histories import (
 from training_assets.kernels.interactions import BotLimits, clean_interactions
 from training_assets.kernels.known_pairs import BaseFiles
 from training_assets.kernels.pair_counts import (
-    CUSTOMERS_DDL,
-    DAY_ITEMS_DDL,
     CoreFiles,
+    Counting,
     DayCategories,
-    count_by_customer,
-    count_by_item,
+    write_counts,
 )
 from training_assets.kernels.pair_state import PAIRS_DDL
 from training_assets.kernels.pair_summaries import (
@@ -66,9 +64,7 @@ ship(errors, schemas, list_format, sys.modules[__name__])
 
 __all__ = [
     "COMPACTIONS_DDL",
-    "CUSTOMERS_DDL",
     "CUTS_DDL",
-    "DAY_ITEMS_DDL",
     "EXTRA_DDL",
     "HISTORIES_DDL",
     "ITEMS_DDL",
@@ -85,6 +81,7 @@ __all__ = [
     "BotLimits",
     "Categories",
     "CoreFiles",
+    "Counting",
     "DayCategories",
     "Wanted",
     "Written",
@@ -93,8 +90,6 @@ __all__ = [
     "build_histories",
     "clean_interactions",
     "compact",
-    "count_by_customer",
-    "count_by_item",
     "count_items",
     "customer_bounds",
     "cut_days",
@@ -105,6 +100,7 @@ __all__ = [
     "read_state",
     "write_actions",
     "write_categories",
+    "write_counts",
     "write_folds",
     "write_histories",
     "write_item_counts",

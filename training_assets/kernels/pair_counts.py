@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from training_assets.kernels.categories import Categories
 from training_assets.kernels.category_places import Counts, Places, keys_of
+from training_assets.kernels.day_files import Written, written_batch
 from training_assets.kernels.integers import count_values
 from training_assets.kernels.known_pairs import BaseFiles, Known, Lists
 from training_assets.kernels.pair_state import (
@@ -34,16 +35,23 @@ from training_assets.kernels.pair_summaries import (
     read_item_counts,
     summed,
 )
+from training_assets.kernels.state_files import write_state
 from training_assets.kernels.timelines import Ints
 
-CUSTOMERS_DDL: Final = (
-    "dt long, customer_id long, _pairs long, _purchased long, _favorite string, "
-    "_favorite_actions long, _recent array<long>"
+# Of a day: by customer, and by item.
+_OF_CUSTOMERS: Final = pa.schema(
+    [
+        ("customer_id", pa.int64()),
+        ("_pairs", pa.int64()),
+        ("_purchased", pa.int64()),
+        ("_favorite", pa.string()),
+        ("_favorite_actions", pa.int64()),
+        ("_recent", pa.list_(pa.int64())),
+    ]
 )
-DAY_ITEMS_DDL: Final = "dt long, item_id long, _pairs long"
-# What of a pair says which it is.
-_ITEMS: Final = ("customer_id", "item_id")
-_NONE: Final = np.empty(0, np.int64)
+_OF_ITEMS: Final = pa.schema([("item_id", pa.int64()), ("_pairs", pa.int64())])
+# So many rows of customers make a file.
+_ROWS_PER_FILE: Final = 131_072
 # The first day whose pairs count, by dt; they end before it. Days are numbers.
 Windows = Mapping[int, int]
 
@@ -66,66 +74,80 @@ class DayCategories(NamedTuple):
     places: Ints
 
 
-def count_by_customer(
-    batches: Batches,
-    files: CoreFiles,
-    windows: Windows,
-    categories: Mapping[int, DayCategories],
-    length: int,
-) -> Iterator[pa.RecordBatch]:
-    """What the pairs of each customer come to on each dt, as ``CUSTOMERS_DDL`` says.
+class Counting(NamedTuple):
+    """How pairs are counted: ``item_counts`` has how many customers met an item of the base.
 
-    ``files`` are of the core, which counts for every dt, ``batches`` hold the pairs of the other
-    days, by day. The favourite is the known category with most actions, then the newest, then the
-    first by name; ``_recent`` are the ``length`` newest items, newest first, then by id.
+    The favourite is the known category with most actions, then the newest, then the first by name;
+    ``_recent`` are the ``length`` newest items, newest first, then by id.
     """
-    for part, day, newer in parts(batches):
-        core = _Core(files, part, Pairs(*newer), PAIRS.names)
-        lists = _with(core.lists, core.further, length)
-        counted: tuple[DayCategories, _ByCategory] | None = None
-        for dt, first in windows.items():
-            few = core.few(Pairs(*_of_window(day, newer, first, dt)))
-            if not len(core.customers):
-                continue
-            if counted is None or counted[0] is not categories[dt]:
-                counted = categories[dt], _ByCategory(core, part, categories[dt])
-            num_pairs = core.num_pairs + core.num_new(few)
-            here = pa.array(num_pairs > 0)
-            columns = {
-                "customer_id": pa.array(core.customers),
-                "_pairs": pa.array(num_pairs),
-                **counted[1].with_favorites(few),
-                "_recent": _as_arrays(_with(lists, few, length), len(core.customers)),
-            }
-            kept = {name: column.filter(here) for name, column in columns.items()}
-            dts = np.full(len(kept["_pairs"]), dt)
-            yield pa.RecordBatch.from_pydict({"dt": dts, **kept})
+
+    files: CoreFiles
+    item_counts: Sequence[str]
+    windows: Windows
+    categories: Mapping[int, DayCategories]
+    length: int
 
 
-def count_by_item(
-    batches: Batches, files: CoreFiles, counts: Sequence[str], windows: Windows
+def write_counts(
+    batches: Batches, counting: Counting, roots: Mapping[int, tuple[str, str]], run: str
 ) -> Iterator[pa.RecordBatch]:
-    """How many customers of a task's parts met an item on each dt, as ``DAY_ITEMS_DDL`` says.
+    """Write what the pairs of a task's parts come to on each dt; yields ``WRITTEN_DDL``.
 
-    ``counts`` has how many did in the base, all parts together: the first part brings them in.
+    ``batches`` hold the pairs of the days that are not in the core, by day. ``roots``: by dt, where
+    files of customers go, each of whom is in one of them, and where those of items, in each of
+    which an item may be; to be added up. Their ``day`` is 2 dt, or 2 dt + 1 for items.
     """
+    written: list[Written] = []
+    rows: dict[int, list[pa.RecordBatch]] = {dt: [] for dt in counting.windows}
+    items: dict[int, list[Counted]] = {dt: [] for dt in counting.windows}
     of_core: list[Counted] = []
-    added: dict[int, list[Ints]] = {dt: [] for dt in windows}
+    part = -1
+
+    def write(dt: int) -> None:
+        table = pa.Table.from_batches(rows[dt], _OF_CUSTOMERS)
+        written.append(write_state(table, roots[dt][0], 2 * dt, part, run))
+        rows[dt] = []
+
     for part, day, newer in parts(batches):
-        core = _Core(files, part, Pairs(*newer), _ITEMS)
+        core = _Core(counting.files, part, Pairs(*newer))
         of_core.append(count_values(core.further.pairs.item[core.further.is_new]))
         if not part:
-            of_core.append(read_item_counts(counts))
+            of_core.append(read_item_counts(counting.item_counts))
         of_core = [summed(of_core)]
-        for dt, first in windows.items():
-            few = core.few(Pairs(*_of_window(day, newer, first, dt)))
-            added[dt].append(few.pairs.item[few.is_new])
-    if not of_core:
-        return
-    for dt, found in added.items():
-        items, pairs = summed([*of_core, count_values(np.concatenate(found))])
-        dts = np.full(len(items), dt)
-        yield pa.RecordBatch.from_pydict({"dt": dts, "item_id": items, "_pairs": pairs})
+        for dt, few, found in _by_day(core, part, counting, day, newer):
+            items[dt] = [summed([*items[dt], count_values(few.pairs.item[few.is_new])])]
+            rows[dt].append(found)
+            if sum(map(len, rows[dt])) >= _ROWS_PER_FILE:
+                write(dt)
+    for dt in counting.windows if of_core else ():
+        write(dt)
+        columns = [pa.array(column) for column in summed([*of_core, *items[dt]])]
+        table = pa.table(columns, schema=_OF_ITEMS)
+        written.append(write_state(table, roots[dt][1], 2 * dt + 1, part, run))
+    yield written_batch(written)
+
+
+def _by_day(
+    core: "_Core", part: int, counting: Counting, day: Ints, newer: Columns
+) -> Iterator[tuple[int, "_Few", pa.RecordBatch]]:
+    """Of each dt the few pairs that it adds, and the rows of the part's customers."""
+    length, num_customers = counting.length, len(core.customers)
+    lists = _with(core.lists, core.further, length)
+    counted: tuple[DayCategories, _ByCategory] | None = None
+    for dt, first in counting.windows.items():
+        few = core.few(Pairs(*_of_window(day, newer, first, dt)))
+        categories = counting.categories[dt]
+        if counted is None or counted[0] is not categories:
+            counted = categories, _ByCategory(core, part, categories)
+        num_pairs = core.num_pairs + core.num_new(few)
+        columns = [
+            pa.array(core.customers),
+            pa.array(num_pairs),
+            *counted[1].favorites(few),
+            _as_arrays(_with(lists, few, length), num_customers),
+        ]
+        found = pa.RecordBatch.from_arrays(columns, schema=_OF_CUSTOMERS)
+        yield dt, few, found.filter(pa.array(num_pairs > 0))
 
 
 def _of_window(day: Ints, newer: Columns, first: int, dt: int) -> Columns:
@@ -156,16 +178,16 @@ class _Few(NamedTuple):
 class _Core:
     """The pairs that all days have, by rank of the customer among all that any day has."""
 
-    def __init__(self, files: CoreFiles, part: int, newer: Pairs, names: Sequence[str]) -> None:
-        """``names``: the columns that are wanted of further pairs; the others are empty."""
+    def __init__(self, files: CoreFiles, part: int, newer: Pairs) -> None:
         base, lists = files.base.read(part)
-        further, is_new = _further(files.further.get(part, ()), names)
+        *columns, is_new = read_columns(files.further.get(part, ()), (*PAIRS.names, IS_NEW))
+        further = Pairs(*columns)
         known = Known.of(further)
         found = (base.customers, known.customers, newer.customer)
         self.customers, self.newer = np.unique(np.concatenate(found)), newer
         self._known = base, known
         self.lists = lists._replace(customer=self.rank(lists.customer))
-        self.further = _Few(further, self.rank(further.customer), is_new)
+        self.further = _Few(further, self.rank(further.customer), is_new.astype(bool))
         self.num_pairs = self.num_new(self.further)
         self.num_pairs[np.searchsorted(self.customers, base.customers)] += base.sizes
 
@@ -182,13 +204,6 @@ class _Core:
     def num_new(self, few: _Few) -> Ints:
         """How many pairs each customer has more by these."""
         return np.bincount(few.rank[few.is_new], minlength=len(self.customers))
-
-
-def _further(files: Sequence[str], names: Sequence[str]) -> tuple[Pairs, Ints]:
-    """Pairs that are kept beside a base, and which of them are new there."""
-    columns = read_columns(files, (*names, IS_NEW))
-    found = dict(zip(names, columns, strict=False))
-    return Pairs(*(found.get(name, _NONE) for name in PAIRS.names)), columns[-1].astype(bool)
 
 
 class _ByCategory:
@@ -209,8 +224,8 @@ class _ByCategory:
     def _keys(self, rank: Ints, pairs: Pairs) -> Ints:
         return keys_of(rank, self._categories.look_up(pairs.item), len(self._categories.names))
 
-    def with_favorites(self, few: _Few) -> dict[str, pa.Array]:
-        """By rank of the customer: the favourite, its actions, and how many were purchased."""
+    def favorites(self, few: _Few) -> tuple[pa.Array, pa.Array, pa.Array]:
+        """By rank of the customer: categories purchased, the favourite, and its actions."""
         places, names = self._places, pa.array(self._categories.names, pa.string())
         keys = self._keys(few.rank, few.pairs)
         actions, newest, purchases = places.counts(keys, _counts_of(few.pairs), self._counts)
@@ -224,11 +239,10 @@ class _ByCategory:
         found = np.full(self._num_customers, -1)
         found[owner[best]] = category[best]
         is_bought = (purchases > 0) & (category >= 0)
-        return {
-            "_purchased": pa.array(np.add.reduceat(is_bought.astype(int), firsts)),
-            "_favorite": names.take(pa.array(found, mask=found < 0)),
-            "_favorite_actions": pa.array(most, mask=found < 0),
-        }
+        purchased = np.add.reduceat(is_bought.astype(int), firsts)
+        has_none = found < 0
+        favorite = names.take(pa.array(found, mask=has_none))
+        return pa.array(purchased), favorite, pa.array(most, mask=has_none)
 
 
 def _counts_of(pairs: Pairs) -> Counts:

@@ -1,4 +1,4 @@
-"""How often each customer met each item in a window: its core kept, its few other days counted.
+"""How often each customer met each item in a window: what windows have in common is kept.
 
 Windows of days that follow each other have nearly all days in common. What eight of them share is
 their core; what 64 share is the base of these cores:
@@ -25,16 +25,10 @@ from pyspark.sql import functions as F
 from training_assets.features import count_pairs
 from training_assets.features.actions import read_actions
 from training_assets.kernels import (
-    CUSTOMERS_DDL,
-    DAY_ITEMS_DDL,
     PAIRS_DDL,
     WRITTEN_DDL,
-    Categories,
     CoreFiles,
-    DayCategories,
     Written,
-    count_by_customer,
-    count_by_item,
     write_pairs,
 )
 from training_assets.lake.frames import read_days
@@ -66,55 +60,8 @@ def days_together(build: Build, days: Sequence[date]) -> Iterator[list[date]]:
         yield from (block[at : at + at_once] for at in range(0, len(block), at_once))
 
 
-def pairs_of_customers(
-    build: Build,
-    days: Sequence[date],
-    window: Mapping[date, str],
-    categories: Mapping[int, Categories],
-    length: int,
-) -> DataFrame:
-    """What the pairs of each day's window come to for each customer; its ``length`` newest items.
-
-    ``days`` have a core in common, ``window`` has the contents of all that one of them looks back
-    to, ``categories`` are those as of each day.
-    """
-    core = _core(build, days, window)
-    files, windows = core.files(length), _windows(build, days, window)
-    as_of: dict[int, DayCategories] = {}
-    for number, here in categories.items():
-        same = (found for found in as_of.values() if found.categories is here)
-        as_of[number] = next(same, None) or core.base.categories(here)
-
-    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return count_by_customer(batches, files, windows, as_of, length)
-
-    return core.others.mapInArrow(count, CUSTOMERS_DDL)
-
-
-def pairs_of_items(build: Build, days: Sequence[date], window: Mapping[date, str]) -> DataFrame:
-    """How many customers each item has in each day's window; rows of an item are to be added up.
-
-    ``days`` and ``window`` as above.
-    """
-    core = _core(build, days, window)
-    files, windows = core.files(0), _windows(build, days, window)
-    counts = core.base.items()
-
-    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return count_by_item(batches, files, counts, windows)
-
-    return core.others.mapInArrow(count, DAY_ITEMS_DDL)
-
-
-def _windows(build: Build, days: Sequence[date], window: Mapping[date, str]) -> dict[int, int]:
-    """The first day that counts for each of the days, as numbers."""
-    lookback = build.settings.lookback_days
-    first = min(map(number_of, window), default=0)
-    return {n: first if lookback is None else n - lookback for n in map(number_of, days)}
-
-
 @dataclass(frozen=True)
-class _Core:
+class Core:
     """What the windows of days have in common, and the pairs of their other days, by day."""
 
     base: Base
@@ -126,7 +73,7 @@ class _Core:
         return CoreFiles(self.base.files(length), self.further.files)
 
 
-def _core(build: Build, days: Sequence[date], window: Mapping[date, str]) -> _Core:
+def core_of(build: Build, days: Sequence[date], window: Mapping[date, str]) -> Core:
     """The core of days that have one in common; made where it is missing."""
     store = StateStore(build.lake)
     core, *larger = (_common(build, step, number_of(days[0]), window) for step in _STEPS)
@@ -142,7 +89,7 @@ def _core(build: Build, days: Sequence[date], window: Mapping[date, str]) -> _Co
     rest = Stretch(core.kind, core.first, core.end, own, definition)
     further = _kept(build, store, rest, num_parts, base)
     rows = _rows(build, others, num_parts, "day")
-    return _Core(base, further, rows)
+    return Core(base, further, rows)
 
 
 def _common(build: Build, step: int, day: int, window: Mapping[date, str]) -> Stretch:

@@ -37,10 +37,11 @@ from training_assets.tables.feature_inputs import (
     read_folded,
     write_features,
 )
-from training_assets.tables.feature_pairs import days_together, pairs_of_items
+from training_assets.tables.feature_pairs import days_together
 from training_assets.tables.feature_state import is_kept, window_contents
+from training_assets.tables.pair_days import pairs_of_items
 from training_assets.tables.spec import TableSpec
-from training_assets.tables.user_features import look_back_in_words
+from training_assets.tables.user_features import categories_as_of, look_back_in_words
 
 DECLARED: Final = declared_table("item_features")
 ITEM_FEATURES: Final = published_table(DECLARED)
@@ -101,7 +102,9 @@ def from_state(build: Build, days: Sequence[date]) -> DataFrame:
     folds = folds_of_days(build, plan, contents, fold, num_files(build, days[0]))
     return item_features_from(
         folds,
-        pairs_of_items(build, days, window_contents(build, days)),
+        pairs_of_items(
+            build, days, window_contents(build, days), lambda: categories_as_of(build, days)
+        ),
         read_catalogue(build, days),
         plan,
         impressions_given=is_given,

@@ -38,8 +38,9 @@ from training_assets.tables.feature_inputs import (
     read_folded,
     write_features,
 )
-from training_assets.tables.feature_pairs import days_together, pairs_of_customers
+from training_assets.tables.feature_pairs import days_together
 from training_assets.tables.feature_state import is_kept, window_contents
+from training_assets.tables.pair_days import AsOf, pairs_of_customers
 from training_assets.tables.spec import TableSpec
 
 DECLARED: Final = declared_table("user_features")
@@ -81,9 +82,14 @@ def from_state(build: Build, days: Sequence[date]) -> DataFrame:
         num_files(build, days[0]),
     )
     window = window_contents(build, days)
-    categories, length = _categories(build, plan, days), longest_list(plan.names)
-    pairs = pairs_of_customers(build, days, window, categories, length)
+    pairs = pairs_of_customers(build, days, window, categories_as_of(build, days))
     return user_features_from(folds, pairs, plan)
+
+
+def categories_as_of(build: Build, days: Sequence[date]) -> AsOf:
+    """What the pairs of customers are counted by."""
+    plan = plan_from_settings(build, BUILT_FROM, DECLARED, days)
+    return _categories(build, plan, days), longest_list(plan.names)
 
 
 def _categories(build: Build, plan: Plan, days: Sequence[date]) -> dict[int, Categories]:
