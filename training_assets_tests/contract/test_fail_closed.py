@@ -189,6 +189,7 @@ def test_day_that_fails_on_the_workers_keeps_back_the_days_that_need_it(
     require_let_through(few, name)
 
 
+@pytest.mark.first_on_spark
 @pytest.mark.parametrize("name", READ)
 def test_day_that_fails_on_the_workers_of_either_engine_fails_alone(
     spark: SparkSession, tmp_path: Path, name: str

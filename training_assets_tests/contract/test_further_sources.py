@@ -114,6 +114,7 @@ def late_days(root: Path) -> dict[date, str]:
     return {late.day: "; ".join(late.reasons) for late in found if late.table == "unified_actions"}
 
 
+@on_sail_only
 def test_a_large_day_without_a_valid_row_is_set_aside(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,6 +167,7 @@ def test_a_wrong_history_is_found_where_it_lies_and_where_it_is_missed(
     ]
 
 
+@on_sail_only
 def test_history_that_cannot_be_read_fails_what_is_compared_with_it_and_no_other_day(
     spark: SparkSession, lake: Lake
 ) -> None:
@@ -289,6 +290,7 @@ def test_a_drop_of_more_than_a_fifth_warns(
     assert outcome.message == expected * warns
 
 
+@on_sail_only
 def test_above_a_size_a_sample_is_checked_that_is_the_same_each_time(
     spark: SparkSession, lake: Lake
 ) -> None:

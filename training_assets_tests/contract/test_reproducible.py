@@ -127,12 +127,13 @@ def copy_of(built: Lake, folder: Path) -> Lake:
     return Lake.at(shutil.copytree(built.store.url, folder / "lake"))
 
 
+@on_sail_only
 def test_days_alone_give_the_bytes_that_a_range_gives(
-    spark: SparkSession, engine: str, built: Lake, tmp_path: Path
+    spark: SparkSession, built: Lake, tmp_path: Path
 ) -> None:
     lake, specs = copy_of(built, tmp_path), list(SEQUENCE.values())
     # Of its own day's actions no history makes use, so all three can be built at once.
-    for day in [DAY] if engine == "spark" else IMPRESSION_DAYS:
+    for day in IMPRESSION_DAYS:
         for table in SEQUENCE:
             unpublish(lake, table, day)
         reports = list(build_days(spark, lake, SETTINGS, specs, [day]))

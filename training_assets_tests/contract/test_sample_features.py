@@ -49,6 +49,7 @@ def test_features_of_pairs_are_those_of_the_reference(spark: SparkSession, tmp_p
         assert len(set(values)) > 1
 
 
+@pytest.mark.parametrize("engine", ["sail"], indirect=True)
 def test_a_day_that_no_catalogue_came_before_knows_nothing_of_pairs(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -19,6 +19,10 @@ START = datetime(2024, 3, 1, tzinfo=UTC)
 PARTS = ("train", "validation", "test")
 
 
+# What the random inputs below are drawn from too, on both engines.
+on_sail_only = pytest.mark.parametrize("engine", ["sail"], indirect=True)
+
+
 def events(spark: SparkSession, micros: list[int], keys: list[Any] | None = None) -> DataFrame:
     """One row per number of microseconds after START; keys 0, 1, 2, ..."""
     rows = list(zip(keys or range(len(micros)), micros, strict=True))
@@ -61,23 +65,27 @@ def sorted_split(
 # ------------------------------------------------------------------------------------- literal
 
 
+@on_sail_only
 def test_ten_rows_are_cut_at_seven_and_eight(spark: SparkSession) -> None:
     found = parts_of(temporal_split(events(spark, [9, 8, 7, 6, 5, 4, 3, 2, 1, 0])))
     assert found == {"train": [3, 4, 5, 6, 7, 8, 9], "validation": [2], "test": [0, 1]}
 
 
+@on_sail_only
 def test_ninety_rows_are_cut_in_integers(spark: SparkSession) -> None:
     assert int(90 * 0.7) == 62
     found = parts_of(temporal_split(events(spark, list(range(90)))))
     assert [len(found[part]) for part in PARTS] == [63, 9, 18]
 
 
+@on_sail_only
 def test_rows_with_the_time_of_a_cut_go_to_the_later_part(spark: SparkSession) -> None:
     times = [0, 1, 2, 3, 4, 5, 5, 5, 6, 6]
     found = parts_of(temporal_split(events(spark, times)))
     assert found == {"train": [0, 1, 2, 3, 4], "validation": [5, 6, 7], "test": [8, 9]}
 
 
+@on_sail_only
 def test_exact_rows_cuts_a_time_by_key(spark: SparkSession) -> None:
     times = [0, 1, 2, 3, 4, 5, 5, 5, 6, 6]
     keys = ["a", "b", "c", "d", "e", "z", "x", "y", "g", "h"]
@@ -89,6 +97,7 @@ def test_exact_rows_cuts_a_time_by_key(spark: SparkSession) -> None:
     }
 
 
+@on_sail_only
 def test_all_rows_of_one_time_can_be_cut_by_key_only(spark: SparkSession) -> None:
     frame = events(spark, [7] * 10)
     with pytest.raises(SettingsError, match="train and validation would be empty: 10 rows"):
@@ -97,6 +106,7 @@ def test_all_rows_of_one_time_can_be_cut_by_key_only(spark: SparkSession) -> Non
     assert found == {"train": list(range(7)), "validation": [7], "test": [8, 9]}
 
 
+@on_sail_only
 def test_gap_days_leave_out_rows_before_a_cut(spark: SparkSession) -> None:
     day = 86_400_000_000
     times = [n * day for n in range(20)]
@@ -219,6 +229,7 @@ def test_ratios_that_cannot_work_are_named(ratios: Any, message: str) -> None:
         exact_ratios(ratios)
 
 
+@on_sail_only
 def test_parts_that_would_be_empty_are_named(spark: SparkSession) -> None:
     with pytest.raises(SettingsError, match="train, validation and test would be empty"):
         temporal_split(events(spark, []))
@@ -242,6 +253,7 @@ def test_a_missing_time_is_named(spark: SparkSession) -> None:
         temporal_split(frame, time="micros")
 
 
+@on_sail_only
 def test_exact_rows_need_a_unique_key_where_a_cut_falls(spark: SparkSession) -> None:
     times = [0, 1, 2, 3, 4, 5, 5, 5, 6, 6]
     twice = events(spark, times, [0, 1, 2, 3, 4, 5, 6, 6, 8, 9])

@@ -38,6 +38,10 @@ PAIRS = "dt date, customer_id long, item_id long"
 CANDIDATES = "dt date, item_id long, weight long"
 
 
+# What the random inputs below are drawn from too, on both engines.
+on_sail_only = pytest.mark.parametrize("engine", ["sail"], indirect=True)
+
+
 @pytest.fixture(autouse=True)
 def few_tasks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task of Spark costs more than these few rows."""
@@ -82,11 +86,13 @@ def test_a_negative_is_a_candidate_that_the_customer_has_not_acted_on(spark: Spa
     )
 
 
+@on_sail_only
 def test_a_positive_that_is_missing_in_seen_is_no_negative(spark: SparkSession) -> None:
     inputs = frames(spark, [(DAY, 7, 1)], [], [(DAY, 1, 1), (DAY, 2, 1)])
     assert negatives(rows(sample_negatives(*inputs))) == [(DAY, 7, 2, 0.0, 1.0)]
 
 
+@on_sail_only
 def test_pairs_given_twice_count_once(spark: SparkSession) -> None:
     candidates = [(DAY, item, 1) for item in range(100)]
     seen = [(DAY, 7, 50)]
@@ -97,6 +103,7 @@ def test_pairs_given_twice_count_once(spark: SparkSession) -> None:
     assert {row[4] for row in negatives(rows(once))} == {1 / 98}
 
 
+@on_sail_only
 def test_a_candidate_given_twice_has_the_actions_of_both(spark: SparkSession) -> None:
     def popular(candidates: Any) -> Counter[Any]:
         inputs = frames(spark, [(DAY, 7, 1)], [], candidates)
@@ -106,6 +113,7 @@ def test_a_candidate_given_twice_has_the_actions_of_both(spark: SparkSession) ->
     assert popular(parts) == popular([(DAY, 1, 3), (DAY, 2, 16), (DAY, 3, 1)])
 
 
+@on_sail_only
 def test_popularity_is_the_actions_to_three_quarters_and_at_least_one(spark: SparkSession) -> None:
     weights = [(DAY, 2, 16), (DAY, 3, 0), (DAY, 4, None), (DAY, 5, 81)]
     inputs = frames(spark, [(DAY, 7, 1)], [], weights)
@@ -113,6 +121,7 @@ def test_popularity_is_the_actions_to_three_quarters_and_at_least_one(spark: Spa
     assert found == {1: None, 2: 8 / 37, 3: 1 / 37, 4: 1 / 37, 5: 27 / 37}
 
 
+@on_sail_only
 def test_a_customer_who_has_seen_everything_gets_positives_only(spark: SparkSession) -> None:
     candidates = [(DAY, item, 1) for item in range(5)]
     seen = [(DAY, 7, item) for item in range(5)]
@@ -121,20 +130,24 @@ def test_a_customer_who_has_seen_everything_gets_positives_only(spark: SparkSess
     )
 
 
+@on_sail_only
 def test_a_day_without_candidates_has_positives_only(spark: SparkSession) -> None:
     inputs = frames(spark, [(DAY, 7, 1)], [], [(NEXT, 2, 1)])
     assert rows(sample_negatives(*inputs)) == Counter([(DAY, 7, 1, 1.0, None)])
 
 
+@on_sail_only
 def test_nothing_comes_of_nothing(spark: SparkSession) -> None:
     assert not rows(sample_negatives(*frames(spark, [], [(DAY, 7, 1)], [(DAY, 2, 1)])))
 
 
+@on_sail_only
 def test_ratio_zero_gives_positives_only(spark: SparkSession) -> None:
     inputs = frames(spark, [(DAY, 7, 1)], [], [(DAY, 2, 1)])
     assert rows(sample_negatives(*inputs, ratio=0)) == Counter([(DAY, 7, 1, 1.0, None)])
 
 
+@on_sail_only
 def test_any_ratio_above_what_is_left_gives_all_that_is_left(spark: SparkSession) -> None:
     inputs = frames(spark, [(DAY, 7, 1), (DAY, 7, 3)], [], [(DAY, 2, 1)])
     expected = Counter([(DAY, 7, 1, 1.0, None), (DAY, 7, 3, 1.0, None), (DAY, 7, 2, 0.0, 1.0)])
@@ -294,6 +307,7 @@ def shop(num_customers: int = 12, num_items: int = 60) -> tuple[Any, Any, Any]:
     return pairs_of(60), pairs_of(700), candidates
 
 
+@pytest.mark.first_on_spark
 @pytest.mark.parametrize("strategy", ["uniform", "popularity"])
 def test_partitions_order_and_company_change_nothing(spark: SparkSession, strategy: Any) -> None:
     positives, seen, candidates = shop()
@@ -313,6 +327,7 @@ def test_partitions_order_and_company_change_nothing(spark: SparkSession, strate
     )
 
 
+@on_sail_only
 def test_seeds_and_days_and_customers_draw_differently(spark: SparkSession) -> None:
     positives = [(dt, customer, 1) for dt in (DAY, NEXT) for customer in range(20)]
     candidates = [(dt, item, 1) for dt in (DAY, NEXT) for item in range(10_000)]

@@ -60,6 +60,7 @@ def write_texts(root: Path) -> Path:
 TABLES = ("unified_actions", "customer_history", "training_input")
 
 
+@pytest.mark.parametrize("engine", ["sail"], indirect=True)
 def test_text_ids_of_actions_and_impressions_get_their_integers(
     spark: SparkSession, tmp_path: Path
 ) -> None:
