@@ -315,7 +315,8 @@ def test_brokers_that_are_down_cost_no_upload_and_no_event(
     # As long the service waits for them when it starts.
     monkeypatch.setattr(event_log, "_ASK_SECONDS", 0.5)
     port = free_port()
-    own = {**OPTIONS, "delivery.timeout.ms": "500"}
+    # Brokers that come back are seen within less than a message is waited for.
+    own = {**OPTIONS, "delivery.timeout.ms": "1500", "reconnect.backoff.max.ms": "200"}
     lake = str(tmp_path / "lake")
     with serving(lake=lake, kafka=f"127.0.0.1:{port}", kafka_options=own) as served:
         client = served.client()
