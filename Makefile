@@ -20,8 +20,9 @@ ui: $(READY)  ## The Dagster UI on the same instance, http://127.0.0.1:3000
 serve: $(VENV)/.ready-service  ## The HTTP service on 127.0.0.1:8002; shows a first key once
 	@$(BIN)/training-assets serve
 
+# Three on two cores: many tests wait for servers.
 test: $(READY)/test lint  ## The whole suite, on both engines
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 # The other two folders have whole programs, of which most of the time is the start, and their ends.
 test-fast: $(READY)/test lint  ## The loop: unit/ and contract/ without Spark; make test has the rest
