@@ -145,7 +145,8 @@ def _to_sort_further(key: Ints, order: Ints, actions: Actions) -> Ints:
     for column in (actions.item, actions.kind, actions.day):
         is_other |= column.take(first) != column.take(second)
     keys = key.take(tied[is_other])
-    keys = keys[np.diff(keys, prepend=-1) > 0]
+    # Each once, the last time: before the first, the largest key would be too far from -1.
+    keys = keys[np.diff(keys, append=-1) != 0]
     starts = np.searchsorted(key, keys, side="left")
     return ranges(starts, np.searchsorted(key, keys, side="right") - starts)
 

@@ -167,6 +167,12 @@ def test_event_times_however_far_apart_are_in_order(micros: list[int]) -> None:
     assert rows_of(in_order(columns(rows))) == sorted(rows, key=newest_first)
 
 
+def test_customers_at_both_ends_of_their_numbers_are_in_order() -> None:
+    # Only the last one has rows that share a time.
+    rows = [Row(0, 1, 1, 0, 1), *(Row(2**63 - 1, item, 1, 0, 1) for item in (9, 4))]
+    assert rows_of(in_order(columns(rows))) == sorted(rows, key=newest_first)
+
+
 def test_equal_time_item_and_type_put_the_newest_day_first() -> None:
     rows = [Row(1, 5, 2, 99, day) for day in (3, 9, 6, 9)]
     assert [row.day for row in rows_of(in_order(columns(rows)))] == [9, 9, 6, 3]
