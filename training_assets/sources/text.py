@@ -148,14 +148,23 @@ def _first_object_is_no_line(text: bytes, line: bytes) -> bool:
 # --- chunks ---------------------------------------------------------------------------------------
 
 
+def _known_head(task: Task, reading: Reading) -> Head:
+    """First bytes that say of CSV what was found when the file was listed."""
+    if reading.dialect.header and reading.body:
+        size = min(reading.body + _BEHIND_HEADER, HEAD_BYTES)
+        head = read_head(task.uri, reading.packing, size)
+        # Where a header ends that has quotes may depend on all that follows.
+        if b'"' not in head.data[: reading.body]:
+            return head
+    return read_head(task.uri, reading.packing)
+
+
 def text_chunks(task: Task, table: Table, names: Sequence[str]) -> Iterator[Chunk]:
     """Chunks with the columns ``names``; of CSV, with those of them that it has."""
     reading = Reading.of(task.reading)
     is_csv = task.format == "csv"
     if is_csv:
-        # The header was found to end at the body.
-        size = reading.body + _BEHIND_HEADER if reading.body else HEAD_BYTES
-        known = with_layout(reading, read_head(task.uri, reading.packing, size), is_csv)
+        known = with_layout(reading, _known_head(task, reading), is_csv)
         if known.header != reading.header:
             # Its columns are told by their place.
             reading = reading.with_file(header=known.header, body=known.body)

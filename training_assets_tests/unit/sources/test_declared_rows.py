@@ -211,6 +211,18 @@ def test_a_first_line_of_values_is_taken_for_no_header(tmp_path: Path) -> None:
     assert [row["item_id"] for row in read(tmp_path, CLICKS)] == [5, 5]
 
 
+def test_a_long_first_row_behind_a_byte_order_mark_has_all_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "sources.toml").write_text(
+        "[clicks]\npath = 'in/dt={dt}'\ncsv.header = false\n"
+        "columns = { customer_id = '2', item_id = '3' }"
+    )
+    folder = tmp_path / f"in/dt={DAY}"
+    folder.mkdir(parents=True)
+    line = f"{'x' * 5_000},7,5\n"
+    (folder / "a.csv").write_text(f"\ufeff{line}{line}")
+    assert [found["item_id"] for found in read(tmp_path, CLICKS)] == [5, 5]
+
+
 EXPORTS = Path(__file__).parents[3] / "examples/sources/exports"
 
 
