@@ -132,14 +132,14 @@ def _simple(texts: pa.Array, kind: Kind) -> pa.Array | None:
     try:
         if form in ("long", "int"):
             # Arrow takes 0x1F for an integer.
-            if not _has_only(texts, b"0123456789-"):
+            if not _has_digits_and(texts, b"-"):
                 return None
             numbers = _cast(texts, pa.int64())
             return numbers if form == kind.type else _at_once(from_numbers(numbers, kind))
         if form == "double":
-            return _cast(texts, pa.float64()) if _has_only(texts, b"0123456789-.") else None
+            return _cast(texts, pa.float64()) if _has_digits_and(texts, b"-.") else None
         if form == "decimal(18,4)":
-            if not _has_only(texts, b"0123456789-."):
+            if not _has_digits_and(texts, b"-."):
                 return None
             return _cast(texts, WIDE[form])
         if form == "boolean":
@@ -162,8 +162,8 @@ def _at_once(found: Values) -> pa.Array | None:
     return found.values if found.faults.null_count == len(found.faults) else None
 
 
-def _has_only(texts: pa.Array, allowed: bytes) -> bool:
-    """Whether the strings have no other characters; not more than a look at their bytes."""
+def _has_digits_and(texts: pa.Array, others: bytes) -> bool:
+    """Whether the strings have digits and these characters only: no more than a look at bytes."""
     if not len(texts) or texts.null_count == len(texts):
         return True
     _, offsets, data = texts.buffers()
@@ -171,8 +171,8 @@ def _has_only(texts: pa.Array, allowed: bytes) -> bool:
         return True
     ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
     used = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
-    others = used[used - np.uint8(ord("0")) > 9]
-    return not len(others.tobytes().translate(None, allowed))
+    no_digits = used[used - np.uint8(ord("0")) > 9]
+    return not len(no_digits.tobytes().translate(None, others))
 
 
 def _booleans(texts: pa.Array) -> pa.Array | None:
